@@ -1,0 +1,1 @@
+"""Exact Boltzmann sampling of small peptides."""

@@ -1,0 +1,35 @@
+"""Distances, angles, dihedrals; positions <-> internal coordinates over a spanning tree of the bond graph."""
+
+from .graph import automorphism_classes, find_stereocentres, neighbours, ring_bonds
+from .internal import InternalTree, log_volume, to_internal, to_positions
+from .tree import build_tree
+from .vectors import (
+    angles,
+    centre,
+    dihedrals,
+    distances,
+    random_rotations,
+    signed_volumes,
+    superpose,
+    wrap,
+)
+
+__all__ = [
+    "InternalTree",
+    "angles",
+    "automorphism_classes",
+    "build_tree",
+    "centre",
+    "dihedrals",
+    "distances",
+    "find_stereocentres",
+    "log_volume",
+    "neighbours",
+    "random_rotations",
+    "ring_bonds",
+    "signed_volumes",
+    "superpose",
+    "to_internal",
+    "to_positions",
+    "wrap",
+]

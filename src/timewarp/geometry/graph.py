@@ -1,0 +1,72 @@
+"""What the bond graph alone says: neighbours, rings, equivalent atoms, stereocentres."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+Bonds = Sequence[tuple[int, int]]
+
+
+def neighbours(n_atoms: int, bonds: Bonds) -> list[list[int]]:
+    """Neighbours of each atom, in increasing order."""
+    lists: list[list[int]] = [[] for _ in range(n_atoms)]
+    for i, j in bonds:
+        lists[i].append(j)
+        lists[j].append(i)
+    return [sorted(row) for row in lists]
+
+
+def ring_bonds(n_atoms: int, bonds: Bonds) -> set[frozenset[int]]:
+    """Bonds that lie in a ring: those whose removal leaves their ends connected (all but the bridges).
+
+    >>> len(ring_bonds(4, [(0, 1), (1, 2), (2, 0), (2, 3)]))
+    3
+    """
+    adjacent = neighbours(n_atoms, bonds)
+    rings = set()
+    for i, j in bonds:
+        seen, stack = {i}, [i]
+        while stack:
+            here = stack.pop()
+            for there in adjacent[here]:
+                if {here, there} != {i, j} and there not in seen:
+                    seen.add(there)
+                    stack.append(there)
+        if j in seen:
+            rings.add(frozenset((i, j)))
+    return rings
+
+
+def automorphism_classes(elements: Sequence[str], bonds: Bonds) -> list[int]:
+    """Colour atoms so that exchangeable ones (the hydrogens of a methyl) share a colour (Weisfeiler-Leman 1968).
+
+    >>> automorphism_classes(["C", "H", "H", "O"], [(0, 1), (0, 2), (0, 3)])
+    [0, 1, 1, 2]
+    """
+    adjacent = neighbours(len(elements), bonds)
+    colours = _renumber(list(elements))
+    while True:
+        signatures = [(colours[i], tuple(sorted(colours[j] for j in row))) for i, row in enumerate(adjacent)]
+        refined = _renumber(signatures)
+        if len(set(refined)) == len(set(colours)):
+            return refined
+        colours = refined
+
+
+def find_stereocentres(elements: Sequence[str], bonds: Bonds) -> list[tuple[int, int, int, int]]:
+    """Carbons with four neighbours that can all be told apart, as (centre, a, b, c).
+
+    In peptides: every CA but glycine's, and CB of isoleucine and threonine.
+    """
+    adjacent = neighbours(len(elements), bonds)
+    colours = automorphism_classes(elements, bonds)
+    return [
+        (i, row[0], row[1], row[2])
+        for i, row in enumerate(adjacent)
+        if elements[i] == "C" and len(row) == 4 and len({colours[j] for j in row}) == 4
+    ]
+
+
+def _renumber(values: Sequence) -> list[int]:
+    first_seen: dict = {}
+    return [first_seen.setdefault(value, len(first_seen)) for value in values]

@@ -1,0 +1,191 @@
+"""The OpenMM-free description of a molecule, and the states and batches that samplers move."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from .geometry import InternalTree, build_tree, find_stereocentres, ring_bonds
+from .shapes import Bool, Float
+
+
+@dataclass(frozen=True)
+class Atoms:
+    """What is known of a molecule's atoms without a force-field library; saved as ``atoms.json``.
+
+    Attributes:
+        elements: element symbols.
+        names: PDB atom names.
+        residue_names: PDB residue name of each atom.
+        residue_numbers: residue number of each atom: 1 to n for amino acids, 0 for a cap in front, n + 1 for one behind.
+        masses: in Da.
+        charges: partial charges in elementary charges.
+        bonds: pairs of atom indices.
+    """
+
+    elements: tuple[str, ...]
+    names: tuple[str, ...]
+    residue_names: tuple[str, ...]
+    residue_numbers: tuple[int, ...]
+    masses: tuple[float, ...]
+    charges: tuple[float, ...]
+    bonds: tuple[tuple[int, int], ...]
+
+    def __post_init__(self) -> None:
+        lengths = {name: len(getattr(self, name)) for name in self.__dataclass_fields__ if name != "bonds"}
+        if len(set(lengths.values())) != 1:
+            raise ValueError(f"each per-atom field needs one entry per atom, got lengths {lengths}")
+        if bad := [b for b in self.bonds if not (0 <= min(b) and max(b) < self.n_atoms and b[0] != b[1])]:
+            raise ValueError(f"bond {bad[0]} does not join two of the {self.n_atoms} atoms")
+
+    def __repr__(self) -> str:
+        return f"Atoms({self.formula}, {self.n_atoms} atoms, {len(self.bonds)} bonds, residues {self.residues})"
+
+    @property
+    def n_atoms(self) -> int:
+        """Number of atoms."""
+        return len(self.elements)
+
+    @property
+    def formula(self) -> str:
+        """Molecular formula in Hill order."""
+        count = {e: self.elements.count(e) for e in set(self.elements)}
+        order = [e for e in ("C", "H") if e in count] + sorted(set(count) - {"C", "H"})
+        return "".join(f"{e}{count[e] if count[e] > 1 else ''}" for e in order)
+
+    @property
+    def residues(self) -> str:
+        """Residue names in order, joined by hyphens, such as ``ACE-ALA-NME``."""
+        first = {n: name for n, name in reversed(list(zip(self.residue_numbers, self.residue_names, strict=True)))}
+        return "-".join(first[n] for n in sorted(first))
+
+    @cached_property
+    def tree(self) -> InternalTree:
+        """The spanning tree of the internal coordinates."""
+        return build_tree(self.elements, self.bonds)
+
+    @cached_property
+    def stereocentres(self) -> Tensor:
+        """Integer (n, 4): centre and three of its neighbours; the sign of their signed volume is the chirality."""
+        return torch.tensor(find_stereocentres(self.elements, self.bonds), dtype=torch.long).reshape(-1, 4)
+
+    @cached_property
+    def peptide_bonds(self) -> Tensor:
+        """Integer (n, 4): the atoms CA-C-N-CA (or the caps' CH3 and C) of each peptide bond's omega."""
+        rows = []
+        bonded = {frozenset(b) for b in self.bonds}
+        for number in sorted(set(self.residue_numbers)):
+            here, there = self._residue(number), self._residue(number + 1)
+            alpha, beta = here.get("CA", here.get("CH3")), there.get("CA", there.get("CH3", there.get("C")))
+            if alpha is None or beta is None or not {"C"} <= here.keys() or not {"N"} <= there.keys():
+                continue
+            if frozenset((here["C"], there["N"])) in bonded:
+                rows.append((alpha, here["C"], there["N"], beta))
+        return torch.tensor(rows, dtype=torch.long).reshape(-1, 4)
+
+    @cached_property
+    def in_ring(self) -> tuple[bool, ...]:
+        """For each atom, whether it belongs to a ring."""
+        members = {i for bond in ring_bonds(self.n_atoms, self.bonds) for i in bond}
+        return tuple(i in members for i in range(self.n_atoms))
+
+    @cached_property
+    def adjacency(self) -> Bool[Tensor, "atoms atoms"]:
+        """Boolean bond matrix, symmetric, False on the diagonal."""
+        matrix = torch.zeros(self.n_atoms, self.n_atoms, dtype=torch.bool)
+        for i, j in self.bonds:
+            matrix[i, j] = matrix[j, i] = True
+        return matrix
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Short hash of names, residues and bonds (in atom order): equal for the same molecule under any force field."""
+        identity = [
+            self.elements,
+            self.names,
+            self.residue_names,
+            self.residue_numbers,
+            sorted(map(sorted, self.bonds)),
+        ]
+        return hashlib.sha256(json.dumps(identity).encode()).hexdigest()[:16]
+
+    def _residue(self, number: int) -> dict[str, int]:
+        return {self.names[i]: i for i in range(self.n_atoms) if self.residue_numbers[i] == number}
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data for :func:`timewarp.files.write_json`."""
+        return {"schema": 1, **asdict(self)}
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> Atoms:
+        """Inverse of :meth:`to_json`.
+
+        Raises:
+            ValueError: a field is missing or of the wrong kind.
+        """
+        try:
+            return cls(
+                elements=tuple(str(v) for v in data["elements"]),
+                names=tuple(str(v) for v in data["names"]),
+                residue_names=tuple(str(v) for v in data["residue_names"]),
+                residue_numbers=tuple(int(v) for v in data["residue_numbers"]),
+                masses=tuple(float(v) for v in data["masses"]),
+                charges=tuple(float(v) for v in data["charges"]),
+                bonds=tuple((int(i), int(j)) for i, j in data["bonds"]),
+            )
+        except (KeyError, TypeError) as error:
+            raise ValueError(f"not a description of atoms: {type(error).__name__} {error}") from None
+
+
+@dataclass(frozen=True)
+class State:
+    """A batch of chains: positions and, where a proposal wants it, the auxiliary variable.
+
+    Attributes:
+        positions: in nm.
+        energy: potential energy in kJ/mol, kept so that it is never evaluated twice.
+        auxiliary: standard normal auxiliary of the augmented target, or None.
+    """
+
+    positions: Float[Tensor, "chains atoms 3"]
+    energy: Float[Tensor, " chains"]
+    auxiliary: Float[Tensor, "chains atoms 3"] | None = None
+
+    @property
+    def n_chains(self) -> int:
+        """Number of chains."""
+        return self.positions.shape[0]
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Configurations of different molecules, padded to the largest.
+
+    Attributes:
+        positions: in nm; zero where there is no atom.
+        is_atom: True for real atoms.
+    """
+
+    positions: Float[Tensor, "batch atoms 3"]
+    is_atom: Bool[Tensor, "batch atoms"]
+
+    @classmethod
+    def pad(cls, configurations: Sequence[Float[Tensor, "_ 3"]]) -> Batch:
+        """Stack configurations of different size.
+
+        >>> Batch.pad([torch.ones(2, 3), torch.ones(3, 3)]).is_atom.sum(1).tolist()
+        [2, 3]
+        """
+        if not configurations:
+            raise ValueError("a batch needs at least one configuration")
+        most = max(len(c) for c in configurations)
+        positions = torch.stack([torch.nn.functional.pad(c, (0, 0, 0, most - len(c))) for c in configurations])
+        sizes = torch.tensor([len(c) for c in configurations], device=positions.device)
+        return cls(positions, torch.arange(most, device=positions.device) < sizes[:, None])

@@ -1,0 +1,23 @@
+"""Test-wide settings: shapes are checked at run time, torch is deterministic in its use of threads."""
+
+import os
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+from jaxtyping import install_import_hook
+
+install_import_hook("timewarp", "typechecker.check")
+
+import pytest  # noqa: E402
+import torch  # noqa: E402
+from hypothesis import HealthCheck, settings  # noqa: E402
+
+settings.register_profile("timewarp", deadline=None, max_examples=25, suppress_health_check=list(HealthCheck))
+settings.load_profile("timewarp")
+torch.set_num_threads(1)
+
+
+@pytest.fixture
+def generator() -> torch.Generator:
+    """A seeded generator; tests must not depend on global random state."""
+    return torch.Generator().manual_seed(20240229)
