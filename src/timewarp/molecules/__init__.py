@@ -1,0 +1,6 @@
+"""Peptides from sequences and PDB files to OpenMM systems under named force-field presets."""
+
+from .molecule import Molecule, build_molecule
+from .presets import PRESETS, Preset, get_preset
+
+__all__ = ["PRESETS", "Molecule", "Preset", "build_molecule", "get_preset"]
