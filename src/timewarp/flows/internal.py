@@ -1,0 +1,211 @@
+"""Family B: all internal coordinates of one molecule, q(soft torsions) q(stiff coordinates | soft torsions)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from ..shapes import Bool, Float
+from ..state import Atoms
+from .density import Standardiser
+from .splines import linear_spline, n_linear_parameters, standard_normal_log_prob
+from .tokens import N_ATOM_FEATURES, TokenGraph, TokenNetwork, atom_graph, torsion_graph
+from .torsion import HARMONICS, TorsionCouplings, TorsionFlowConfig, angle_features
+
+SPLINE_BOUND = 5.0
+"""Splines act on standardised coordinates within this many standard deviations."""
+LARGEST_LOG_SCALE = 2.0
+
+
+@dataclass(frozen=True)
+class InternalFlowConfig:
+    """Size of the flow over all internal coordinates.
+
+    Attributes:
+        torsion_couplings: circular couplings of the soft torsions.
+        torsion_bins: bins of their splines.
+        stiff_couplings: couplings among the stiff coordinates, after a first layer that sees the torsions only.
+        stiff_bins: bins of their splines.
+        width: size of a token.
+        n_blocks: attention blocks in each conditioner over atoms.
+        n_heads: attention heads.
+    """
+
+    torsion_couplings: int = 8
+    torsion_bins: int = 12
+    stiff_couplings: int = 6
+    stiff_bins: int = 6
+    width: int = 64
+    n_blocks: int = 2
+    n_heads: int = 4
+
+    def __post_init__(self) -> None:
+        for name in ("torsion_couplings", "torsion_bins", "stiff_bins", "width", "n_blocks", "n_heads"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+        if self.stiff_couplings < 0:
+            raise ValueError(f"stiff_couplings must be 0 or more, got {self.stiff_couplings}")
+
+
+class StiffCoupling(nn.Module):
+    """Shift, scale and spline of some of the standardised stiff coordinates, given the others and the torsions."""
+
+    moves: Tensor
+    known: Tensor
+
+    def __init__(
+        self, config: InternalFlowConfig, moves: Bool[Tensor, "atoms 3"], stiff: Bool[Tensor, "atoms 3"]
+    ) -> None:
+        super().__init__()
+        self.n_parameters = 2 + n_linear_parameters(config.stiff_bins)
+        self.register_buffer("moves", moves, persistent=False)
+        self.register_buffer("known", (stiff & ~moves).float(), persistent=False)
+        self.conditioner = TokenNetwork(
+            2 * HARMONICS + 6,
+            N_ATOM_FEATURES,
+            3 * self.n_parameters,
+            width=config.width,
+            n_blocks=config.n_blocks,
+            n_heads=config.n_heads,
+        )
+
+    def _shift_scale_spline(self, value: Tensor, torsions: Tensor, graph: TokenGraph) -> tuple[Tensor, Tensor, Tensor]:
+        known = self.known.expand_as(value)
+        inputs = torch.cat([torsions, value * known, known], -1)
+        parameters = self.conditioner(inputs[None], graph)[0].unflatten(-1, (3, self.n_parameters))[:, self.moves]
+        shift, log_scale, spline = parameters.split([1, 1, self.n_parameters - 2], -1)
+        return shift[..., 0], LARGEST_LOG_SCALE * torch.tanh(log_scale[..., 0] / LARGEST_LOG_SCALE), spline
+
+    def forward(
+        self,
+        value: Float[Tensor, "batch atoms 3"],
+        torsions: Float[Tensor, "batch atoms features"],
+        graph: TokenGraph,
+        *,
+        inverse: bool = False,
+    ) -> tuple[Float[Tensor, "batch atoms 3"], Float[Tensor, " batch"]]:
+        """Towards N(0, 1) (or back, with ``inverse``), and the log-determinant of that map."""
+        shift, log_scale, spline = self._shift_scale_spline(value, torsions, graph)
+        moving = value[:, self.moves]
+        if inverse:
+            moved, log_slope = linear_spline(moving, spline, bound=SPLINE_BOUND, inverse=True)
+            moved, log_slope = moved * log_scale.exp() + shift, log_slope + log_scale
+        else:
+            moved, log_slope = linear_spline((moving - shift) * (-log_scale).exp(), spline, bound=SPLINE_BOUND)
+            log_slope = log_slope - log_scale
+        image = value.clone()
+        image[:, self.moves] = moved
+        return image, log_slope.sum(-1)
+
+
+def stiff_masks(atoms: Atoms, stiff: Bool[Tensor, "atoms 3"], n_couplings: int) -> list[Bool[Tensor, "atoms 3"]]:
+    """Which coordinates each coupling moves: first all of them (given the torsions alone), then halves in turn.
+
+    Halves are by kind of coordinate (angles against lengths and dihedrals) and by the place of the atom in the tree.
+    """
+    place = torch.zeros(atoms.n_atoms, dtype=torch.long)
+    place[list(atoms.tree.order)] = torch.arange(atoms.n_atoms)
+    kind = torch.tensor([0, 1, 0])[None, :].expand(atoms.n_atoms, 3)
+    codes = [kind, (place[:, None] + torch.tensor([0, 1, 1])) % 2, (place[:, None] // 2 + torch.tensor([0, 0, 1])) % 2]
+    masks = [stiff]
+    for layer in range(n_couplings):
+        masks.append(stiff & (codes[(layer // 2) % len(codes)] == layer % 2))
+    return masks
+
+
+class InternalFlow(nn.Module):
+    """Family B for one molecule: an independence proposal over all internal coordinates.
+
+    Args:
+        atoms: the molecule.
+        config: the network's size.
+
+    Raises:
+        ValueError: the molecule has no rotatable bond, or an element that the network does not know.
+    """
+
+    family: ClassVar[str] = "B"
+    condition_is_invariant: ClassVar[bool] = True
+
+    def __init__(self, atoms: Atoms, config: InternalFlowConfig | None = None) -> None:
+        super().__init__()
+        self.atoms = atoms
+        self.config = config = config or InternalFlowConfig()
+        if not atoms.tree.rotatable:
+            raise ValueError(f"{atoms.residues} has no rotatable bond: there is no torsion to propose")
+        self.standardiser = Standardiser(atoms)
+        torsion_config = TorsionFlowConfig(
+            n_couplings=config.torsion_couplings,
+            bins=config.torsion_bins,
+            width=config.width,
+            n_blocks=1,
+            n_heads=config.n_heads,
+            context_blocks=0,
+        )
+        self.torsions = TorsionCouplings(torsion_config, 0)
+        stiff = self.standardiser.stiff
+        self.couplings = nn.ModuleList(
+            StiffCoupling(config, moves, stiff) for moves in stiff_masks(atoms, stiff, config.stiff_couplings)
+        )
+        self.register_buffer("_rotatable", torch.tensor(atoms.tree.rotatable), persistent=False)
+        self._atom_graph, self._torsion_graph = atom_graph(atoms), torsion_graph(atoms)
+
+    def _apply(self, fn, recurse=True):
+        super()._apply(fn, recurse)
+        self._atom_graph, self._torsion_graph = self._atom_graph.apply(fn), self._torsion_graph.apply(fn)
+        return self
+
+    def fit_standardiser(self, internal: Float[Tensor, "frames atoms 3"]) -> None:
+        """Take the stiff coordinates' means and covariance from a trajectory, before training."""
+        self.standardiser.fit(internal)
+
+    def _torsion_features(self, torsions: Tensor) -> Tensor:
+        features = torsions.new_zeros(len(torsions), self.atoms.n_atoms, 2 * HARMONICS)
+        features[:, self._rotatable] = angle_features(torsions)
+        return features
+
+    def encode(self, internal: Float[Tensor, "batch atoms 3"]) -> int:
+        """An independence proposal needs to know only how many states there are."""
+        return internal.shape[0]
+
+    def sample(
+        self, condition: int, n: int, generator: torch.Generator
+    ) -> tuple[Float[Tensor, "n batch atoms 3"], Float[Tensor, "n batch"]]:
+        """Draw all internal coordinates, ``n`` times per state.
+
+        A draw that leaves the chart (a dihedral offset beyond half a turn) holds NaN, which the sampler rejects.
+        """
+        total = n * condition
+        torsions, log_q_torsions = self.torsions.sample(None, self._torsion_graph, total, generator)
+        torsions = torsions[0]
+        features = self._torsion_features(torsions)
+        stiff = self.standardiser.stiff
+        white = torsions.new_zeros(total, self.atoms.n_atoms, 3)
+        noise = torch.randn(total, int(stiff.sum()), generator=generator, device=generator.device, dtype=torsions.dtype)
+        white[:, stiff] = noise
+        log_q = (
+            log_q_torsions[0]
+            + standard_normal_log_prob(noise).sum(-1)
+            - self.standardiser.cholesky.diagonal().log().sum()
+        )
+        for coupling in reversed(self.couplings):
+            white, log_slope = coupling(white, features, self._atom_graph, inverse=True)
+            log_q = log_q - log_slope
+        internal = self.standardiser.unwhiten(white)
+        internal[:, self._rotatable, 2] = torsions
+        return internal.reshape(n, condition, -1, 3), log_q.reshape(n, condition)
+
+    def log_prob(self, internal: Float[Tensor, "batch atoms 3"], condition: int) -> Float[Tensor, " batch"]:
+        """Log density of all internal coordinates."""
+        torsions = internal[:, self._rotatable, 2]
+        log_q = self.torsions.log_prob(torsions[None], None, self._torsion_graph)[0]
+        features = self._torsion_features(torsions)
+        white, log_det = self.standardiser.whiten(internal)
+        log_q = log_q + log_det
+        for coupling in self.couplings:
+            white, log_slope = coupling(white, features, self._atom_graph)
+            log_q = log_q + log_slope
+        return log_q + standard_normal_log_prob(white[:, self.standardiser.stiff]).sum(-1)

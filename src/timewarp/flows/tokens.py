@@ -1,0 +1,217 @@
+"""Molecules as graphs of tokens (one per atom or one per rotatable bond), and the network over them.
+
+Attention here has queries and keys made from *chemistry* alone (features of the two tokens and their distance in the
+bond graph), and values made from whatever the tokens carry. So its weights are computed once per molecule and serve
+every configuration, as Timewarp's kernel attention does once per conditioning state, and its cost per configuration is
+a small matrix product.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ..shapes import Bool, Float, Int
+from ..state import Atoms
+
+ELEMENTS = ("H", "C", "N", "O", "S")
+FARTHEST = 12
+"""Bond-graph distances are capped here."""
+CHARGE_SCALE = 0.5
+"""Partial charges are divided by this (in e)."""
+
+
+@dataclass(frozen=True)
+class TokenGraph:
+    """Static description of the tokens of one or more molecules, padded to the largest.
+
+    Attributes:
+        features: chemistry of each token.
+        distance: bonds between each two tokens, capped at ``FARTHEST``.
+        is_token: True for real tokens.
+    """
+
+    features: Float[Tensor, "molecules tokens features"]
+    distance: Int[Tensor, "molecules tokens tokens"]
+    is_token: Bool[Tensor, "molecules tokens"]
+
+    def apply(self, function: Callable[[Tensor], Tensor]) -> TokenGraph:
+        """The same graph with ``function`` applied to each tensor (to move or convert it)."""
+        return TokenGraph(function(self.features), function(self.distance), function(self.is_token))
+
+    @classmethod
+    def pad(cls, graphs: Sequence[TokenGraph], n_tokens: int | None = None) -> TokenGraph:
+        """Join graphs of different size; ``n_tokens`` forces a size."""
+        most = n_tokens or max(g.is_token.shape[1] for g in graphs)
+        extra = [most - g.is_token.shape[1] for g in graphs]
+        return cls(
+            torch.cat([F.pad(g.features, (0, 0, 0, e)) for g, e in zip(graphs, extra, strict=True)]),
+            torch.cat([F.pad(g.distance, (0, e, 0, e)) for g, e in zip(graphs, extra, strict=True)]),
+            torch.cat([F.pad(g.is_token, (0, e)) for g, e in zip(graphs, extra, strict=True)]),
+        )
+
+
+def atom_graph(atoms: Atoms) -> TokenGraph:
+    """One token per atom: element, degree, hydrogens, charge, ring, and its part in the internal-coordinate tree."""
+    features = torch.cat([_chemistry(atoms), _tree_roles(atoms)], -1)
+    distance = _graph_distance(atoms)
+    return TokenGraph(features[None], distance[None], torch.ones(1, atoms.n_atoms, dtype=torch.bool))
+
+
+def torsion_graph(atoms: Atoms) -> TokenGraph:
+    """One token per rotatable bond: the chemistry of the torsion's four atoms."""
+    torsions = atoms.tree.torsions
+    features = _chemistry(atoms)[torsions].flatten(1)
+    axes = torsions[:, 1:3]
+    between = _graph_distance(atoms)[axes[:, None, :, None], axes[None, :, None, :]]  # (T, T, 2, 2)
+    distance = (1 + between.flatten(2).amin(-1)).clamp(max=FARTHEST)
+    distance.fill_diagonal_(0)
+    return TokenGraph(features[None], distance[None], torch.ones(1, len(torsions), dtype=torch.bool))
+
+
+N_ATOM_FEATURES = len(ELEMENTS) + 4 + 3 + 8
+N_TORSION_FEATURES = 4 * (len(ELEMENTS) + 4 + 3)
+
+
+def _chemistry(atoms: Atoms) -> Tensor:
+    adjacency = atoms.adjacency
+    hydrogens = torch.tensor([e == "H" for e in atoms.elements])
+    unknown = sorted(set(atoms.elements) - set(ELEMENTS))
+    if unknown:
+        raise ValueError(f"the networks know the elements {', '.join(ELEMENTS)}, not {', '.join(unknown)}")
+    element = F.one_hot(torch.tensor([ELEMENTS.index(e) for e in atoms.elements]), len(ELEMENTS))
+    degree = F.one_hot((adjacency.sum(-1) - 1).clamp(0, 3), 4)
+    n_hydrogens = (adjacency & hydrogens).sum(-1) / 3
+    charge = torch.tensor(atoms.charges, dtype=torch.float64) / CHARGE_SCALE
+    ring = torch.tensor(atoms.in_ring)
+    columns = [element, degree, n_hydrogens[:, None], charge[:, None], ring[:, None]]
+    return torch.cat([c.to(torch.float32) for c in columns], -1)
+
+
+def _tree_roles(atoms: Atoms) -> Tensor:
+    """Root atom (3), proper, rotatable, rank among its siblings (3)."""
+    tree = atoms.tree
+    roles = torch.zeros(atoms.n_atoms, 8)
+    ranks: dict[int, int] = {}
+    for place, atom in enumerate(tree.order):
+        if place < 3:
+            roles[atom, place] = 1
+            continue
+        sibling = tree.first_sibling[atom]
+        rank = ranks.get(sibling, 0)
+        ranks[sibling] = rank + 1
+        roles[atom, 3] = atom in tree.proper
+        roles[atom, 4] = atom in tree.rotatable
+        roles[atom, 5 + min(rank, 2)] = 1
+    return roles
+
+
+def _graph_distance(atoms: Atoms) -> Tensor:
+    reached = torch.eye(atoms.n_atoms, dtype=torch.bool)
+    distance = torch.full((atoms.n_atoms, atoms.n_atoms), FARTHEST)
+    step = atoms.adjacency | reached
+    for d in range(FARTHEST):
+        distance[reached & (distance == FARTHEST)] = d
+        reached = (reached.float() @ step.float()) > 0
+    return distance
+
+
+class ChemicalAttention(nn.Module):
+    """Attention weights between tokens from their chemistry and bond-graph distance, one map per head.
+
+    w_ij = softmax_j(q(c_i) . k(c_j) + bias(distance_ij)); padding gets no weight.
+    """
+
+    def __init__(self, n_features: int, n_heads: int, head_size: int = 16) -> None:
+        super().__init__()
+        self.n_heads = n_heads
+        self.query = nn.Linear(n_features, n_heads * head_size)
+        self.key = nn.Linear(n_features, n_heads * head_size)
+        # Heads start from different ranges: from the token alone to all of the molecule.
+        start = -torch.arange(FARTHEST + 1.0) * torch.logspace(1, -2, n_heads)[:, None]
+        self.bias = nn.Parameter(start)
+
+    def forward(self, graph: TokenGraph) -> Float[Tensor, "molecules heads tokens tokens"]:
+        """Weights of each head; rows sum to one over the real tokens."""
+        heads = (self.n_heads, -1)
+        query = self.query(graph.features).unflatten(-1, heads).transpose(1, 2)
+        key = self.key(graph.features).unflatten(-1, heads).transpose(1, 2)
+        logits = query @ key.transpose(-1, -2) / query.shape[-1] ** 0.5
+        logits = logits + self.bias[:, graph.distance].transpose(0, 1)
+        logits = logits.masked_fill(~graph.is_token[:, None, None, :], -torch.inf)
+        return torch.softmax(logits, -1)
+
+
+class Block(nn.Module):
+    """Pre-norm residual block: chemical attention, then a feed-forward layer."""
+
+    def __init__(self, width: int, n_features: int, n_heads: int, expansion: int = 2) -> None:
+        super().__init__()
+        self.attention = ChemicalAttention(n_features, n_heads)
+        self.norm_attention = nn.LayerNorm(width)
+        self.value = nn.Linear(width, width)
+        self.project = nn.Linear(width, width)
+        self.norm_feed = nn.LayerNorm(width)
+        self.widen = nn.Linear(width, expansion * width)
+        self.narrow = nn.Linear(expansion * width, width)
+
+    def forward(
+        self,
+        tokens: Float[Tensor, "molecules batch tokens width"],
+        weights: Float[Tensor, "molecules heads tokens tokens"],
+    ) -> Float[Tensor, "molecules batch tokens width"]:
+        """Mix tokens with the given attention weights, then transform each."""
+        value = self.value(self.norm_attention(tokens))
+        mixed = _mix(weights, value)
+        tokens = tokens + self.project(mixed)
+        return tokens + self.narrow(F.silu(self.widen(self.norm_feed(tokens))))
+
+
+def _mix(weights: Tensor, value: Tensor) -> Tensor:
+    """Sum over tokens j of w[h, i, j] value[j, h, :], as one matrix product per molecule and head."""
+    molecules, batch, tokens, width = value.shape
+    heads = weights.shape[1]
+    value = value.reshape(molecules, batch, tokens, heads, width // heads).permute(0, 3, 2, 1, 4)
+    mixed = weights @ value.reshape(molecules, heads, tokens, -1)
+    mixed = mixed.reshape(molecules, heads, tokens, batch, width // heads).permute(0, 3, 2, 1, 4)
+    return mixed.reshape(molecules, batch, tokens, width)
+
+
+class TokenNetwork(nn.Module):
+    """From numbers on tokens to numbers on tokens: embed, blocks, read out.
+
+    Args:
+        n_inputs: numbers that each token carries in.
+        n_features: chemical features of a token.
+        n_outputs: numbers that each token carries out; the read-out starts at zero.
+        width: size of a token inside.
+        n_blocks: number of blocks.
+        n_heads: attention heads per block; must divide ``width``.
+    """
+
+    def __init__(
+        self, n_inputs: int, n_features: int, n_outputs: int, *, width: int, n_blocks: int, n_heads: int
+    ) -> None:
+        super().__init__()
+        if width % n_heads:
+            raise ValueError(f"the width of a token ({width}) must be a multiple of the number of heads ({n_heads})")
+        self.embed_inputs = nn.Linear(n_inputs, width)
+        self.embed_features = nn.Linear(n_features, width)
+        self.blocks = nn.ModuleList(Block(width, n_features, n_heads) for _ in range(n_blocks))
+        self.norm = nn.LayerNorm(width)
+        self.read_out = nn.Linear(width, n_outputs)
+        nn.init.zeros_(self.read_out.weight)
+        nn.init.zeros_(self.read_out.bias)
+
+    def forward(
+        self, inputs: Float[Tensor, "molecules batch tokens inputs"], graph: TokenGraph
+    ) -> Float[Tensor, "molecules batch tokens outputs"]:
+        """Values at padding tokens are meaningless and reach no real token."""
+        tokens = self.embed_inputs(inputs) + self.embed_features(graph.features).unsqueeze(1)
+        for block in self.blocks:
+            tokens = block(tokens, block.attention(graph))
+        return self.read_out(self.norm(tokens))
