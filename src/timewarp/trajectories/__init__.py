@@ -1,0 +1,19 @@
+"""The store of trajectories: append, read, lagged pairs, splits, padded batches, export."""
+
+from .batches import draw_batch
+from .exporting import export
+from .folder import RunFolder
+from .splits import FrameBlocks, LaggedPairs, split_frames, time_lagged_pairs, whole
+from .trajectory import Trajectory
+
+__all__ = [
+    "FrameBlocks",
+    "LaggedPairs",
+    "RunFolder",
+    "Trajectory",
+    "draw_batch",
+    "export",
+    "split_frames",
+    "time_lagged_pairs",
+    "whole",
+]

@@ -1,0 +1,59 @@
+"""Frames of several chains in memory, as training and analysis use them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ..shapes import Float, Int
+from ..state import Atoms
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Trajectory:
+    """Chains of equal length of one molecule.
+
+    Attributes:
+        atoms: the molecule.
+        positions: in nm, float32.
+        energies: potential energies in kJ/mol as they were computed, float64.
+        steps: MD or MH step of each frame.
+        frame_spacing: between frames, in ``unit``.
+        unit: ``"ps"`` for MD, ``"step"`` (Metropolis-Hastings steps) for chains.
+        kind: ``"md"`` or ``"chain"``.
+        name: of the molecule.
+    """
+
+    atoms: Atoms
+    positions: Float[Tensor, "chains frames atoms 3"]
+    energies: Float[Tensor, "chains frames"]
+    steps: Int[Tensor, " frames"]
+    frame_spacing: float
+    unit: str
+    kind: str
+    name: str
+
+    def __repr__(self) -> str:
+        spacing = f"every {self.frame_spacing:g} {self.unit}"
+        return f"Trajectory({self.name}, {self.kind}: {self.n_chains} chains x {self.n_frames} frames, {spacing})"
+
+    @property
+    def n_chains(self) -> int:
+        """Number of chains."""
+        return self.positions.shape[0]
+
+    @property
+    def n_frames(self) -> int:
+        """Frames of each chain."""
+        return self.positions.shape[1]
+
+    @property
+    def times(self) -> Float[Tensor, " frames"]:
+        """Time of each frame from the first, in ``unit``."""
+        return torch.arange(self.n_frames, dtype=torch.float64) * self.frame_spacing
+
+    def frames(self, index: Int[Tensor, "n 2"]) -> Float[Tensor, "n atoms 3"]:
+        """Configurations at rows (chain, frame)."""
+        return self.positions[index[:, 0], index[:, 1]]
