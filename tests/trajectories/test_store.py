@@ -159,7 +159,7 @@ def test_foreign_and_missing_segments_are_named(tmp_path):
     with pytest.raises(ValueError, match="another molecule"):
         RunFolder.open(run.path)
     (mine / "s000-000001.safetensors").unlink()
-    with pytest.raises(ValueError, match="s000-000001.safetensors is missing"):
+    with pytest.raises(ValueError, match=r"s000-000001\.safetensors is missing"):
         RunFolder.open(run.path)
 
 

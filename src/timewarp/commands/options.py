@@ -1,0 +1,167 @@
+"""Options that several verbs share, with units and defaults in their help, and checked number types."""
+
+from __future__ import annotations
+
+import argparse
+import math
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+PRESETS = ("amber14-obc2", "amber14-obc1", "amber99sbildn-obc", "amber14-vacuum")
+"""Names of the force-field presets, spelt out here so that ``--help`` need not load OpenMM."""
+
+
+def number(
+    what: str, *, above: float | None = None, least: float | None = None, most: float | None = None
+) -> Callable[[str], float]:
+    """An argparse type: a finite number within bounds.
+
+    >>> number("temperature", above=0)("310")
+    310.0
+    """
+
+    def convert(text: str) -> float:
+        try:
+            value = float(text)
+        except ValueError:
+            raise argparse.ArgumentTypeError(f"{what} must be a number, got {text!r}") from None
+        _check(value, what, above, least, most)
+        return value
+
+    return convert
+
+
+def integer(what: str, *, least: int | None = None, most: int | None = None) -> Callable[[str], int]:
+    """An argparse type: a whole number within bounds.
+
+    >>> integer("chains", least=1)("64")
+    64
+    """
+
+    def convert(text: str) -> int:
+        try:
+            value = int(text)
+        except ValueError:
+            raise argparse.ArgumentTypeError(f"{what} must be a whole number, got {text!r}") from None
+        _check(value, what, None, least, most)
+        return value
+
+    return convert
+
+
+def _check(value: float, what: str, above: float | None, least: float | None, most: float | None) -> None:
+    if not math.isfinite(value):
+        raise argparse.ArgumentTypeError(f"{what} must be a finite number, got {value}")
+    if above is not None and value <= above:
+        raise argparse.ArgumentTypeError(f"{what} must be above {above:g}, got {value:g}")
+    if least is not None and value < least:
+        raise argparse.ArgumentTypeError(f"{what} must be at least {least:g}, got {value:g}")
+    if most is not None and value > most:
+        raise argparse.ArgumentTypeError(f"{what} must be at most {most:g}, got {value:g}")
+
+
+Parser = argparse.ArgumentParser | argparse._ArgumentGroup
+
+
+def add_seed(parser: Parser, default: int | None = 0) -> None:
+    """``--seed``."""
+    parser.add_argument(
+        "--seed",
+        type=integer("the seed", least=0, most=2**63 - 1),
+        default=default,
+        metavar="N",
+        help="seed of all random numbers; the same seed gives the same result on the same machine"
+        + (f" (default {default})" if default is not None else ""),
+    )
+
+
+def add_device(parser: Parser) -> None:
+    """``--device``."""
+    parser.add_argument(
+        "--device", default="cpu", metavar="NAME", help="torch device: cpu, cuda, cuda:1, mps (default cpu)"
+    )
+
+
+def add_threads(parser: Parser, what: str = "threads of torch") -> None:
+    """``--threads``."""
+    parser.add_argument(
+        "--threads",
+        type=integer("the number of threads", least=1),
+        default=None,
+        metavar="N",
+        help=f"{what} (default: all cores, here {available_cores()})",
+    )
+
+
+def add_preset(parser: Parser, default: str | None = "amber14-obc2") -> None:
+    """``--preset``."""
+    parser.add_argument(
+        "--preset",
+        choices=PRESETS,
+        default=default,
+        help="force field and solvent" + (f" (default {default})" if default else " (default: the model's)"),
+    )
+
+
+def add_temperature(parser: Parser) -> None:
+    """``--temperature``."""
+    parser.add_argument(
+        "--temperature",
+        type=number("the temperature", above=0),
+        default=None,
+        metavar="K",
+        help="in K (default: the preset's; 310 for amber14 presets, 300 for amber99sbildn-obc)",
+    )
+
+
+def add_out(parser: Parser, default: str | None = None, what: str = "output folder") -> None:
+    """``--out``; required where there is no default."""
+    parser.add_argument(
+        "--out",
+        type=Path,
+        default=None if default is None else Path(default),
+        required=default is None,
+        metavar="FOLDER",
+        help=what + (f" (default {default})" if default is not None else ""),
+    )
+
+
+def add_quiet(parser: Parser) -> None:
+    """``--quiet``."""
+    parser.add_argument("--quiet", action="store_true", help="no progress lines")
+
+
+def available_cores() -> int:
+    """Cores that this process may use."""
+    try:
+        return len(os.sched_getaffinity(0))
+    except AttributeError:  # macOS, Windows
+        return os.cpu_count() or 1
+
+
+def set_threads(threads: int | None) -> int:
+    """Tell torch how many threads to use; return the number."""
+    import torch
+
+    count = available_cores() if threads is None else threads
+    torch.set_num_threads(count)
+    return count
+
+
+def resolve_device(name: str) -> str:
+    """Check that torch has this device.
+
+    Raises:
+        ValueError: no such device on this machine; the message lists those that there are.
+    """
+    import torch
+
+    available = ["cpu"]
+    if torch.cuda.is_available():
+        available += ["cuda", *(f"cuda:{k}" for k in range(torch.cuda.device_count()))]
+    if torch.backends.mps.is_available():
+        available.append("mps")
+    if name not in available:
+        raise ValueError(f"no device {name!r} on this machine; it has {', '.join(available)}")
+    return name
