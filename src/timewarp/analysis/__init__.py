@@ -1,0 +1,82 @@
+"""What the samples say, and whether to believe it: torsions, free energies, convergence, agreement, geometry."""
+
+from .acceptance import KernelAcceptance, acceptance, jump_fraction, jump_rate
+from .autocorrelation import autocorrelation, autocovariance, geyer_ess, integrated_time
+from .bonded import (
+    BondedComparison,
+    BondedStatistics,
+    bonded_statistics,
+    bonded_types,
+    bonded_values,
+    compare_bonded,
+    z_score,
+)
+from .convergence import RHAT_LIMIT, circular_ess, circular_rhat, ess, rhat, slower
+from .distributions import (
+    bin_centres,
+    circular_histogram,
+    halves,
+    jensen_shannon,
+    jsd_plane,
+    jsd_torsion,
+    noise_floor,
+    ramachandran,
+    wasserstein,
+)
+from .free_energy import Basin, Estimate, Profile, fluctuation, free_energy, mean, phi_basin
+from .geometry import GeometryCheck, check_geometry
+from .summary import analyse, compare, diagnose
+from .torsions import TrajectoryLike, backbone, named_torsions, torsion_angles
+from .verdict import Check, Verdict, judge
+
+__all__ = [
+    "RHAT_LIMIT",
+    "Basin",
+    "BondedComparison",
+    "BondedStatistics",
+    "Check",
+    "Estimate",
+    "GeometryCheck",
+    "KernelAcceptance",
+    "Profile",
+    "TrajectoryLike",
+    "Verdict",
+    "acceptance",
+    "analyse",
+    "autocorrelation",
+    "autocovariance",
+    "backbone",
+    "bin_centres",
+    "bonded_statistics",
+    "bonded_types",
+    "bonded_values",
+    "check_geometry",
+    "circular_ess",
+    "circular_histogram",
+    "circular_rhat",
+    "compare",
+    "compare_bonded",
+    "diagnose",
+    "ess",
+    "fluctuation",
+    "free_energy",
+    "geyer_ess",
+    "halves",
+    "integrated_time",
+    "jensen_shannon",
+    "jsd_plane",
+    "jsd_torsion",
+    "judge",
+    "jump_fraction",
+    "jump_rate",
+    "mean",
+    "named_torsions",
+    "noise_floor",
+    "phi_basin",
+    "ramachandran",
+    "rhat",
+    "slower",
+    "torsion_angles",
+    "wasserstein",
+    "z_score",
+]

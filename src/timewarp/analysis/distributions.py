@@ -1,0 +1,118 @@
+"""Histograms of torsions and the distances between distributions, as ``targets.md`` defines them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeVar
+
+import numpy as np
+
+BINS_1D = 100
+"""Bins per torsion for a Jensen-Shannon divergence."""
+
+BINS_2D = 50
+"""Bins per torsion and axis for that of a (phi, psi) plane."""
+
+W2_POINTS = 10_000
+"""Points on each side of a Wasserstein-2 distance."""
+
+Value = TypeVar("Value")
+
+
+def circular_histogram(angles: np.ndarray, bins: int = BINS_1D) -> np.ndarray:
+    """Counts of angles in rad, in equal bins from -pi to pi; float64 (bins,). Non-finite angles are left out."""
+    return np.bincount(_bin(angles, bins), minlength=bins)[:bins].astype(np.float64)
+
+
+def ramachandran(phi: np.ndarray, psi: np.ndarray, bins: int = BINS_2D) -> np.ndarray:
+    """Counts (bins, bins) of (phi, psi) in rad; phi along the first axis, both from -pi to pi."""
+    both = np.isfinite(phi) & np.isfinite(psi)
+    flat = _bin(np.asarray(phi)[both], bins) * bins + _bin(np.asarray(psi)[both], bins)
+    return np.bincount(flat, minlength=bins * bins).reshape(bins, bins).astype(np.float64)
+
+
+def bin_centres(bins: int) -> np.ndarray:
+    """Centres in rad of equal bins from -pi to pi."""
+    return (np.arange(bins) + 0.5) * (2 * np.pi / bins) - np.pi
+
+
+def jensen_shannon(p: np.ndarray, q: np.ndarray) -> float:
+    """Jensen-Shannon divergence (not its root) of two histograms in bits: 0 for equal ones, 1 for disjoint ones.
+
+    Args:
+        p: counts or probabilities, any shape.
+        q: of the same shape.
+
+    Raises:
+        ValueError: different shapes, negative entries, or nothing in one of them.
+
+    >>> jensen_shannon(np.array([1.0, 0.0]), np.array([0.0, 1.0]))
+    1.0
+    """
+    p, q = (np.asarray(h, dtype=np.float64) for h in (p, q))
+    if p.shape != q.shape or (p < 0).any() or (q < 0).any() or not (p.sum() > 0 and q.sum() > 0):
+        raise ValueError(f"need two non-empty histograms of one shape, got {p.shape} and {q.shape}")
+    p, q = p / p.sum(), q / q.sum()
+    middle = (p + q) / 2
+    return float(max((_relative_entropy(p, middle) + _relative_entropy(q, middle)) / 2, 0.0))
+
+
+def jsd_torsion(first: np.ndarray, second: np.ndarray, bins: int = BINS_1D) -> float:
+    """:func:`jensen_shannon` of two sets of angles in rad, in 100 bins."""
+    return jensen_shannon(circular_histogram(first, bins), circular_histogram(second, bins))
+
+
+def jsd_plane(first: tuple[np.ndarray, np.ndarray], second: tuple[np.ndarray, np.ndarray]) -> float:
+    """:func:`jensen_shannon` of two sets of (phi, psi) in rad, in 50 x 50 bins."""
+    return jensen_shannon(ramachandran(*first), ramachandran(*second))
+
+
+def wasserstein(first: np.ndarray, second: np.ndarray, order: int = 2, points: int = W2_POINTS) -> float:
+    """One-dimensional Wasserstein distance, in the units of the samples.
+
+    Each side is represented by ``points`` evenly spaced quantiles, so the two may differ in size.
+
+    Args:
+        first: samples, any shape; non-finite ones are left out.
+        second: samples.
+        order: 1 or 2.
+        points: quantiles on each side.
+
+    >>> wasserstein(np.zeros(10), np.full(7, 3.0))
+    3.0
+    """
+    levels = (np.arange(points) + 0.5) / points
+    a, b = (np.quantile(np.ravel(x)[np.isfinite(np.ravel(x))], levels) for x in (first, second))
+    return float(np.mean(np.abs(a - b) ** order) ** (1 / order))
+
+
+def halves(chains: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Two independent halves of (chains, frames): every other chain, or of a single chain its first and second half.
+
+    Of an odd number of chains the last is cut in two as well.
+    """
+    if len(chains) == 1:
+        middle = chains.shape[1] // 2
+        return chains[:, :middle], chains[:, middle : 2 * middle]
+    if len(chains) % 2 == 0:
+        return chains[0::2], chains[1::2]
+    middle = chains.shape[1] // 2
+    first, second = chains[0:-1:2].ravel(), chains[1:-1:2].ravel()
+    last = chains[-1]
+    return np.concatenate([first, last[:middle]])[None], np.concatenate([second, last[middle : 2 * middle]])[None]
+
+
+def noise_floor(metric: Callable[[np.ndarray, np.ndarray], Value], chains: np.ndarray) -> Value:
+    """A metric between the :func:`halves` of one set of chains: what two equally good half-length runs differ by."""
+    return metric(*halves(chains))
+
+
+def _bin(angles: np.ndarray, bins: int) -> np.ndarray:
+    flat = np.ravel(angles)
+    flat = flat[np.isfinite(flat)]
+    return np.floor((flat + np.pi) * (bins / (2 * np.pi))).astype(np.int64) % bins
+
+
+def _relative_entropy(p: np.ndarray, q: np.ndarray) -> float:
+    seen = p > 0
+    return float((p[seen] * np.log2(p[seen] / q[seen])).sum())

@@ -1,0 +1,178 @@
+"""Everything about one run, alone or beside a reference, as plain data for ``summary.json`` and ``analysis.json``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+
+from ..units import GAS_CONSTANT, kT
+from .acceptance import acceptance
+from .autocorrelation import integrated_time
+from .bonded import bonded_statistics, compare_bonded, z_score
+from .convergence import backend, circular_ess, circular_rhat, ess, rhat, slower
+from .distributions import halves, jsd_plane, jsd_torsion, noise_floor, wasserstein
+from .free_energy import Estimate, fluctuation, mean, phi_basin
+from .geometry import check_geometry
+from .torsions import TrajectoryLike, backbone, torsion_angles
+
+SCHEMA = 1
+"""Version of the layout of ``analysis.json``."""
+
+Angles = Mapping[str, np.ndarray]
+
+
+def diagnose(trajectory: TrajectoryLike | Angles) -> dict[str, dict[str, float]]:
+    """R-hat and ESS of every named torsion, each the worse of sine and cosine.
+
+    Args:
+        trajectory: a trajectory, or what :func:`torsion_angles` made of one.
+
+    Returns:
+        ``{"rhat": {"phi_1": ...}, "ess": {"phi_1": ...}}``; NaN for a torsion that never moved.
+    """
+    angles = trajectory if isinstance(trajectory, Mapping) else torsion_angles(trajectory)
+    return {
+        "rhat": {name: circular_rhat(x) for name, x in angles.items()},
+        "ess": {name: circular_ess(x) for name, x in angles.items()},
+    }
+
+
+def analyse(
+    trajectory: TrajectoryLike,
+    *,
+    temperature_K: float,
+    summary: Mapping[str, Any] | None = None,
+    start: Any | None = None,
+    progress: Callable[[str], None] | None = None,
+) -> dict[str, Any]:
+    """Convergence, populations, energies, geometry and acceptance of one run.
+
+    Args:
+        trajectory: of ``timewarp simulate`` or ``timewarp sample``.
+        temperature_K: temperature it was run at.
+        summary: the run's own ``summary.json``, for acceptance.
+        start: reference frame (atoms, 3) for chirality and cis/trans; the first frame by default.
+        progress: called with the name of each part before it is done.
+
+    Returns:
+        Plain data; angles in degrees, energies in kJ/mol, free energies in kT.
+    """
+    tell = progress or (lambda _: None)
+    tell("torsions")
+    angles = torsion_angles(trajectory)
+    energies = np.asarray(trajectory.energies, dtype=np.float64)
+    n_chains, n_frames = energies.shape
+    found = diagnose(angles)
+    torsions = {}
+    for name, series in angles.items():
+        time = integrated_time(slower(series))
+        torsions[name] = {
+            "rhat": found["rhat"][name],
+            "ess": found["ess"][name],
+            "iat": time * trajectory.frame_spacing,
+            "circular_mean_deg": float(np.rad2deg(np.angle(np.exp(1j * series.astype(np.complex64)).mean()))),
+        }
+    tell("energies")
+    energy_mean, energy_sd = mean(energies), fluctuation(energies)
+    tell("geometry")
+    check = check_geometry(trajectory.positions, trajectory.atoms, start, energies)
+    tell("bonds and angles")
+    bonded = bonded_statistics(trajectory.positions, trajectory.atoms)
+    repeats = _longest_repeat(energies)
+    return {
+        "schema": SCHEMA,
+        "molecule": trajectory.atoms.residues,
+        "temperature_K": temperature_K,
+        "n_chains": n_chains,
+        "n_frames": n_frames,
+        "n_samples": n_chains * n_frames,
+        "frame_spacing": trajectory.frame_spacing,
+        "unit": trajectory.unit,
+        "estimators": backend()[0],
+        "torsions": torsions,
+        "phi_basins": {n: asdict(phi_basin(x)) for n, x in angles.items() if n.startswith("phi_")},
+        "energy": {
+            "mean": asdict(energy_mean),
+            "sd": asdict(energy_sd),
+            "heat_capacity": _heat_capacity(energy_sd, temperature_K),
+            "rhat": rhat(energies),
+            "ess": ess(energies),
+        },
+        "geometry": check.to_json(),
+        "bonded": [asdict(row) for row in bonded],
+        "kernels": [k.to_json() for k in acceptance((summary or {}).get("kernels", {}))],
+        "stuck": {
+            "longest_repeat": repeats.max(initial=0) / max(n_frames, 1),
+            "never_moved": np.flatnonzero(repeats >= n_frames).tolist() if n_frames > 1 else [],
+        },
+    }
+
+
+def compare(chain: TrajectoryLike, reference: TrajectoryLike, *, temperature_K: float) -> dict[str, Any]:
+    """Distances between a run and its reference, each beside its noise floor (between halves of the reference).
+
+    Args:
+        chain: the run to be judged.
+        reference: long MD of the same molecule at the same temperature.
+        temperature_K: temperature of both.
+
+    Raises:
+        ValueError: the two are different molecules.
+    """
+    if chain.atoms.fingerprint != reference.atoms.fingerprint:
+        raise ValueError(
+            f"the reference is another molecule: {reference.atoms.residues} with {reference.atoms.n_atoms} atoms, "
+            f"expected {chain.atoms.residues} with {chain.atoms.n_atoms}"
+        )
+    ours, theirs = torsion_angles(chain), torsion_angles(reference)
+    planes = backbone(list(ours))
+    energies, md_energies = (np.asarray(t.energies, dtype=np.float64) for t in (chain, reference))
+    thermal = kT(temperature_K)
+    basins = {}
+    for name in (n for n in ours if n.startswith("phi_")):
+        a, b = phi_basin(ours[name]), phi_basin(theirs[name])
+        z = (a.delta_F - b.delta_F) / np.hypot(a.error, b.error) if a.visited and b.visited else float("nan")
+        basins[name] = {"run": asdict(a), "reference": asdict(b), "z": float(z)}
+    bonded = compare_bonded(chain.positions, reference.positions, chain.atoms)
+    return {
+        "reference_rhat": {name: circular_rhat(x) for name, x in theirs.items()},
+        "jsd": {
+            name: {"value": jsd_torsion(x, theirs[name]), "floor": noise_floor(jsd_torsion, theirs[name])}
+            for name, x in ours.items()
+        },
+        "jsd_phi_psi": {
+            phi.removeprefix("phi_"): {
+                "value": jsd_plane((ours[phi], ours[psi]), (theirs[phi], theirs[psi])),
+                "floor": jsd_plane(*zip(halves(theirs[phi]), halves(theirs[psi]), strict=True)),
+            }
+            for phi, psi in planes
+        },
+        "phi_basins": basins,
+        "energy": {
+            "z_mean": z_score(mean(energies), mean(md_energies)),
+            "z_sd": z_score(fluctuation(energies), fluctuation(md_energies)),
+            "w2_kT": wasserstein(energies, md_energies) / thermal,
+            "floor_kT": noise_floor(wasserstein, md_energies) / thermal,
+            "reference_mean": asdict(mean(md_energies)),
+            "reference_sd": asdict(fluctuation(md_energies)),
+        },
+        "bonded": [asdict(row) for row in bonded],
+    }
+
+
+def _heat_capacity(sd: Estimate, temperature_K: float) -> dict[str, float]:
+    """Potential-energy part of the heat capacity, var(U) / (k T^2), in kJ/(mol K)."""
+    scale = 1 / (GAS_CONSTANT * temperature_K**2)
+    return {"value": scale * sd.value**2, "error": scale * 2 * sd.value * sd.error, "ess": sd.ess}
+
+
+def _longest_repeat(energies: np.ndarray) -> np.ndarray:
+    """Longest stretch of frames with one energy in each chain: rejected moves, or a chain that is stuck."""
+    longest = np.ones(len(energies), dtype=np.int64)
+    for chain, row in enumerate(energies):
+        ends = np.flatnonzero(np.append(row[1:] != row[:-1], True))
+        longest[chain] = np.diff(ends, prepend=-1).max(initial=0)
+    return longest

@@ -1,0 +1,153 @@
+"""The torsions that chemists name: phi, psi, omega and chi of every residue, found by atom names and bonds."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..geometry import dihedrals
+from ..state import Atoms
+
+Quadruple = tuple[int, int, int, int]
+
+CHI_ATOMS: tuple[tuple[tuple[str, ...], ...], ...] = (
+    (("N", "CA", "CB"), ("CG", "CG1", "SG", "OG", "OG1")),
+    (("CA", "CB", "CG"), ("CD", "CD1", "OD1", "ND1", "SD")),
+    (("CA", "CB", "CG1"), ("CD1", "CD")),
+    (("CB", "CG", "CD"), ("NE", "CE", "OE1")),
+    (("CB", "CG", "SD"), ("CE",)),
+    (("CG", "CD", "NE"), ("CZ",)),
+    (("CG", "CD", "CE"), ("NZ",)),
+    (("CD", "NE", "CZ"), ("NH1",)),
+)
+"""First three atoms of a side-chain torsion, and the fourth: the first name that the residue has (IUPAC-IUB 1970)."""
+
+CHI_NUMBER: tuple[int, ...] = (1, 2, 2, 3, 3, 4, 4, 5)
+"""Which chi each row of :data:`CHI_ATOMS` is."""
+
+KINDS = ("phi", "psi", "omega", "chi1", "chi2", "chi3", "chi4", "chi5")
+"""Kinds of torsion, in the order in which they are listed."""
+
+
+class TrajectoryLike(Protocol):
+    """What analysis needs of a trajectory; :class:`timewarp.trajectories.Trajectory` is one."""
+
+    @property
+    def atoms(self) -> Atoms:
+        """The molecule."""
+
+    @property
+    def positions(self) -> Any:
+        """Array or tensor (chains, frames, atoms, 3), in nm."""
+
+    @property
+    def energies(self) -> Any:
+        """Array or tensor (chains, frames), in kJ/mol."""
+
+    @property
+    def frame_spacing(self) -> float:
+        """Time (ps) or Metropolis-Hastings steps between frames."""
+
+    @property
+    def unit(self) -> str:
+        """``ps`` or ``step``."""
+
+
+def named_torsions(atoms: Atoms) -> dict[str, Quadruple]:
+    """Atoms of each named torsion, by residue and then in the order of :data:`KINDS`.
+
+    Names are ``phi_1``, ``psi_1``, ``omega_1``, ``chi1_1`` and so on, with the residue number, caps uncounted.
+    ``phi_i`` is C(i-1)-N-CA-C and ``psi_i`` is N-CA-C-N(i+1), through caps where there are any, so that Ace-A-Nme has
+    ``phi_1`` and ``psi_1``. ``omega_i`` is CA-C-N(i+1)-CA(i+1), the torsion of the peptide bond *behind* residue i
+    (IUPAC-IUB 1970); so ``omega_0`` is that between an acetyl cap and residue 1. Proline's phi, chi1 and chi2
+    are listed too: they are angles, though no proposal turns them.
+
+    Args:
+        atoms: the molecule, with PDB atom names.
+    """
+    adjacent: list[list[int]] = [[] for _ in range(atoms.n_atoms)]
+    for i, j in atoms.bonds:
+        adjacent[i].append(j)
+        adjacent[j].append(i)
+    residues: dict[int, dict[str, int]] = {}
+    for index, number in enumerate(atoms.residue_numbers):
+        residues.setdefault(number, {})[atoms.names[index]] = index
+    omegas = {atoms.residue_numbers[row[1]]: row for row in map(tuple, atoms.peptide_bonds.tolist())}
+
+    found: dict[str, Quadruple] = {}
+    for number, named in sorted(residues.items()):
+        if {"N", "CA", "C"} <= named.keys():
+            n, ca, c = named["N"], named["CA"], named["C"]
+            before = [j for j in adjacent[n] if atoms.names[j] == "C" and atoms.residue_numbers[j] != number]
+            behind = [j for j in adjacent[c] if atoms.names[j] == "N" and atoms.residue_numbers[j] != number]
+            if before:
+                found[f"phi_{number}"] = (before[0], n, ca, c)
+            if behind:
+                found[f"psi_{number}"] = (n, ca, c, behind[0])
+        if number in omegas:
+            found[f"omega_{number}"] = omegas[number]
+        for (stem, ends), chi in zip(CHI_ATOMS, CHI_NUMBER, strict=True):
+            last = next((name for name in ends if name in named), None)
+            if last is not None and set(stem) <= named.keys() and f"chi{chi}_{number}" not in found:
+                quadruple = (*(named[name] for name in stem), named[last])
+                if all(b in adjacent[a] for a, b in pairwise(quadruple)):
+                    found[f"chi{chi}_{number}"] = quadruple  # type: ignore[assignment]
+    return found
+
+
+def torsion_angles(source: Any, atoms: Atoms | None = None, names: list[str] | None = None) -> dict[str, np.ndarray]:
+    """Named torsions of every frame.
+
+    Args:
+        source: a trajectory (anything with ``positions`` and ``atoms``), or positions (chains, frames, atoms, 3) or
+            (frames, atoms, 3) in nm as an array or tensor.
+        atoms: the molecule, needed with bare positions.
+        names: only these; all of :func:`named_torsions` by default.
+
+    Returns:
+        name -> float32 array (chains, frames) (or (frames,)) in rad, in [-pi, pi].
+
+    Raises:
+        ValueError: no atoms given, positions of another molecule, or an unknown name.
+    """
+    atoms = source.atoms if atoms is None and hasattr(source, "atoms") else atoms
+    if atoms is None:
+        raise ValueError("bare positions need the molecule as well: torsion_angles(positions, atoms)")
+    positions = as_positions(getattr(source, "positions", source), atoms)
+    known = named_torsions(atoms)
+    wanted = list(known) if names is None else names
+    if unknown := [name for name in wanted if name not in known]:
+        raise ValueError(f"{atoms.residues} has no torsion {unknown[0]}; it has {', '.join(known) or 'none'}")
+    result = {}
+    for name in wanted:  # one at a time: the four gathered atoms of 1e6 frames are 48 MB, those of all torsions not
+        result[name] = dihedrals(positions, torch.tensor([known[name]]))[..., 0].numpy()
+    return result
+
+
+def as_positions(positions: Any, atoms: Atoms) -> Tensor:
+    """Positions as a tensor on the CPU, checked against the molecule.
+
+    Raises:
+        ValueError: the last two dimensions are not (atoms, 3).
+    """
+    tensor = torch.as_tensor(positions).detach().cpu()
+    if tensor.ndim < 3 or tuple(tensor.shape[-2:]) != (atoms.n_atoms, 3):
+        raise ValueError(
+            f"expected positions of shape (chains, frames, {atoms.n_atoms}, 3) for {atoms.residues}, "
+            f"got {tuple(tensor.shape)}"
+        )
+    return tensor
+
+
+def backbone(names: list[str] | dict[str, Any]) -> list[tuple[str, str]]:
+    """The (phi, psi) pairs of residues that have both.
+
+    >>> backbone(["psi_1", "phi_2", "psi_2", "phi_3"])
+    [('phi_2', 'psi_2')]
+    """
+    numbers = [name.removeprefix("phi_") for name in names if name.startswith("phi_")]
+    return [(f"phi_{n}", f"psi_{n}") for n in numbers if f"psi_{n}" in names]

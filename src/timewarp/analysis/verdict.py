@@ -1,0 +1,222 @@
+"""Trust the run or not, and why: every check with its number, its limit and what to do."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from statistics import NormalDist
+from typing import Any, Literal
+
+from .convergence import RHAT_LIMIT
+
+ESS_LIMIT = 400
+"""Smallest ESS on which R-hat and error bars can be relied (Vehtari et al. 2021)."""
+
+JSD_FACTOR, JSD_SLACK = 3.0, 0.005
+"""A divergence is at its floor below ``JSD_FACTOR * floor + JSD_SLACK`` (bits)."""
+
+LONGEST_REPEAT = 0.1
+"""Largest part of a chain that may pass without a single accepted move."""
+
+FAMILY_LEVEL = 1e-3
+"""Chance that a sound run is flagged by any of one family of z-scores."""
+
+Status = Literal["pass", "warn", "fail"]
+
+
+@dataclass(frozen=True)
+class Check:
+    """One reason.
+
+    Attributes:
+        name: what was looked at.
+        status: ``pass``, ``warn`` or ``fail``.
+        text: the finding in one sentence, with the advice where there is any.
+    """
+
+    name: str
+    status: Status
+    text: str
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """``trust`` (all checks pass), ``caution`` (some warn) or ``reject`` (one fails)."""
+
+    checks: tuple[Check, ...]
+
+    @property
+    def level(self) -> Literal["trust", "caution", "reject"]:
+        """The worst of the checks."""
+        found = {check.status for check in self.checks}
+        return "reject" if "fail" in found else "caution" if "warn" in found else "trust"
+
+    @property
+    def headline(self) -> str:
+        """The verdict in a few words."""
+        return {
+            "trust": "These samples can be trusted.",
+            "caution": "Usable, with reservations.",
+            "reject": "Do not trust these samples yet.",
+        }[self.level]
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data."""
+        return {"level": self.level, "headline": self.headline, "checks": [asdict(c) for c in self.checks]}
+
+
+def judge(analysis: Mapping[str, Any], comparison: Mapping[str, Any] | None = None) -> Verdict:
+    """Judge a run from what :func:`~timewarp.analysis.analyse` and :func:`~timewarp.analysis.compare` found.
+
+    A quantity that never varied has no R-hat: it is reported as such and never counted as converged. Differences from a
+    reference that is itself not converged only warn.
+    """
+    checks = [*_convergence(analysis), *_movement(analysis), *_basins(analysis), *_geometry(analysis)]
+    if comparison is not None:
+        checks += _agreement(comparison)
+    return Verdict(tuple(checks))
+
+
+def _convergence(analysis: Mapping[str, Any]) -> Iterator[Check]:
+    quantities = {**analysis["torsions"], "energy": analysis["energy"]}
+    quantities |= {f"{n} > 0": b for n, b in analysis["phi_basins"].items() if 0 < b["population"] < 1}
+    unknown = [n for n, row in quantities.items() if not _number(row["rhat"])]
+    known = {n: row for n, row in quantities.items() if n not in unknown}
+    if unknown:
+        yield Check(
+            "variation",
+            "fail",
+            f"{_list(unknown)} did not vary, or the run is too short to tell: not sampled, so not converged.",
+        )
+    if not known:
+        return
+    worst = max(known, key=lambda n: known[n]["rhat"])
+    value = known[worst]["rhat"]
+    late = [n for n in known if known[n]["rhat"] > RHAT_LIMIT]
+    if late:
+        text = f"{_list(late)}: R-hat up to {_rhat(value)} ({worst}), above {RHAT_LIMIT}. Run longer chains."
+    else:
+        text = f"R-hat at most {value:.4f} ({worst}), below {RHAT_LIMIT}: chains agree with each other."
+    yield Check("R-hat", "fail" if late else "pass", text)
+    poorest = min(known, key=lambda n: known[n]["ess"] if _number(known[n]["ess"]) else math.inf)
+    size = known[poorest]["ess"]
+    enough = size >= ESS_LIMIT
+    text = f"Effective sample size at least {size:,.0f} ({poorest})"
+    yield Check(
+        "ESS", "pass" if enough else "fail", f"{text}." if enough else f"{text}, below {ESS_LIMIT}: run longer chains."
+    )
+
+
+def _movement(analysis: Mapping[str, Any]) -> Iterator[Check]:
+    stuck = analysis["stuck"]
+    dead = stuck["never_moved"]
+    frozen = {k["name"]: sum(a == 0 for a in k["per_chain"]) for k in analysis["kernels"]}
+    if dead:
+        yield Check("movement", "fail", f"{len(dead)} of {analysis['n_chains']} chains never moved.")
+    elif stuck["longest_repeat"] > LONGEST_REPEAT and analysis["n_frames"] > 50:
+        yield Check(
+            "movement",
+            "warn",
+            f"One chain stood still for {stuck['longest_repeat']:.0%} of the run; its place is under-weighted by the moves.",
+        )
+    else:
+        yield Check("movement", "pass", "Every chain keeps moving.")
+    for name, count in frozen.items():
+        if count:
+            yield Check(f"acceptance of {name}", "warn", f"{count} chains never accepted a {name} move.")
+    for kernel in analysis["kernels"]:
+        if kernel["jump"] is not None and _number(kernel["jump"]) and kernel["jump"] < 0.6 and kernel["name"] == "flow":
+            yield Check(
+                "jump",
+                "warn",
+                f"Accepted flow moves jump {kernel['jump']:.2f} times as often as independent samples (0.6 wanted).",
+            )
+
+
+def _basins(analysis: Mapping[str, Any]) -> Iterator[Check]:
+    for name, basin in analysis["phi_basins"].items():
+        if 0 < basin["population"] < 1:
+            continue
+        side = "phi > 0" if basin["population"] == 0 else "phi < 0"
+        yield Check(
+            f"basin of {name}",
+            "warn",
+            f"{side} of {name} was never visited, so nothing is known of its population; start chains there too.",
+        )
+
+
+def _geometry(analysis: Mapping[str, Any]) -> Iterator[Check]:
+    check = analysis["geometry"]
+    frames = check["frames"]
+    named = {
+        "nonfinite": ("Non-finite values", "frames with a position or energy that is not finite", ()),
+        "chirality_flips": ("Chirality", "frames with a flipped stereocentre", check["flipped_centres"]),
+        "cis_trans_flips": (
+            "Peptide bonds",
+            "frames with a peptide bond flipped (cis/trans)",
+            check["flipped_peptide_bonds"],
+        ),
+        "broken_bonds": ("Bonds", "frames with a broken bond", ()),
+        "clashes": ("Clashes", "frames with overlapping atoms", ()),
+    }
+    bad = {key: row for key, row in named.items() if check[key]}
+    for key, (name, what, where) in bad.items():
+        status: Status = "warn" if key == "clashes" else "fail"
+        yield Check(name, status, f"{check[key]:,} of {frames:,} {what}{': ' + ', '.join(where) if where else ''}.")
+    if not bad:
+        yield Check(
+            "geometry", "pass", f"All {frames:,} frames finite, chirality and cis/trans kept, no broken bond, no clash."
+        )
+
+
+def _agreement(comparison: Mapping[str, Any]) -> Iterator[Check]:
+    weak = [n for n, value in comparison["reference_rhat"].items() if not _number(value) or value > RHAT_LIMIT]
+    severity: Status = "warn" if weak else "fail"
+    if weak:
+        yield Check(
+            "reference",
+            "warn",
+            f"The reference itself has not converged ({_list(weak)}): differences from it prove little.",
+        )
+    rows = comparison["jsd"] | {f"(phi, psi) of residue {n}": r for n, r in comparison["jsd_phi_psi"].items()}
+    off = [n for n, r in rows.items() if r["value"] > JSD_FACTOR * r["floor"] + JSD_SLACK]
+    worst = max(rows, key=lambda n: rows[n]["value"] / (rows[n]["floor"] + JSD_SLACK), default=None)
+    if worst is not None:
+        found = f"JSD of {worst} is {rows[worst]['value']:.4f} bit, its noise floor {rows[worst]['floor']:.4f}"
+        text = (
+            f"Torsions differ from the reference ({_list(off)}): {found}."
+            if off
+            else f"Torsions agree: at worst, {found}."
+        )
+        yield Check("torsions vs reference", severity if off else "pass", text)
+    scores = {"mean energy": comparison["energy"]["z_mean"], "energy fluctuation": comparison["energy"]["z_sd"]}
+    scores |= {f"Delta F of {n}": row["z"] for n, row in comparison["phi_basins"].items()}
+    yield _z_check("energies vs reference", scores, severity)
+    bonded = {f"{row['name']} {part}": row[f"z_{part}"] for row in comparison["bonded"] for part in ("mean", "sd")}
+    yield _z_check("bonds and angles vs reference", bonded, severity)
+
+
+def _z_check(name: str, scores: Mapping[str, float], severity: Status) -> Check:
+    known = {n: abs(z) for n, z in scores.items() if _number(z)}
+    if not known:
+        return Check(name, "warn", "No error bars to compare by: run longer.")
+    limit = NormalDist().inv_cdf(1 - FAMILY_LEVEL / (2 * len(known)))
+    worst = max(known, key=lambda n: known[n])
+    text = (
+        f"largest difference {known[worst]:.1f} standard errors ({worst}); limit for {len(known)} numbers {limit:.1f}."
+    )
+    far = known[worst] > limit
+    return Check(name, severity if far else "pass", ("Disagreement: " if far else "Agreement: ") + text)
+
+
+def _number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and math.isfinite(value)
+
+
+def _rhat(value: float) -> str:
+    return f"{value:.3f}" if value < 100 else "more than 100"
+
+
+def _list(names: list[str], most: int = 4) -> str:
+    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
