@@ -37,9 +37,15 @@ def create_reference_system(topology: Topology, preset: Preset) -> openmm.System
     arguments = {"nonbondedMethod": NoCutoff}
     if preset.cutoff_nm is not None:
         arguments = {"nonbondedMethod": CutoffNonPeriodic, "nonbondedCutoff": preset.cutoff_nm * unit.nanometer}
-    return load_force_field(preset.force_field).createSystem(
-        topology, constraints=None, rigidWater=False, removeCMMotion=False, **arguments
-    )
+    force_field = load_force_field(preset.force_field)
+    try:
+        return force_field.createSystem(topology, constraints=None, rigidWater=False, removeCMMotion=False, **arguments)
+    except ValueError as error:
+        reason = " ".join(str(error).split("For more information")[0].split()).rstrip(".")
+        raise ValueError(
+            f"the force field of preset {preset.name!r} does not cover this molecule: {reason}; "
+            "correct the residue's atoms and protonation, or choose another preset"
+        ) from None
 
 
 def use_native_gb(system: openmm.System) -> None:

@@ -6,11 +6,44 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
+import openmm
+from openmm import unit as units
+from openmm.app import Modeller, Topology
 
 from ..geometry import neighbours
 
 BOND_LENGTH_NM = {"C": 0.109, "N": 0.101, "O": 0.096, "S": 0.134}
 _HALF_TETRAHEDRAL = math.radians(109.47 / 2)
+
+
+def add_hydrogens(
+    topology: Topology, positions: np.ndarray, variants: Sequence[str | None]
+) -> tuple[Topology, np.ndarray, int]:
+    """Add the hydrogens that are missing at pH 7.
+
+    Args:
+        topology: complete heavy atoms; hydrogens that it has stay.
+        positions: (atoms, 3) in nm.
+        variants: per residue, the protonation state in OpenMM's naming (``HIE``, ``ASH``, ...), or None.
+
+    Returns:
+        topology, positions and the number of hydrogens added (0: the topology is as it was, in its order).
+    """
+    before = {(atom.residue.index, atom.name) for atom in topology.atoms()}
+    modeller = Modeller(topology, positions * units.nanometer)
+    modeller.addHydrogens(pH=7.0, variants=list(variants), platform=openmm.Platform.getPlatformByName("Reference"))
+    complete = modeller.topology
+    atoms = list(complete.atoms())
+    for residue, variant in zip(complete.residues(), variants, strict=True):
+        if variant == "LYN":  # the one state that a reader of our PDB text could not tell from missing hydrogens
+            residue.name = variant
+    missing = [atom.index for atom in atoms if (atom.residue.index, atom.name) not in before]
+    if not missing and len(atoms) == topology.getNumAtoms():
+        return complete, positions, 0
+    bonds = [(one.index, other.index) for one, other in complete.bonds()]
+    kept = np.array(modeller.getPositions().value_in_unit(units.nanometer), dtype=float)
+    placed = place_hydrogens([atom.element.symbol for atom in atoms], bonds, kept, missing)
+    return complete, placed, len(missing)
 
 
 def place_atom(a: np.ndarray, b: np.ndarray, c: np.ndarray, length: float, angle: float, dihedral: float) -> np.ndarray:

@@ -5,21 +5,25 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import numpy as np
 import openmm
 import torch
 from openmm import unit
-from openmm.app import Modeller, Topology
+from openmm.app import Topology
 from torch import Tensor
 
 from ..shapes import Float
 from ..state import Atoms
 from .force_fields import create_system
-from .hydrogens import place_hydrogens
+from .hydrogens import add_hydrogens
+from .minimisation import minimise_positions
+from .pdb_reading import read_pdb
 from .pdb_text import write_pdb
 from .peptides import build_heavy_atoms
 from .presets import Preset, get_preset
 from .sequences import parse_sequence
+from .stereochemistry import unusual_geometry
+
+_FILE_SUFFIXES = (".pdb", ".ent", ".cif", ".mmcif", ".pdbx", ".gz", ".mol2", ".sdf", ".gro", ".xyz")
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,10 +34,10 @@ class Molecule:
         name: as given (``Ace-A-Nme``, ``AIVL``), or the PDB file's stem.
         preset: the force-field preset.
         topology: OpenMM topology.
-        system: OpenMM system, without constraints.
+        system: OpenMM system, without constraints and without a centre-of-mass motion remover.
         start_positions: in nm, float64.
         atoms: the description that needs no OpenMM.
-        notes: what was added or changed, one line each.
+        notes: what was added, changed or is unusual, one line each.
     """
 
     name: str
@@ -45,65 +49,58 @@ class Molecule:
     notes: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
-        notes = f", notes: {'; '.join(self.notes)}" if self.notes else ""
+        notes = f"; {'; '.join(self.notes)}" if self.notes else ""
         return (
             f"Molecule({self.name!r}: {self.atoms.residues}, {self.atoms.formula}, {self.atoms.n_atoms} atoms, "
-            f"preset {self.preset.name!r}{notes})"
+            f"charge {round(sum(self.atoms.charges)):+d}, preset {self.preset.name!r}{notes})"
         )
 
     @property
     def pdb(self) -> str:
-        """PDB text of the start positions, with a CONECT record for every bond."""
+        """PDB text of the start positions, with every bond as CONECT; :func:`build_molecule` reads it back."""
         return write_pdb(self.atoms, self.start_positions)
 
 
 def build_molecule(source: str | Path, preset: str | Preset = "amber14-obc2", *, minimise: bool = True) -> Molecule:
     """Build a molecule from a sequence or a PDB file.
 
+    The same source gives the same positions each time. Sequences become extended L-peptides with trans peptide
+    bonds and histidine as HIE; a PDB file keeps its conformation, chirality, tautomers and cis bonds.
+
     Args:
-        source: one-letter codes (``AIVL``), with caps (``Ace-A-Nme``), or the path of a PDB file.
+        source: one-letter codes (``AIVL``, zwitterionic), with caps (``Ace-A-Nme``), or the path of a PDB file.
         preset: name of a force-field preset, or a :class:`Preset`.
-        minimise: whether the start positions are a local minimum of the energy.
+        minimise: whether to move the start positions to a local minimum of the energy.
 
     Raises:
         ValueError: the sequence, the file or the preset cannot be used; one line says why and what to do.
         FileNotFoundError: there is no such PDB file.
     """
     preset = get_preset(preset)
-    sequence = parse_sequence(str(source))
-    topology, positions = build_heavy_atoms(sequence)
-    topology, positions = add_hydrogens(topology, positions)
-    name = str(sequence)
+    if _is_file(source):
+        path = Path(source)
+        topology, positions, notes = read_pdb(path)
+        name = path.stem
+    else:
+        sequence = parse_sequence(str(source))
+        topology, positions = build_heavy_atoms(sequence)
+        variants = ["HIE" if residue.name == "HIS" else None for residue in topology.residues()]
+        topology, positions, _ = add_hydrogens(topology, positions, variants)
+        notes, name = (), str(sequence)
     system = create_system(topology, preset)
+    atoms = describe_atoms(topology, system)
     if minimise:
-        positions = minimise_positions(system, positions)
+        positions = minimise_positions(system, positions, atoms.stereocentres.numpy())
+    start_positions = torch.tensor(positions, dtype=torch.float64)
     return Molecule(
         name=name,
         preset=preset,
         topology=topology,
         system=system,
-        start_positions=torch.tensor(positions, dtype=torch.float64),
-        atoms=describe_atoms(topology, system),
+        start_positions=start_positions,
+        atoms=atoms,
+        notes=(*notes, *_renumbered(topology, atoms), *unusual_geometry(atoms, start_positions)),
     )
-
-
-def add_hydrogens(topology: Topology, positions: np.ndarray) -> tuple[Topology, np.ndarray]:
-    modeller = Modeller(topology, positions * unit.nanometer)
-    variants = ["HIE" if residue.name == "HIS" else None for residue in topology.residues()]
-    modeller.addHydrogens(pH=7.0, variants=variants, platform=openmm.Platform.getPlatformByName("Reference"))
-    placed = np.array(modeller.getPositions().value_in_unit(unit.nanometer), dtype=float)
-    atoms = list(modeller.topology.atoms())
-    missing = [a.index for a in atoms if a.element.symbol == "H"]
-    bonds = [(a.index, b.index) for a, b in modeller.topology.bonds()]
-    return modeller.topology, place_hydrogens([a.element.symbol for a in atoms], bonds, placed, missing)
-
-
-def minimise_positions(system: openmm.System, positions: np.ndarray, tolerance: float = 1.0) -> np.ndarray:
-    """Positions (atoms, 3) in nm of a local energy minimum, on the double-precision Reference platform."""
-    context = openmm.Context(system, openmm.VerletIntegrator(0.001), openmm.Platform.getPlatformByName("Reference"))
-    context.setPositions(positions)
-    openmm.LocalEnergyMinimizer.minimize(context, tolerance)
-    return context.getState(getPositions=True).getPositions(asNumpy=True).value_in_unit(unit.nanometer)
 
 
 def describe_atoms(topology: Topology, system: openmm.System) -> Atoms:
@@ -112,14 +109,26 @@ def describe_atoms(topology: Topology, system: openmm.System) -> Atoms:
     residues = list(topology.residues())
     first = int(residues[0].name != "ACE")
     atoms = list(topology.atoms())
+    charges = [nonbonded.getParticleParameters(i)[0] for i in range(len(atoms))]
     return Atoms(
-        elements=tuple(a.element.symbol for a in atoms),
-        names=tuple(a.name for a in atoms),
-        residue_names=tuple(a.residue.name for a in atoms),
-        residue_numbers=tuple(a.residue.index + first for a in atoms),
+        elements=tuple(atom.element.symbol for atom in atoms),
+        names=tuple(atom.name for atom in atoms),
+        residue_names=tuple(atom.residue.name for atom in atoms),
+        residue_numbers=tuple(atom.residue.index + first for atom in atoms),
         masses=tuple(system.getParticleMass(i).value_in_unit(unit.dalton) for i in range(len(atoms))),
-        charges=tuple(
-            nonbonded.getParticleParameters(i)[0].value_in_unit(unit.elementary_charge) for i in range(len(atoms))
-        ),
-        bonds=tuple((a.index, b.index) for a, b in topology.bonds()),
+        charges=tuple(charge.value_in_unit(unit.elementary_charge) for charge in charges),
+        bonds=tuple(sorted((min(a.index, b.index), max(a.index, b.index)) for a, b in topology.bonds())),
     )
+
+
+def _is_file(source: str | Path) -> bool:
+    text = str(source)
+    return isinstance(source, Path) or "/" in text or "\\" in text or text.lower().endswith(_FILE_SUFFIXES)
+
+
+def _renumbered(topology: Topology, atoms: Atoms) -> list[str]:
+    given = [f"{residue.id}{residue.insertionCode.strip()}" for residue in topology.residues()]
+    now = [str(n) for n in dict.fromkeys(atoms.residue_numbers)]
+    if given == now:
+        return []
+    return [f"renumbered residues {given[0]}-{given[-1]} to {now[0]}-{now[-1]}"]

@@ -1,0 +1,59 @@
+"""Move start positions to a local energy minimum, the same one each time."""
+
+from __future__ import annotations
+
+import copy
+
+import numpy as np
+import openmm
+from openmm import unit
+
+from .force_fields import use_native_gb
+
+TOLERANCE = 1.0
+"""Root mean square force at the end, in kJ/(mol nm)."""
+_ROUGH_TOLERANCE = 20.0
+
+
+def minimise_positions(system: openmm.System, positions: np.ndarray, stereocentres: np.ndarray) -> np.ndarray:
+    """Positions (atoms, 3) in nm of a nearby minimum, on OpenMM's Reference platform (double precision).
+
+    A ``CustomGBForce`` is slow there, so the way down is first followed with the native GB force, and only its
+    end with the system's own.
+
+    Args:
+        system: the forces.
+        positions: in nm, (atoms, 3).
+        stereocentres: rows (centre, a, b, c) whose handedness must be kept.
+
+    Raises:
+        ValueError: the energy is not finite, or the way down inverts a stereocentre (both mean bad positions).
+    """
+    start = positions
+    if any(isinstance(force, openmm.CustomGBForce) for force in system.getForces()):
+        fast = copy.deepcopy(system)
+        use_native_gb(fast)
+        positions = _descend(fast, positions, _ROUGH_TOLERANCE)
+    positions = _descend(system, positions, TOLERANCE)
+    if np.any(_handedness(start, stereocentres) != _handedness(positions, stereocentres)):
+        raise ValueError(
+            "energy minimisation inverted a stereocentre: the given positions are too distorted; repair them"
+        )
+    return positions
+
+
+def _descend(system: openmm.System, positions: np.ndarray, tolerance: float) -> np.ndarray:
+    platform = openmm.Platform.getPlatformByName("Reference")
+    context = openmm.Context(system, openmm.VerletIntegrator(0.001), platform)
+    context.setPositions(positions)
+    energy = context.getState(getEnergy=True).getPotentialEnergy().value_in_unit(unit.kilojoule_per_mole)
+    if not np.isfinite(energy):
+        raise ValueError(f"the energy of the start positions is {energy}: atoms overlap; repair the positions")
+    openmm.LocalEnergyMinimizer.minimize(context, tolerance)
+    state = context.getState(getPositions=True)
+    return state.getPositions(asNumpy=True).value_in_unit(unit.nanometer)
+
+
+def _handedness(positions: np.ndarray, centres: np.ndarray) -> np.ndarray:
+    a, b, c = (positions[centres[:, k]] - positions[centres[:, 0]] for k in (1, 2, 3))
+    return np.sign((a * np.cross(b, c)).sum(-1))

@@ -1,0 +1,49 @@
+"""Say what is unusual in a peptide's stereochemistry: D residues, inverted side chains, cis peptide bonds."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from ..geometry import dihedrals, signed_volumes
+from ..shapes import Float
+from ..state import Atoms
+
+NATURAL_CENTRES: dict[str, dict[str, tuple[str, str, str]]] = {
+    "any": {"CA": ("N", "C", "CB")},
+    "ILE": {"CB": ("CA", "CG1", "CG2")},
+    "THR": {"CB": ("OG1", "CA", "CG2")},
+}
+"""By residue and centre, three neighbours whose signed volume is positive in natural L residues.
+
+CIP: CA is S (R in cysteine, whose sulphur outranks C, with the same handedness), CB of isoleucine S, of threonine R.
+"""
+
+
+def unusual_geometry(atoms: Atoms, positions: Float[Tensor, "atoms 3"]) -> list[str]:
+    """One line for each D residue, inverted side chain, and peptide bond that is not trans."""
+    notes = []
+    for number in sorted(set(atoms.residue_numbers)):
+        index = {atoms.names[i]: i for i in range(atoms.n_atoms) if atoms.residue_numbers[i] == number}
+        name = atoms.residue_names[next(iter(index.values()))]
+        for centre, row in (NATURAL_CENTRES["any"] | NATURAL_CENTRES.get(name, {})).items():
+            if not {centre, *row} <= index.keys():
+                continue
+            quadruple = torch.tensor([[index[atom] for atom in (centre, *row)]])
+            if _sign(centre, name) * float(signed_volumes(positions, quadruple)) < 0:
+                notes.append(f"{centre} of {name} {number} is inverted (not the natural {'L ' * (centre == 'CA')}form)")
+    for row, omega in zip(atoms.peptide_bonds.tolist(), _omegas(atoms, positions), strict=True):
+        if abs(omega) < math.pi / 2:
+            here, there = (f"{atoms.residue_names[i]} {atoms.residue_numbers[i]}" for i in (row[1], row[2]))
+            notes.append(f"the peptide bond between {here} and {there} is cis")
+    return notes
+
+
+def _sign(centre: str, residue_name: str) -> int:
+    return -1 if centre == "CB" and residue_name == "THR" else 1
+
+
+def _omegas(atoms: Atoms, positions: Tensor) -> list[float]:
+    return dihedrals(positions, atoms.peptide_bonds).tolist()
