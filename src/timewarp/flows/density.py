@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -12,6 +12,7 @@ from ..shapes import Float
 from ..state import Atoms
 
 
+@runtime_checkable
 class InternalDensity(Protocol):
     """A conditional density over internal coordinates (``docs/design.md`` section 2, *ConditionalDensity*).
 

@@ -1,0 +1,208 @@
+"""Hamiltonian Monte Carlo over all Cartesian coordinates, many chains at once."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from ..shapes import Float
+from ..state import Atoms, State
+from ..units import FEMTOSECONDS_PER_PICOSECOND
+from .kernel import Info, Kernel, Outcome, Tuning
+from .metropolis import Proposal, metropolis
+from .target import Target
+
+
+class HMCKernel(Kernel):
+    """Hamiltonian Monte Carlo (Duane et al. 1987; Neal 2011): fresh momenta, a leapfrog trajectory, accept or reject.
+
+    The leapfrog is the position-first one (half a drift, kick and drift in turn, half a drift): its expected energy
+    error is that of the momentum-first one, and ``n_steps`` of it need ``n_steps`` forces and one energy, none of them
+    at the current state, whose energy the state carries. It preserves volume and is reversible, so that
+    ``log_q_ratio = (K(p) - K(p')) / kT``.
+
+    Masses are a free choice: momenta are auxiliary, so they change how fast the chain moves, never where it goes.
+    On a target without rigid motion the total momentum is drawn as zero; forces of such a target conserve it.
+
+    The step size of each step is drawn per chain, uniformly within ``jitter`` of the tuned one and independently of
+    the state, so that no vibration stays in resonance with the trajectory's length (Neal 2011, section 3.2).
+
+    Warm-up sets the step size by dual averaging towards ``target_acceptance`` (Hoffman & Gelman 2014, section 3.2);
+    :meth:`freeze` fixes it at the averaged value.
+
+    Args:
+        target: the distribution.
+        masses: of each atom, in Da; see :func:`repartition_hydrogen_mass`.
+        n_steps: leapfrog steps in a trajectory.
+        step_fs: step size before adaptation.
+        target_acceptance: what the adaptation aims for.
+        jitter: relative half-width of the step size's distribution, in [0, 1).
+        adaptive: whether :meth:`adapt` does anything.
+        name: the key of its outcomes.
+
+    Raises:
+        ValueError: a number is out of its range.
+    """
+
+    def __init__(
+        self,
+        target: Target,
+        masses: Float[Tensor, " atoms"],
+        *,
+        n_steps: int = 10,
+        step_fs: float = 1.0,
+        target_acceptance: float = 0.8,
+        jitter: float = 0.1,
+        adaptive: bool = True,
+        name: str = "hmc",
+    ) -> None:
+        super().__init__(target, name)
+        if n_steps < 1:
+            raise ValueError(f"n_steps must be at least 1, got {n_steps}")
+        if not (math.isfinite(step_fs) and step_fs > 0):
+            raise ValueError(f"step_fs must be a positive number of femtoseconds, got {step_fs}; try 1.0")
+        if not 0 < target_acceptance < 1:
+            raise ValueError(f"target_acceptance must be between 0 and 1, got {target_acceptance}; try 0.8")
+        if not 0 <= jitter < 1:
+            raise ValueError(f"jitter must be in [0, 1), got {jitter}")
+        if not (torch.isfinite(masses).all() and (masses > 0).all()):
+            raise ValueError("masses must be positive and finite")
+        self.masses = masses[:, None]
+        self.n_steps = n_steps
+        self.step_fs = step_fs
+        self.jitter = jitter
+        self._averaging = _DualAveraging(step_fs, target_acceptance) if adaptive else None
+
+    def __repr__(self) -> str:
+        return f"HMCKernel({self.name!r}, {self.n_steps} steps of {self.step_fs:.3g} fs)"
+
+    @torch.no_grad()
+    def step(self, state: State, generator: torch.Generator) -> tuple[State, Info]:
+        """One trajectory in every chain."""
+        momenta = self.draw_momenta(state, generator)
+        x = state.positions
+        spread = torch.rand(state.n_chains, 1, 1, generator=generator, device=x.device, dtype=x.dtype)
+        step_ps = self.step_fs / FEMTOSECONDS_PER_PICOSECOND * (1 + self.jitter * (2 * spread - 1))
+        positions, last = self.integrate(x, momenta, step_ps)
+        log_q_ratio = (self.kinetic_energy(momenta) - self.kinetic_energy(last)) / self.target.kT
+        new, outcome = metropolis(state, Proposal(self.target.recentre(positions), log_q_ratio), self.target, generator)
+        return new, {self.name: outcome}
+
+    def draw_momenta(self, state: State, generator: torch.Generator) -> Float[Tensor, "chains atoms 3"]:
+        """Momenta in Da nm/ps from their Boltzmann distribution (with zero sum on a target without rigid motion)."""
+        x = state.positions
+        masses = self.masses.to(x)
+        noise = torch.randn(x.shape, generator=generator, device=x.device, dtype=x.dtype)
+        momenta = (masses * self.target.kT).sqrt() * noise
+        if self.target.invariant:
+            momenta = momenta - masses / masses.sum() * momenta.sum(-2, keepdim=True)
+        return momenta
+
+    def kinetic_energy(self, momenta: Float[Tensor, "chains atoms 3"]) -> Float[Tensor, " chains"]:
+        """Kinetic energy in kJ/mol, in float64."""
+        return (momenta.double().square() / (2 * self.masses.to(momenta.device).double())).sum((-1, -2))
+
+    def integrate(
+        self,
+        positions: Float[Tensor, "chains atoms 3"],
+        momenta: Float[Tensor, "chains atoms 3"],
+        step_ps: Float[Tensor, "chains 1 1"],
+    ) -> tuple[Float[Tensor, "chains atoms 3"], Float[Tensor, "chains atoms 3"]]:
+        """The leapfrog trajectory's end: positions and momenta."""
+        drift = step_ps / self.masses.to(positions)
+        x = positions + 0.5 * drift * momenta
+        for step in range(self.n_steps):
+            _, forces = self.target.energy_and_forces(x)
+            momenta = momenta + step_ps * forces
+            x = x + (drift if step < self.n_steps - 1 else 0.5 * drift) * momenta
+        return x, momenta
+
+    def adapt(self, info: Mapping[str, Outcome]) -> None:
+        """Move the step size towards the target acceptance."""
+        if self._averaging is not None and self.name in info:
+            outcome = info[self.name]
+            proposed = int(outcome.proposed.sum())
+            if proposed:
+                self.step_fs = self._averaging.update(float(outcome.acceptance.sum()) / proposed)
+
+    def freeze(self) -> None:
+        """Fix the step size at the average over the adaptation."""
+        if self._averaging is not None:
+            self.step_fs = self._averaging.average
+            self._averaging = None
+
+    @property
+    def tuning(self) -> Tuning:
+        """The step size."""
+        return {self.name: {"step_fs": self.step_fs}}
+
+    def retune(self, tuning: Mapping[str, Mapping[str, float]]) -> None:
+        """Take over a step size.
+
+        Raises:
+            ValueError: it is not a positive number.
+        """
+        if self.name in tuning and "step_fs" in tuning[self.name]:
+            step_fs = tuning[self.name]["step_fs"]
+            if not (isinstance(step_fs, (int, float)) and math.isfinite(step_fs) and step_fs > 0):
+                raise ValueError(f"the tuning of {self.name} needs a positive step_fs, got {step_fs!r}")
+            self.step_fs = float(step_fs)
+            self._averaging = None
+
+
+def repartition_hydrogen_mass(atoms: Atoms, hydrogen_mass_Da: float = 3.0) -> Float[Tensor, " atoms"]:
+    """Masses in Da with mass moved onto each hydrogen from the heavy atom that it is bonded to.
+
+    Slower hydrogens allow a longer leapfrog step, and the molecule as a whole moves as before (Hopkins et al. 2015).
+
+    Args:
+        atoms: the molecule.
+        hydrogen_mass_Da: what each hydrogen gets.
+
+    Raises:
+        ValueError: a heavy atom would be left with less than a hydrogen's mass.
+    """
+    masses = torch.tensor(atoms.masses, dtype=torch.float64)
+    is_hydrogen = [element == "H" for element in atoms.elements]
+    for pair in atoms.bonds:
+        for hydrogen, heavy in (pair, pair[::-1]):
+            if is_hydrogen[hydrogen] and not is_hydrogen[heavy]:
+                moved = hydrogen_mass_Da - atoms.masses[hydrogen]
+                masses[hydrogen] += moved
+                masses[heavy] -= moved
+    if (masses < min(1.0, hydrogen_mass_Da)).any():
+        lightest = int(masses.argmin())
+        raise ValueError(
+            f"a hydrogen mass of {hydrogen_mass_Da} Da leaves atom {lightest} ({atoms.names[lightest]}) with "
+            f"{float(masses[lightest]):.2f} Da; try 3"
+        )
+    return masses
+
+
+class _DualAveraging:
+    """Nesterov's dual averaging of the log step size (Hoffman & Gelman 2014, equations 6 and 7)."""
+
+    GAMMA, T0, KAPPA = 0.05, 10.0, 0.75
+
+    def __init__(self, step: float, target: float) -> None:
+        self.shrink_towards = math.log(10 * step)
+        self.target = target
+        self.iteration = 0
+        self.error = 0.0
+        self.log_average = math.log(step)
+
+    def update(self, acceptance: float) -> float:
+        self.iteration += 1
+        weight = 1 / (self.iteration + self.T0)
+        self.error = (1 - weight) * self.error + weight * (self.target - acceptance)
+        log_step = self.shrink_towards - math.sqrt(self.iteration) / self.GAMMA * self.error
+        decay = self.iteration**-self.KAPPA
+        self.log_average = decay * log_step + (1 - decay) * self.log_average
+        return math.exp(log_step)
+
+    @property
+    def average(self) -> float:
+        return math.exp(self.log_average)

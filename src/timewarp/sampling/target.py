@@ -1,0 +1,158 @@
+"""The distribution that every kernel leaves invariant: Boltzmann, restricted to the starting stereochemistry."""
+
+from __future__ import annotations
+
+import math
+from typing import Protocol, runtime_checkable
+
+import torch
+from torch import Tensor
+
+from ..geometry import centre, dihedrals, signed_volumes
+from ..shapes import Bool, Float
+from ..state import Atoms, State
+from ..units import kT
+
+
+@runtime_checkable
+class EnergyFunction(Protocol):
+    """Anything with batched energies (kJ/mol) and forces (kJ/mol/nm): ``timewarp.energies.Potential``, a test's toy."""
+
+    def energy(self, positions: Float[Tensor, "chains atoms 3"]) -> Float[Tensor, " chains"]:
+        """Potential energy of each configuration, in kJ/mol."""
+
+    def energy_and_forces(
+        self, positions: Float[Tensor, "chains atoms 3"]
+    ) -> tuple[Float[Tensor, " chains"], Float[Tensor, "chains atoms 3"]]:
+        """Potential energy in kJ/mol and forces in kJ/mol/nm."""
+
+
+class Restriction:
+    """The stereochemistry of a reference structure: the sign of each stereocentre, cis or trans of each peptide bond.
+
+    A peptide bond (X-Pro included) is cis where its ``|omega|`` is below 90 degrees. A configuration that differs from
+    the reference in either *crosses*: the target's density is zero there, so that every kernel rejects it.
+
+    Args:
+        reference: positions that fix the pattern, in nm.
+        atoms: the molecule; says where its stereocentres and peptide bonds are.
+
+    Raises:
+        ValueError: the reference is not finite, or a stereocentre of it is flat.
+    """
+
+    def __init__(self, reference: Float[Tensor, "atoms 3"], atoms: Atoms) -> None:
+        if reference.shape[0] != atoms.n_atoms:
+            raise ValueError(f"the reference has {reference.shape[0]} atoms, the molecule {atoms.n_atoms}")
+        if not torch.isfinite(reference).all():
+            raise ValueError("the reference positions are not finite; start from a minimised structure")
+        device = reference.device
+        self.stereocentres = atoms.stereocentres.to(device)
+        self.peptide_bonds = atoms.peptide_bonds.to(device)
+        self.signs = signed_volumes(reference, self.stereocentres).sign()
+        self.is_cis = self._cis(reference)
+        if (self.signs == 0).any():
+            flat = int(self.stereocentres[int((self.signs == 0).nonzero()[0]), 0])
+            raise ValueError(f"atom {flat} ({atoms.names[flat]}) is a stereocentre, but is flat in the reference")
+
+    def __repr__(self) -> str:
+        pattern = "".join("+" if s > 0 else "-" for s in self.signs.tolist())
+        cis = int(self.is_cis.sum())
+        return f"Restriction(stereocentres {pattern or 'none'}, peptide bonds {len(self.is_cis) - cis} trans {cis} cis)"
+
+    def flipped(self, positions: Float[Tensor, "*batch atoms 3"]) -> Bool[Tensor, "*batch"]:
+        """Which configurations have a stereocentre of the other handedness. NaN positions are not called flipped."""
+        return (signed_volumes(positions, self.stereocentres) * self.signs.to(positions) <= 0).any(-1)
+
+    def turned(self, positions: Float[Tensor, "*batch atoms 3"]) -> Bool[Tensor, "*batch"]:
+        """Which configurations have a peptide bond of the other kind (cis for trans, or trans for cis)."""
+        return (self._cis(positions) != self.is_cis).any(-1)
+
+    def _cis(self, positions: Tensor) -> Tensor:
+        return dihedrals(positions, self.peptide_bonds).abs() < math.pi / 2
+
+
+class Target:
+    """The density ``exp(-U(x) / kT)``, zero where :class:`Restriction` is crossed; counts what it evaluates.
+
+    Args:
+        potential: energies and forces, batched over configurations.
+        temperature_K: temperature in K.
+        restriction: the stereochemistry to keep; None for a target without one.
+        invariant: whether U is invariant to translation and rotation, as a molecule's is in vacuum or implicit solvent.
+            Then the target is a density on shapes: kernels may move the whole molecule freely, and keep its centroid at
+            the origin, where float32 is most precise.
+
+    Attributes:
+        kT: thermal energy in kJ/mol.
+        energy_evaluations: configurations whose energy alone was evaluated, rejected ones included.
+        force_evaluations: configurations whose energy and forces were evaluated.
+    """
+
+    def __init__(
+        self,
+        potential: EnergyFunction,
+        temperature_K: float,
+        restriction: Restriction | None = None,
+        *,
+        invariant: bool = True,
+    ) -> None:
+        self.potential = potential
+        self.temperature_K = temperature_K
+        self.kT = kT(temperature_K)
+        self.restriction = restriction
+        self.invariant = invariant
+        self.energy_evaluations = 0
+        self.force_evaluations = 0
+
+    def energy(self, positions: Float[Tensor, "chains atoms 3"]) -> Float[Tensor, " chains"]:
+        """Potential energy in kJ/mol of each configuration."""
+        self.energy_evaluations += positions.shape[0]
+        return self.potential.energy(positions).detach()
+
+    def energy_and_forces(
+        self, positions: Float[Tensor, "chains atoms 3"]
+    ) -> tuple[Float[Tensor, " chains"], Float[Tensor, "chains atoms 3"]]:
+        """Potential energy in kJ/mol and forces in kJ/mol/nm of each configuration."""
+        self.force_evaluations += positions.shape[0]
+        energy, forces = self.potential.energy_and_forces(positions)
+        return energy.detach(), forces.detach()
+
+    def reduced_energy(self, energy: Float[Tensor, " chains"]) -> Float[Tensor, " chains"]:
+        """Energy in kT (float64) of an energy in kJ/mol."""
+        return energy.double() / self.kT
+
+    def flipped(self, positions: Float[Tensor, "chains atoms 3"]) -> Bool[Tensor, " chains"]:
+        """Which configurations have another chirality than the reference."""
+        if self.restriction is None:
+            return torch.zeros(positions.shape[0], dtype=torch.bool, device=positions.device)
+        return self.restriction.flipped(positions)
+
+    def turned(self, positions: Float[Tensor, "chains atoms 3"]) -> Bool[Tensor, " chains"]:
+        """Which configurations have another cis/trans pattern than the reference."""
+        if self.restriction is None:
+            return torch.zeros(positions.shape[0], dtype=torch.bool, device=positions.device)
+        return self.restriction.turned(positions)
+
+    def recentre(self, positions: Float[Tensor, "chains atoms 3"]) -> Float[Tensor, "chains atoms 3"]:
+        """Move centroids to the origin where the target does not notice; otherwise return the positions as they are."""
+        return centre(positions) if self.invariant else positions
+
+    def init(self, positions: Float[Tensor, "chains atoms 3"]) -> State:
+        """The state of chains that start at ``positions``.
+
+        Raises:
+            ValueError: an energy is not finite, or a start is outside the target's restriction.
+        """
+        positions = self.recentre(positions)
+        if positions.shape[0] < 1:
+            raise ValueError("at least one chain is needed, got none")
+        energy = self.energy(positions)
+        if not torch.isfinite(energy).all():
+            bad = int((~torch.isfinite(energy)).nonzero()[0])
+            raise ValueError(f"chain {bad} starts at energy {float(energy[bad])} kJ/mol: minimise the start positions")
+        outside = self.flipped(positions) | self.turned(positions)
+        if outside.any():
+            bad = int(outside.nonzero()[0])
+            raise ValueError(f"chain {bad} starts with another chirality or cis/trans pattern than the reference")
+        return State(positions, energy)
