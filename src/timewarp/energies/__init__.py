@@ -1,0 +1,12 @@
+"""Potential energies: compile an ``openmm.System`` to batched torch energies and forces.
+
+OpenMM is imported only when :func:`compile_system` reads a system and when :class:`OpenMMEvaluator` is made; saved
+:class:`Parameters` and :class:`Potential` work without it.
+"""
+
+from .compiler import UnknownForceError, compile_system
+from .oracle import OpenMMEvaluator
+from .parameters import Parameters
+from .potential import Potential
+
+__all__ = ["OpenMMEvaluator", "Parameters", "Potential", "UnknownForceError", "compile_system"]

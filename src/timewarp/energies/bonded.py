@@ -1,0 +1,317 @@
+"""Bonds, angles, torsions and correction maps: energies and analytic forces in the layout (rows, batch)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..shapes import Float
+from .cmap import bicubic_coefficients, interpolate
+from .parameters import Parameters
+from .rows import CYCLIC, SumPlan, component_rows, cross, dot
+
+SMALLEST_CROSS = 1e-6
+"""Below this |u x v| (nm^2) an angle counts as straight; OpenMM's own guard."""
+
+
+def moved(table: Any, dtype: torch.dtype, device: torch.device) -> Any:
+    """A copy of a table's tensors on a device, those of real numbers in a dtype."""
+    changes: dict[str, Any] = {}
+    for field in fields(table):
+        value = getattr(table, field.name)
+        if isinstance(value, SumPlan):
+            changes[field.name] = value.to(dtype, device)
+        elif isinstance(value, Dihedrals):
+            changes[field.name] = moved(value, dtype, device)
+        elif isinstance(value, Tensor):
+            changes[field.name] = value.to(device, dtype if value.is_floating_point() else None)
+    return replace(table, **changes)
+
+
+@dataclass(frozen=True)
+class Bonds:
+    """0.5 k (r - r0)^2."""
+
+    first: Tensor
+    second: Tensor
+    length: Tensor
+    k: Tensor
+    energy_sum: SumPlan
+    force_sum: SumPlan
+
+    @classmethod
+    def build(cls, parameters: Sequence[Parameters], offsets: Sequence[int], n_rows: int) -> Bonds | None:
+        """Table of all molecules' bonds, or None where there are none."""
+        atoms = _indices(parameters, offsets, "bond_atoms")
+        if not len(atoms):
+            return None
+        n, (i, j) = len(atoms), atoms.T
+        return cls(
+            component_rows(i, n_rows),
+            component_rows(j, n_rows),
+            _column(parameters, "bond_length"),
+            _column(parameters, "bond_k"),
+            SumPlan.build(i, n_rows),
+            _force_plan(n_rows, n, [(i, 0, 1.0), (j, 0, -1.0)]),
+        )
+
+    def __call__(self, x: Tensor, with_forces: bool) -> tuple[Tensor, Tensor | None]:
+        d = _difference(x, self.first, self.second)
+        r = dot(d, d).sqrt_()
+        stretch = r - self.length
+        pull = stretch * self.k
+        energy = self.energy_sum(stretch.mul_(pull).mul_(0.5))
+        if not with_forces:
+            return energy, None
+        force = d.mul_(pull.div_(r).neg_())
+        return energy, self.force_sum(force.flatten(0, 1))
+
+
+@dataclass(frozen=True)
+class Angles:
+    """0.5 k (theta - theta0)^2."""
+
+    first: Tensor
+    centre: Tensor
+    last: Tensor
+    theta: Tensor
+    k: Tensor
+    energy_sum: SumPlan
+    force_sum: SumPlan
+
+    @classmethod
+    def build(cls, parameters: Sequence[Parameters], offsets: Sequence[int], n_rows: int) -> Angles | None:
+        """Table of all molecules' angles, or None where there are none."""
+        atoms = _indices(parameters, offsets, "angle_atoms")
+        if not len(atoms):
+            return None
+        n, (i, j, k) = len(atoms), atoms.T
+        return cls(
+            component_rows(i, n_rows, CYCLIC),
+            component_rows(j, n_rows, CYCLIC),
+            component_rows(k, n_rows, CYCLIC),
+            _column(parameters, "angle_theta"),
+            _column(parameters, "angle_k"),
+            SumPlan.build(j, n_rows),
+            _force_plan(n_rows, n, [(i, 0, 1.0), (j, 0, -1.0), (k, 1, 1.0), (j, 1, -1.0)]),
+        )
+
+    def __call__(self, x: Tensor, with_forces: bool) -> tuple[Tensor, Tensor | None]:
+        centre = x.index_select(0, self.centre)
+        u = _triples(x.index_select(0, self.first).sub_(centre))
+        v = _triples(x.index_select(0, self.last).sub_(centre))
+        normal = cross(u, v)
+        sine = dot(normal, normal).sqrt_()
+        cosine = dot(u, v)
+        bend = torch.atan2(sine, cosine).sub_(self.theta)
+        torque = bend * self.k
+        energy = self.energy_sum(bend.mul_(torque).mul_(0.5))
+        if not with_forces:
+            return energy, None
+        # d theta/d u = (u (u.v)/|u|^2 - v)/|u x v|, and the same with u and v exchanged.
+        u, v = u[:3], v[:3]
+        torque.div_(sine.clamp_min_(SMALLEST_CROSS)).neg_()
+        force = torch.empty(2, *u.shape, dtype=x.dtype, device=x.device)
+        torch.mul(u, cosine / dot(u, u), out=force[0]).sub_(v).mul_(torque)
+        torch.mul(v, cosine / dot(v, v), out=force[1]).sub_(u).mul_(torque)
+        return energy, self.force_sum(force.flatten(0, 2))
+
+
+@dataclass(frozen=True)
+class Dihedrals:
+    """Geometry of four-atom terms; angles by the IUPAC sign, as OpenMM's."""
+
+    first: Tensor
+    second: Tensor
+    third: Tensor
+    fourth: Tensor
+    force_sum: SumPlan
+
+    @classmethod
+    def build(cls, atoms: Tensor, n_rows: int) -> Dihedrals:
+        """Table for rows of four atoms."""
+        n, (i, j, k, m) = len(atoms), atoms.T
+        # Rows: 0 the force on the first atom, 1 that on the last, 2 the share that moves from the second to the third.
+        parts = [(i, 0, 1.0), (j, 0, -1.0), (j, 2, 1.0), (k, 2, -1.0), (k, 1, -1.0), (m, 1, 1.0)]
+        return cls(*(component_rows(a, n_rows, CYCLIC) for a in (i, j, k, m)), _force_plan(n_rows, n, parts))
+
+    def geometry(self, x: Tensor) -> tuple[Tensor, ...]:
+        """Cosine, sine, the three bond vectors and the two normals with their squared lengths."""
+        second, third = x.index_select(0, self.second), x.index_select(0, self.third)
+        b1 = _triples(second - x.index_select(0, self.first))
+        b3 = _triples(x.index_select(0, self.fourth).sub_(third))
+        b2 = _triples(third.sub_(second))
+        n1, n2 = cross(b1, b2), cross(b2, b3)
+        squared1, squared2 = dot(n1, n1), dot(n2, n2)
+        inverse = (squared1 * squared2).rsqrt_()
+        length = dot(b2, b2).sqrt_()
+        cosine = dot(n1, n2).mul_(inverse)
+        sine = dot(b1, n2).mul_(inverse).mul_(length)
+        return cosine, sine, b1, b2, b3, n1, n2, squared1, squared2, length
+
+    def forces(self, torque: Tensor, geometry: tuple[Tensor, ...]) -> Tensor:
+        """Forces on the atoms (3 * rows, batch) for torque = dE/dphi (Blondel and Karplus 1996, equation 27)."""
+        _, _, b1, b2, b3, n1, n2, squared1, squared2, length = geometry
+        force = torch.empty(3, *n1.shape, dtype=n1.dtype, device=n1.device)
+        torch.mul(n1, torque * length / squared1, out=force[0])
+        torch.mul(n2, (torque * length).div_(squared2).neg_(), out=force[1])
+        inverse = (length * length).reciprocal_()
+        # With p = b1.b2/|b2|^2 and q = b3.b2/|b2|^2, the second atom feels -(1 + p) f1 + q f4.
+        torch.mul(force[0], dot(b1, b2).mul_(inverse).neg_(), out=force[2])
+        force[2].addcmul_(force[1], dot(b3, b2).mul_(inverse))
+        return self.force_sum(force.flatten(0, 2))
+
+
+@dataclass(frozen=True)
+class Torsions:
+    """k (1 + cos(n phi - phase)), summed over all terms on the same four atoms.
+
+    With c = cos phi and s = sin phi the sum is P(c) + s Q(c): no angle, no trigonometric function per configuration.
+    """
+
+    dihedrals: Dihedrals
+    even: Tensor
+    odd: Tensor | None
+    energy_sum: SumPlan
+
+    @classmethod
+    def build(cls, parameters: Sequence[Parameters], offsets: Sequence[int], n_rows: int) -> Torsions | None:
+        """Table of all molecules' torsions, or None where there are none."""
+        atoms = _indices(parameters, offsets, "torsion_atoms")
+        if not len(atoms):
+            return None
+        quadruples, group = atoms.unique(dim=0, return_inverse=True)
+        periodicity = torch.cat([p.torsion_periodicity for p in parameters])
+        phase, k = (torch.cat([getattr(p, f"torsion_{name}") for p in parameters]) for name in ("phase", "k"))
+        first, second = _chebyshev(int(periodicity.max()))
+        shape = (first.shape[0], len(quadruples))
+        even, odd = torch.zeros(shape, dtype=torch.float64), torch.zeros(shape, dtype=torch.float64)
+        even.index_add_(1, group, first[:, periodicity] * (k * torch.cos(phase)))
+        even[0].index_add_(0, group, k)
+        sine_weight = k * torch.sin(phase)
+        # The phase pi is not exact in floating point; its sine of 1e-16 must not cost a second polynomial.
+        sine_weight[sine_weight.abs() < 1e-12 * k.abs()] = 0.0
+        odd.index_add_(1, group, second[:, periodicity] * sine_weight)
+        return cls(
+            Dihedrals.build(quadruples, n_rows),
+            even[..., None],
+            odd[..., None] if odd.any() else None,
+            SumPlan.build(quadruples[:, 1], n_rows),
+        )
+
+    def __call__(self, x: Tensor, with_forces: bool) -> tuple[Tensor, Tensor | None]:
+        geometry = self.dihedrals.geometry(x)
+        cosine, sine = geometry[:2]
+        value, slope = _horner(self.even, cosine, with_forces)
+        torque = None if slope is None else slope * sine.neg()
+        if self.odd is not None:
+            factor, factor_slope = _horner(self.odd, cosine, with_forces)
+            value = value + sine * factor
+            if torque is not None and factor_slope is not None:
+                torque = torque + cosine * factor - sine * sine * factor_slope
+        energy = self.energy_sum(value)
+        return energy, None if torque is None else self.dihedrals.forces(torque, geometry)
+
+
+@dataclass(frozen=True)
+class Maps:
+    """Correction maps on pairs of torsions."""
+
+    first: Dihedrals
+    second: Dihedrals
+    coefficients: Tensor
+    first_patch: Tensor
+    size: int
+    energy_sum: SumPlan
+
+    @classmethod
+    def build(cls, parameters: Sequence[Parameters], offsets: Sequence[int], n_rows: int) -> Maps | None:
+        """Table of all molecules' maps, or None where there are none."""
+        atoms = _indices(parameters, offsets, "cmap_atoms")
+        if not len(atoms):
+            return None
+        using = [p for p in parameters if len(p.cmap_atoms)]
+        sizes = {p.cmap_grids.shape[-1] for p in using}
+        if len(sizes) > 1:
+            raise ValueError(f"molecules with correction maps of different sizes {sorted(sizes)} cannot be batched")
+        size = sizes.pop()
+        tables = torch.cat([bicubic_coefficients(p.cmap_grids) for p in using])
+        starts, start = [], 0
+        for p in using:
+            starts.append(p.cmap_map + start)
+            start += len(p.cmap_grids)
+        return cls(
+            Dihedrals.build(atoms[:, :4], n_rows),
+            Dihedrals.build(atoms[:, 4:], n_rows),
+            tables.reshape(-1, 16),
+            torch.cat(starts)[:, None] * size**2,
+            size,
+            SumPlan.build(atoms[:, 1], n_rows),
+        )
+
+    def __call__(self, x: Tensor, with_forces: bool) -> tuple[Tensor, Tensor | None]:
+        geometries = self.first.geometry(x), self.second.geometry(x)
+        angles = [torch.atan2(sine, cosine) for cosine, sine, *_ in geometries]
+        energy, *torques = interpolate(self.coefficients, self.first_patch, self.size, *angles)
+        if not with_forces:
+            return self.energy_sum(energy), None
+        tables = (self.first, self.second)
+        forces = [t.forces(torque, g) for t, torque, g in zip(tables, torques, geometries, strict=True)]
+        return self.energy_sum(energy), forces[0] + forces[1]
+
+
+def _indices(parameters: Sequence[Parameters], offsets: Sequence[int], name: str) -> Tensor:
+    return torch.cat([getattr(p, name) + offset for p, offset in zip(parameters, offsets, strict=True)])
+
+
+def _column(parameters: Sequence[Parameters], name: str) -> Tensor:
+    return torch.cat([getattr(p, name) for p in parameters])[:, None]
+
+
+def _difference(x: Tensor, first: Tensor, second: Tensor) -> Float[Tensor, "3 n batch"]:
+    return _triples(x.index_select(0, first).sub_(x.index_select(0, second)), 3)
+
+
+def _triples(rows: Tensor, components: int = 5) -> Float[Tensor, "components n batch"]:
+    return rows.view(components, rows.shape[0] // components, rows.shape[1])
+
+
+def _force_plan(n_rows: int, n_terms: int, parts: Sequence[tuple[Tensor, int, float]]) -> SumPlan:
+    """Sum of (atom, block, sign) contributions from force rows laid out (block, axis, term)."""
+    targets, sources, signs = [], [], []
+    terms = torch.arange(n_terms)
+    for atoms, block, sign in parts:
+        for axis in range(3):
+            targets.append(atoms + axis * n_rows)
+            sources.append(terms + (3 * block + axis) * n_terms)
+            signs.append(torch.full((n_terms,), sign, dtype=torch.float64))
+    return SumPlan.build(torch.cat(targets), 3 * n_rows, torch.cat(sources), torch.cat(signs))
+
+
+def _chebyshev(order: int) -> tuple[Tensor, Tensor]:
+    """Coefficients of cos(n phi) = T_n(c) and sin(n phi) = s U_(n-1)(c) as columns n = 0 ... order, rows powers of c."""
+    first = torch.zeros(order + 1, order + 1, dtype=torch.float64)
+    second = torch.zeros_like(first)
+    first[0, 0] = 1.0
+    if order:
+        first[1, 1] = second[0, 1] = 1.0
+    for n in range(2, order + 1):
+        for table in (first, second):
+            table[1:, n] = 2 * table[:-1, n - 1]
+            table[:, n] -= table[:, n - 2]
+    return first, second
+
+
+def _horner(coefficients: Tensor, c: Tensor, with_slope: bool) -> tuple[Tensor, Tensor | None]:
+    """Value and derivative of a polynomial in c, highest power first."""
+    value = coefficients[-1].expand_as(c)
+    slope = torch.zeros_like(c) if with_slope else None
+    for row in reversed(coefficients[:-1]):
+        if slope is not None:
+            slope = torch.addcmul(value, slope, c)
+        value = torch.addcmul(row, value, c)
+    return value, slope

@@ -1,0 +1,246 @@
+"""From an ``openmm.System`` to :class:`Parameters`: each force becomes one term, and what is not known raises."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..units import COULOMB_CONSTANT
+from .customgb import read_customgb
+from .parameters import HIGHEST_PERIODICITY, Parameters
+
+FALL_BACK = "use timewarp.energies.OpenMMEvaluator(system) in place of the compiled energy"
+OBC2_TANH = (1.0, 0.8, 4.85)
+DIELECTRIC_OFFSET_NM = 0.009
+
+
+class UnknownForceError(NotImplementedError):
+    """The system holds a force, or a setting of one, that the compiler has no term for."""
+
+
+def compile_system(system: Any) -> Parameters:
+    """Compile a system's forces to plain tensors.
+
+    Args:
+        system: an ``openmm.System`` of harmonic bonds and angles, periodic torsions, CMAP, a ``NonbondedForce`` (no
+            cutoff, or a non-periodic one with its reaction field and switching function) and generalised Born
+            solvent (``GBSAOBCForce``, or a ``CustomGBForce`` that is exactly OpenMM's OBC1 or OBC2).
+
+    Raises:
+        UnknownForceError: (a NotImplementedError) a force, or a setting of a force, has no term here. The message
+            names it; :class:`OpenMMEvaluator` evaluates any system.
+    """
+    _refuse_special_particles(system)
+    n_atoms = system.getNumParticles()
+    columns: dict[str, list] = {}
+    for force in system.getForces():
+        name = type(force).__name__
+        if name == "CMMotionRemover":
+            continue
+        if name not in _READERS:
+            raise UnknownForceError(f"no term for {name} (force {force.getName()!r}); {FALL_BACK}")
+        if force.usesPeriodicBoundaryConditions():
+            raise UnknownForceError(f"{name} uses periodic boundary conditions, which have no term; {FALL_BACK}")
+        for key, values in _READERS[name](force, n_atoms).items():
+            if key in columns and (key in _ONCE or key.startswith("cmap_")):
+                raise UnknownForceError(f"a second {name} (or two of one kind) has no term; {FALL_BACK}")
+            columns[key] = [*columns[key], *values] if key in columns else values
+    return _pack(columns, n_atoms)
+
+
+def _refuse_special_particles(system: Any) -> None:
+    if system.getNumParticles() == 0:
+        raise UnknownForceError("the system holds no particles")
+    if system.getNumConstraints():
+        raise UnknownForceError(
+            f"the system has {system.getNumConstraints()} constraints, and the compiled energy has none: "
+            "create it with constraints=None, rigidWater=False"
+        )
+    sites = [i for i in range(system.getNumParticles()) if system.isVirtualSite(i)]
+    if sites:
+        raise UnknownForceError(f"particle {sites[0]} is a virtual site, which has no term; {FALL_BACK}")
+
+
+def _value(quantity: Any) -> float:
+    """A number in OpenMM's unit system (nm, ps, kJ/mol, e, rad)."""
+    if hasattr(quantity, "value_in_unit_system"):
+        from openmm import unit
+
+        quantity = quantity.value_in_unit_system(unit.md_unit_system)
+    return float(quantity)
+
+
+def _bonds(force: Any, n_atoms: int) -> dict[str, list]:
+    terms = [force.getBondParameters(i) for i in range(force.getNumBonds())]
+    return {
+        "bond_atoms": [t[:2] for t in terms],
+        "bond_length": [_value(t[2]) for t in terms],
+        "bond_k": [_value(t[3]) for t in terms],
+    }
+
+
+def _angles(force: Any, n_atoms: int) -> dict[str, list]:
+    terms = [force.getAngleParameters(i) for i in range(force.getNumAngles())]
+    return {
+        "angle_atoms": [t[:3] for t in terms],
+        "angle_theta": [_value(t[3]) for t in terms],
+        "angle_k": [_value(t[4]) for t in terms],
+    }
+
+
+def _torsions(force: Any, n_atoms: int) -> dict[str, list]:
+    terms = [force.getTorsionParameters(i) for i in range(force.getNumTorsions())]
+    if terms and (most := max(t[4] for t in terms)) > HIGHEST_PERIODICITY:
+        raise UnknownForceError(
+            f"PeriodicTorsionForce has a periodicity of {most}, the highest with a term is {HIGHEST_PERIODICITY}; "
+            f"{FALL_BACK}"
+        )
+    return {
+        "torsion_atoms": [t[:4] for t in terms],
+        "torsion_periodicity": [t[4] for t in terms],
+        "torsion_phase": [_value(t[5]) for t in terms],
+        "torsion_k": [_value(t[6]) for t in terms],
+    }
+
+
+def _cmaps(force: Any, n_atoms: int) -> dict[str, list]:
+    terms = [force.getTorsionParameters(i) for i in range(force.getNumTorsions())]
+    if not terms:
+        return {}
+    maps = [force.getMapParameters(i) for i in range(force.getNumMaps())]
+    if len({size for size, _ in maps}) > 1:
+        raise UnknownForceError(f"CMAPTorsionForce has maps of different sizes, which have no term; {FALL_BACK}")
+    return {
+        "cmap_atoms": [t[1:] for t in terms],
+        "cmap_map": [t[0] for t in terms],
+        # OpenMM's energy[i + size * j] belongs to the i-th value of the first angle and the j-th of the second.
+        "cmap_grids": [
+            [[_value(energy[i + size * j]) for j in range(size)] for i in range(size)] for size, energy in maps
+        ],
+    }
+
+
+def _nonbonded(force: Any, n_atoms: int) -> dict[str, list]:
+    offsets = force.getNumParticleParameterOffsets() + force.getNumExceptionParameterOffsets()
+    if offsets:
+        raise UnknownForceError(f"NonbondedForce has {offsets} parameter offsets, which have no term; {FALL_BACK}")
+    atoms = [force.getParticleParameters(i) for i in range(n_atoms)]
+    exceptions = [force.getExceptionParameters(i) for i in range(force.getNumExceptions())]
+    cutoff = _cutoff("NonbondedForce", force)
+    switched = math.isfinite(cutoff) and force.getUseSwitchingFunction()
+    return {
+        "charge": [_value(a[0]) for a in atoms],
+        "sigma": [_value(a[1]) for a in atoms],
+        "epsilon": [_value(a[2]) for a in atoms],
+        "exception_atoms": [e[:2] for e in exceptions],
+        "exception_charge_product": [_value(e[2]) for e in exceptions],
+        "exception_sigma": [_value(e[3]) for e in exceptions],
+        "exception_epsilon": [_value(e[4]) for e in exceptions],
+        "cutoff": [cutoff],
+        "switching_distance": [_value(force.getSwitchingDistance()) if switched else math.inf],
+        "reaction_field_dielectric": [_value(force.getReactionFieldDielectric())],
+    }
+
+
+def _obc(force: Any, n_atoms: int) -> dict[str, list]:
+    atoms = [[_value(v) for v in force.getParticleParameters(i)] for i in range(n_atoms)]
+    dielectric = 1.0 / _value(force.getSoluteDielectric()) - 1.0 / _value(force.getSolventDielectric())
+    return {
+        "gb_charge": [charge for charge, _, _ in atoms],
+        "gb_radius": [radius for _, radius, _ in atoms],
+        "gb_offset_radius": [radius - DIELECTRIC_OFFSET_NM for _, radius, _ in atoms],
+        "gb_scaled_radius": [(radius - DIELECTRIC_OFFSET_NM) * scale for _, radius, scale in atoms],
+        "gb_tanh": list(OBC2_TANH),
+        "gb_prefactor": [-COULOMB_CONSTANT * dielectric],
+        "gb_surface": [4 * math.pi * _value(force.getSurfaceAreaEnergy())],
+        "gb_engulfed": [1],
+        "gb_cutoff": [_cutoff("GBSAOBCForce", force)],
+    }
+
+
+def _customgb(force: Any, n_atoms: int) -> dict[str, list]:
+    try:
+        columns = read_customgb(force)
+    except ValueError as error:
+        raise UnknownForceError(
+            f"CustomGBForce ({force.getName()!r}) is not OpenMM's OBC1 or OBC2: {error}; {FALL_BACK}"
+        ) from None
+    return {**columns, "gb_engulfed": [0], "gb_cutoff": [_cutoff("CustomGBForce", force)]}
+
+
+def _cutoff(name: str, force: Any) -> float:
+    """The cutoff in nm of a force with OpenMM's usual nonbonded methods, infinite for none."""
+    method = force.getNonbondedMethod()
+    if method == type(force).NoCutoff:
+        return math.inf
+    if method == type(force).CutoffNonPeriodic:
+        return _value(force.getCutoffDistance())
+    raise UnknownForceError(
+        f"{name} has nonbonded method {method} (periodic, Ewald, PME or LJPME): no term; {FALL_BACK}"
+    )
+
+
+_READERS: dict[str, Callable[[Any, int], dict[str, list]]] = {
+    "HarmonicBondForce": _bonds,
+    "HarmonicAngleForce": _angles,
+    "PeriodicTorsionForce": _torsions,
+    "CMAPTorsionForce": _cmaps,
+    "NonbondedForce": _nonbonded,
+    "GBSAOBCForce": _obc,
+    "CustomGBForce": _customgb,
+}
+_ONCE = {"charge", "gb_charge"}
+
+
+def _pack(columns: dict[str, list], n_atoms: int) -> Parameters:
+    def real(name: str, default: Sequence[float] = ()) -> Tensor:
+        return torch.tensor(columns.get(name, list(default)), dtype=torch.float64)
+
+    def scalar(name: str, default: float) -> Tensor:
+        return torch.tensor(columns.get(name, [default])[0], dtype=torch.float64)
+
+    def index(name: str, width: int) -> Tensor:
+        return torch.tensor(columns.get(name, []), dtype=torch.int64).reshape(-1, width)
+
+    def count(name: str) -> Tensor:
+        return torch.tensor(columns.get(name, []), dtype=torch.int64)
+
+    zeros = [0.0] * n_atoms
+    return Parameters(
+        bond_atoms=index("bond_atoms", 2),
+        bond_length=real("bond_length"),
+        bond_k=real("bond_k"),
+        angle_atoms=index("angle_atoms", 3),
+        angle_theta=real("angle_theta"),
+        angle_k=real("angle_k"),
+        torsion_atoms=index("torsion_atoms", 4),
+        torsion_periodicity=count("torsion_periodicity"),
+        torsion_phase=real("torsion_phase"),
+        torsion_k=real("torsion_k"),
+        cmap_atoms=index("cmap_atoms", 8),
+        cmap_map=count("cmap_map"),
+        cmap_grids=real("cmap_grids") if "cmap_grids" in columns else torch.zeros(0, 0, 0, dtype=torch.float64),
+        charge=real("charge", zeros),
+        sigma=real("sigma", zeros),
+        epsilon=real("epsilon", zeros),
+        exception_atoms=index("exception_atoms", 2),
+        exception_charge_product=real("exception_charge_product"),
+        exception_sigma=real("exception_sigma"),
+        exception_epsilon=real("exception_epsilon"),
+        cutoff=scalar("cutoff", math.inf),
+        switching_distance=scalar("switching_distance", math.inf),
+        reaction_field_dielectric=scalar("reaction_field_dielectric", 1.0),
+        gb_charge=real("gb_charge"),
+        gb_offset_radius=real("gb_offset_radius"),
+        gb_scaled_radius=real("gb_scaled_radius"),
+        gb_radius=real("gb_radius"),
+        gb_tanh=real("gb_tanh", OBC2_TANH),
+        gb_prefactor=scalar("gb_prefactor", 0.0),
+        gb_surface=scalar("gb_surface", 0.0),
+        gb_engulfed=torch.tensor(columns.get("gb_engulfed", [0])[0], dtype=torch.int64),
+        gb_cutoff=scalar("gb_cutoff", math.inf),
+    )

@@ -1,0 +1,224 @@
+"""What a force field says about one molecule, as plain tensors that are saved and loaded without OpenMM."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import safetensors
+import safetensors.torch
+import torch
+from torch import Tensor
+
+from ..files import write_atomically
+from ..shapes import Float, Int
+
+FORMAT = "timewarp.energies.Parameters"
+SCHEMA = 1
+
+# Sizes by name: a field's shape is written in these, and validation binds them.
+_SHAPES: dict[str, tuple[str | int, ...]] = {
+    "bond_atoms": ("bonds", 2),
+    "bond_length": ("bonds",),
+    "bond_k": ("bonds",),
+    "angle_atoms": ("angles", 3),
+    "angle_theta": ("angles",),
+    "angle_k": ("angles",),
+    "torsion_atoms": ("torsions", 4),
+    "torsion_periodicity": ("torsions",),
+    "torsion_phase": ("torsions",),
+    "torsion_k": ("torsions",),
+    "cmap_atoms": ("cmaps", 8),
+    "cmap_map": ("cmaps",),
+    "cmap_grids": ("maps", "grid", "grid"),
+    "charge": ("atoms",),
+    "sigma": ("atoms",),
+    "epsilon": ("atoms",),
+    "exception_atoms": ("exceptions", 2),
+    "exception_charge_product": ("exceptions",),
+    "exception_sigma": ("exceptions",),
+    "exception_epsilon": ("exceptions",),
+    "cutoff": (),
+    "switching_distance": (),
+    "reaction_field_dielectric": (),
+    "gb_charge": ("gb_atoms",),
+    "gb_offset_radius": ("gb_atoms",),
+    "gb_scaled_radius": ("gb_atoms",),
+    "gb_radius": ("gb_atoms",),
+    "gb_tanh": (3,),
+    "gb_prefactor": (),
+    "gb_surface": (),
+    "gb_engulfed": (),
+    "gb_cutoff": (),
+}
+_INTEGERS = {
+    "bond_atoms",
+    "angle_atoms",
+    "torsion_atoms",
+    "torsion_periodicity",
+    "cmap_atoms",
+    "cmap_map",
+    "exception_atoms",
+    "gb_engulfed",
+}
+_MAY_BE_INFINITE = {"cutoff", "switching_distance", "gb_cutoff"}
+_POSITIVE = {"cutoff", "switching_distance", "reaction_field_dielectric", "gb_offset_radius", "gb_radius", "gb_cutoff"}
+_NOT_NEGATIVE = {"sigma", "epsilon", "exception_sigma", "exception_epsilon", "gb_scaled_radius", "bond_length"}
+HIGHEST_PERIODICITY = 8
+
+
+@dataclass(frozen=True, eq=False)
+class Parameters:
+    """Every number of one molecule's potential energy, in OpenMM's units (nm, kJ/mol, e, rad).
+
+    Attributes:
+        bond_atoms, bond_length, bond_k: 0.5 k (r - length)^2.
+        angle_atoms, angle_theta, angle_k: 0.5 k (angle - theta)^2.
+        torsion_atoms, torsion_periodicity, torsion_phase, torsion_k: k (1 + cos(n phi - phase)).
+        cmap_atoms, cmap_map, cmap_grids: pairs of torsions, the map that each uses, and the maps' energies:
+            ``cmap_grids[m, i, j]`` belongs to the angles (2 pi i / grid, 2 pi j / grid).
+        charge, sigma, epsilon: Coulomb and Lennard-Jones per atom, Lorentz-Berthelot mixing.
+        exception_atoms, ...: pairs that use their own values instead (zero for excluded pairs); never cut off.
+        cutoff: non-periodic cutoff of Coulomb and Lennard-Jones, infinite for none.
+        switching_distance: where Lennard-Jones starts to be switched off, infinite for never.
+        reaction_field_dielectric: of the reaction field, used with a cutoff.
+        gb_charge, gb_offset_radius, gb_scaled_radius, gb_radius: generalised Born per atom; empty for no solvent.
+        gb_tanh: alpha, beta and gamma of tanh(alpha psi - beta psi^2 + gamma psi^3).
+        gb_prefactor: -(1/(4 pi eps0)) (1/solute - 1/solvent), kJ nm/(mol e^2).
+        gb_surface: 4 pi times the surface energy, kJ/(mol nm^2); 0 for no surface term.
+        gb_engulfed: 1 for the correction of an atom wholly inside another (OpenMM's native force has it, its
+            CustomGBForce has not).
+        gb_cutoff: cutoff of the generalised Born sums, infinite for none.
+    """
+
+    bond_atoms: Int[Tensor, "bonds 2"]
+    bond_length: Float[Tensor, " bonds"]
+    bond_k: Float[Tensor, " bonds"]
+    angle_atoms: Int[Tensor, "angles 3"]
+    angle_theta: Float[Tensor, " angles"]
+    angle_k: Float[Tensor, " angles"]
+    torsion_atoms: Int[Tensor, "torsions 4"]
+    torsion_periodicity: Int[Tensor, " torsions"]
+    torsion_phase: Float[Tensor, " torsions"]
+    torsion_k: Float[Tensor, " torsions"]
+    cmap_atoms: Int[Tensor, "cmaps 8"]
+    cmap_map: Int[Tensor, " cmaps"]
+    cmap_grids: Float[Tensor, "maps grid grid"]
+    charge: Float[Tensor, " atoms"]
+    sigma: Float[Tensor, " atoms"]
+    epsilon: Float[Tensor, " atoms"]
+    exception_atoms: Int[Tensor, "exceptions 2"]
+    exception_charge_product: Float[Tensor, " exceptions"]
+    exception_sigma: Float[Tensor, " exceptions"]
+    exception_epsilon: Float[Tensor, " exceptions"]
+    cutoff: Float[Tensor, ""]
+    switching_distance: Float[Tensor, ""]
+    reaction_field_dielectric: Float[Tensor, ""]
+    gb_charge: Float[Tensor, " gb_atoms"]
+    gb_offset_radius: Float[Tensor, " gb_atoms"]
+    gb_scaled_radius: Float[Tensor, " gb_atoms"]
+    gb_radius: Float[Tensor, " gb_atoms"]
+    gb_tanh: Float[Tensor, "3"]
+    gb_prefactor: Float[Tensor, ""]
+    gb_surface: Float[Tensor, ""]
+    gb_engulfed: Int[Tensor, ""]
+    gb_cutoff: Float[Tensor, ""]
+
+    def __post_init__(self) -> None:
+        _validate({f.name: getattr(self, f.name) for f in fields(self)})
+
+    def __repr__(self) -> str:
+        solvent = "generalised Born" if self.has_solvent else "vacuum"
+        counts = ", ".join(
+            f"{len(getattr(self, f'{kind}_atoms'))} {kind}s" for kind in ("bond", "angle", "torsion", "cmap")
+        )
+        return f"Parameters({self.n_atoms} atoms, {counts}, {solvent}, cutoff {float(self.cutoff):g} nm)"
+
+    @property
+    def n_atoms(self) -> int:
+        """Number of atoms."""
+        return len(self.charge)
+
+    @property
+    def has_solvent(self) -> bool:
+        """Whether there is a generalised Born term."""
+        return len(self.gb_charge) > 0
+
+    def save(self, path: Path | str) -> None:
+        """Write a safetensors file, atomically."""
+        tensors = {f.name: getattr(self, f.name).contiguous() for f in fields(self)}
+        data = safetensors.torch.save(tensors, metadata={"format": FORMAT, "schema": str(SCHEMA)})
+        write_atomically(path, data)
+
+    @classmethod
+    def load(cls, path: Path | str) -> Parameters:
+        """Read what :meth:`save` wrote; needs no OpenMM.
+
+        Raises:
+            FileNotFoundError: there is no such file.
+            ValueError: the file is truncated, foreign or of another schema, or holds impossible numbers.
+        """
+        path = Path(path)
+        if not path.is_file():
+            raise FileNotFoundError(f"no energy parameters at {path}: write them with Parameters.save")
+        try:
+            with safetensors.safe_open(str(path), framework="pt") as handle:
+                metadata = handle.metadata() or {}
+                tensors = {name: handle.get_tensor(name) for name in handle.keys()}  # noqa: SIM118
+        except (safetensors.SafetensorError, OSError, RuntimeError, TypeError) as error:
+            raise ValueError(f"{path} is not a readable safetensors file ({error}); write it again") from None
+        if metadata.get("format") != FORMAT:
+            raise ValueError(f"{path} holds no energy parameters (format {metadata.get('format')!r}, not {FORMAT!r})")
+        if metadata.get("schema") != str(SCHEMA):
+            raise ValueError(f"{path} has schema {metadata.get('schema')!r}, this version reads {SCHEMA}")
+        if difference := set(tensors) ^ set(_SHAPES):
+            raise ValueError(f"{path} is not as Parameters.save writes it: {sorted(difference)} missing or unknown")
+        try:
+            _validate(tensors)
+        except ValueError as error:
+            raise ValueError(f"{path}: {error}") from None
+        return cls(**tensors)
+
+
+def _validate(tensors: dict[str, Any]) -> None:
+    sizes: dict[str, int] = {}
+    for name, shape in _SHAPES.items():
+        tensor = tensors[name]
+        dtype = torch.int64 if name in _INTEGERS else torch.float64
+        if tensor.dtype != dtype:
+            raise ValueError(f"{name} must be {dtype}, got {tensor.dtype}")
+        expected = tuple(
+            sizes.setdefault(size, tensor.shape[axis] if axis < tensor.ndim else -1) if isinstance(size, str) else size
+            for axis, size in enumerate(shape)
+        )
+        if tuple(tensor.shape) != expected:
+            raise ValueError(f"{name} must have shape {expected} ({shape}), got {tuple(tensor.shape)}")
+        if dtype == torch.float64:
+            good = torch.isfinite(tensor) | ((tensor == torch.inf) & (name in _MAY_BE_INFINITE))
+            if name in _POSITIVE:
+                good &= tensor > 0
+            if name in _NOT_NEGATIVE:
+                good &= tensor >= 0
+            if not good.all():
+                raise ValueError(f"{name} holds an impossible number: {tensor[~good].flatten()[0].item()!r}")
+    if sizes["gb_atoms"] not in (0, sizes["atoms"]):
+        raise ValueError(f"generalised Born parameters for {sizes['gb_atoms']} of {sizes['atoms']} atoms")
+    for name in _SHAPES:
+        if name.endswith("_atoms") and len(index := tensors[name]):
+            _check_range(name, index, 0, sizes["atoms"] - 1)
+            groups = index.reshape(-1, 4) if name == "cmap_atoms" else index
+            ordered = groups.sort(1).values
+            if (ordered[:, 1:] == ordered[:, :-1]).any():
+                raise ValueError(f"{name} names an atom twice in one term")
+    pairs = tensors["exception_atoms"].sort(1).values
+    if len(pairs.unique(dim=0)) != len(pairs):
+        raise ValueError("exception_atoms names a pair twice")
+    _check_range("cmap_map", tensors["cmap_map"], 0, sizes["maps"] - 1)
+    _check_range("torsion_periodicity", tensors["torsion_periodicity"], 0, HIGHEST_PERIODICITY)
+    _check_range("gb_engulfed", tensors["gb_engulfed"], 0, 1)
+
+
+def _check_range(name: str, values: Tensor, low: int, high: int) -> None:
+    if values.numel() and not (low <= int(values.min()) and int(values.max()) <= high):
+        raise ValueError(f"{name} must lie in {low} to {high}, got {int(values.min())} to {int(values.max())}")

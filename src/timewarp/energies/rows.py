@@ -1,0 +1,78 @@
+"""Gathering atom rows into terms, and summing terms back into atoms, in the layout (rows, batch)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from ..shapes import Float
+
+
+@dataclass(frozen=True)
+class SumPlan:
+    """Which rows, with which sign, add up to each output row.
+
+    A gather that sums (an embedding bag) in place of a scatter: each output row is written once, so the result does
+    not depend on the order of threads, on any device.
+    """
+
+    rows: Tensor
+    offsets: Tensor
+    signs: Tensor | None
+
+    @classmethod
+    def build(
+        cls, targets: Tensor, n_targets: int, sources: Tensor | None = None, signs: Tensor | None = None
+    ) -> SumPlan:
+        """Plan for ``out[targets[k]] += signs[k] * values[sources[k]]``.
+
+        Args:
+            targets: output row of each contribution.
+            n_targets: number of output rows; those without a contribution stay zero.
+            sources: input row of each contribution, by default 0, 1, 2, ...
+            signs: weight of each contribution, by default 1.
+        """
+        order = torch.argsort(targets, stable=True)
+        sources = torch.arange(len(targets)) if sources is None else sources
+        counts = torch.bincount(targets, minlength=n_targets)
+        return cls(sources[order], counts.cumsum(0) - counts, None if signs is None else signs[order])
+
+    def components(self, n_sources: int) -> SumPlan:
+        """The same plan for x, y and z stacked along the rows."""
+        parts = range(3)
+        return SumPlan(
+            torch.cat([self.rows + axis * n_sources for axis in parts]),
+            torch.cat([self.offsets + axis * len(self.rows) for axis in parts]),
+            None if self.signs is None else self.signs.repeat(3),
+        )
+
+    def to(self, dtype: torch.dtype, device: torch.device) -> SumPlan:
+        """Move to a device, signs to a dtype."""
+        signs = None if self.signs is None else self.signs.to(device, dtype)
+        return SumPlan(self.rows.to(device), self.offsets.to(device), signs)
+
+    def __call__(self, values: Float[Tensor, "sources batch"]) -> Float[Tensor, "targets batch"]:
+        """Sum the rows."""
+        return functional.embedding_bag(self.rows, values, self.offsets, mode="sum", per_sample_weights=self.signs)
+
+
+def component_rows(atoms: Tensor, n_rows: int, order: tuple[int, ...] = (0, 1, 2)) -> Tensor:
+    """Row numbers of the given atoms' coordinates in a (3 * n_rows, batch) layout, axis by axis."""
+    return torch.cat([atoms + axis * n_rows for axis in order])
+
+
+CYCLIC = (0, 1, 2, 0, 1)
+"""Components with the first two repeated: a cross product is then two products of shifted slices."""
+
+
+def cross(a: Float[Tensor, "5 n batch"], b: Float[Tensor, "5 n batch"]) -> Float[Tensor, "3 n batch"]:
+    """a x b for components in the order x, y, z, x, y."""
+    return (a[1:4] * b[2:5]).addcmul_(a[2:5], b[1:4], value=-1)
+
+
+def dot(a: Float[Tensor, "c n batch"], b: Float[Tensor, "c n batch"]) -> Float[Tensor, "n batch"]:
+    """Inner product over the first three components."""
+    return (a[0] * b[0]).addcmul_(a[1], b[1]).addcmul_(a[2], b[2])
