@@ -1,0 +1,9 @@
+"""Langevin MD of peptides with OpenMM: crash-safe production runs, exact resume, torsion moves."""
+
+from .production import simulate
+from .replica import SimulationError
+from .settings import SimulationSettings
+from .starts import set_torsions, start_positions
+from .torsion_moves import TorsionMoves
+
+__all__ = ["SimulationError", "SimulationSettings", "TorsionMoves", "set_torsions", "simulate", "start_positions"]

@@ -1,0 +1,158 @@
+"""Metropolised single-torsion moves between stretches of MD: they cross slow barriers and keep the distribution.
+
+A move turns one rotatable bond by a uniform random angle. Bond lengths and angles stay, so that the Jacobian is 1, and
+the candidate is accepted with min(1, exp(-dU / kT)). In the canonical ensemble velocities are independent of positions,
+so that they are kept. Velocities of the leapfrog-like LangevinMiddle scheme are half a step behind the positions,
+and carry half a kick of the old forces: it is completed before and undone with the new forces after a round
+(without that, each accepted move would heat the stiff vibrations of the branch that it turned).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import openmm
+
+from ..state import Atoms
+
+
+@dataclass(frozen=True, eq=False)
+class Branch:
+    """The atoms that turn about a bond.
+
+    Attributes:
+        origin: atom on the axis, on the far side of the bond.
+        end: atom on the axis, whose branch turns.
+        atoms: those that move.
+        sign: +1 where the dihedral grows with the angle of a right-handed turn about origin -> end.
+    """
+
+    origin: int
+    end: int
+    atoms: np.ndarray
+    sign: int = 1
+
+
+def branch_of(atoms: Atoms, j: int, k: int) -> Branch:
+    """The smaller of the two branches of the bond j-k, to be turned about it.
+
+    Raises:
+        ValueError: there is no such bond, or it is in a ring.
+    """
+    if not bool(atoms.adjacency[j, k]):
+        raise ValueError(f"atoms {j} and {k} are not bonded")
+    behind = _reach(atoms, k, j)
+    if j in behind:
+        raise ValueError(f"the bond between atoms {j} and {k} is in a ring and cannot be turned")
+    ahead = _reach(atoms, j, k)
+    if len(ahead) < len(behind):
+        return Branch(k, j, np.array(sorted(ahead - {j}), dtype=np.intp))
+    return Branch(j, k, np.array(sorted(behind - {k}), dtype=np.intp))
+
+
+def turn(positions: np.ndarray, branch: Branch, angle: float) -> np.ndarray:
+    """A copy of positions (atoms, 3) in which the dihedral about the branch's bond has grown by ``angle`` (rad)."""
+    origin = positions[branch.end]
+    x, y, z = (origin - positions[branch.origin]).tolist()
+    norm = math.sqrt(x * x + y * y + z * z)
+    x, y, z = x / norm, y / norm, z / norm
+    c, s = math.cos(angle), math.sin(angle)
+    d = 1.0 - c
+    rotation = np.array(  # transposed, for row vectors (Rodrigues)
+        (
+            (c + x * x * d, y * x * d + z * s, z * x * d - y * s),
+            (x * y * d - z * s, c + y * y * d, z * y * d + x * s),
+            (x * z * d + y * s, y * z * d - x * s, c + z * z * d),
+        )
+    )
+    turned = positions.copy()
+    turned[branch.atoms] = (positions[branch.atoms] - origin) @ rotation + origin
+    return turned
+
+
+class TorsionMoves:
+    """Rounds of moves over the rotatable bonds of a molecule.
+
+    Args:
+        atoms: the molecule.
+        masses: in Da, those of the dynamics.
+        kT: thermal energy in kJ/mol.
+        timestep_ps: of the integrator, in ps.
+
+    Attributes:
+        attempts: moves tried, per rotatable torsion (in the order of ``atoms.tree.rotatable``).
+        accepts: moves accepted.
+
+    Raises:
+        ValueError: the molecule has no rotatable bond.
+    """
+
+    def __init__(self, atoms: Atoms, masses: np.ndarray, kT: float, timestep_ps: float) -> None:
+        if not atoms.tree.rotatable:
+            raise ValueError("this molecule has no rotatable bond: run it without torsion moves")
+        self.branches = [branch_of(atoms, int(b), int(a)) for _, a, b, _ in atoms.tree.torsions.tolist()]
+        self.kT = kT
+        self.half_kick = 0.5 * timestep_ps / masses[:, None]
+        self.attempts = np.zeros(len(self.branches), dtype=np.int64)
+        self.accepts = np.zeros(len(self.branches), dtype=np.int64)
+
+    def round(self, context: openmm.Context, n: int, rng: np.random.Generator) -> int:
+        """Try ``n`` moves on the state of a context; return how many were accepted."""
+        which = rng.integers(len(self.branches), size=n).tolist()
+        angles = rng.uniform(-math.pi, math.pi, size=n).tolist()
+        thresholds = np.log(1.0 - rng.random(n)).tolist()
+        state = context.getState(positions=True, velocities=True, forces=True, energy=True)
+        positions, energy = state.getPositions(asNumpy=True)._value, state.getPotentialEnergy()._value
+        in_context, accepted = positions, 0
+        for branch, angle, threshold in zip(which, angles, thresholds, strict=True):
+            candidate = turn(positions, self.branches[branch], angle)
+            context.setPositions(candidate)
+            in_context = candidate
+            candidate_energy = context.getState(energy=True).getPotentialEnergy()._value
+            self.attempts[branch] += 1
+            if self.accept(candidate_energy - energy, threshold):
+                positions, energy = candidate, candidate_energy
+                self.accepts[branch] += 1
+                accepted += 1
+        if in_context is not positions:
+            context.setPositions(positions)
+        if accepted:
+            velocities = state.getVelocities(asNumpy=True)._value + self.half_kick * _forces(state)
+            velocities -= self.half_kick * _forces(context.getState(forces=True))
+            context.setVelocities(velocities)
+        return accepted
+
+    def accept(self, difference: float, log_uniform: float) -> bool:
+        """Metropolis: whether an energy difference in kJ/mol is accepted. NaN is not."""
+        return log_uniform < -difference / self.kT
+
+    def statistics(self, atoms: Atoms) -> dict[str, dict[str, float]]:
+        """Per torsion (``CA-C``, ...): attempts, accepts and their ratio."""
+        table = {}
+        for k, (_, a, b, _) in enumerate(atoms.tree.torsions.tolist()):
+            name = f"{atoms.residue_names[b]}{atoms.residue_numbers[b]}:{atoms.names[b]}-{atoms.names[a]}"
+            tried, taken = int(self.attempts[k]), int(self.accepts[k])
+            table[name] = {"attempts": tried, "accepts": taken, "acceptance": taken / max(tried, 1)}
+        return table
+
+
+def _forces(state: openmm.State) -> np.ndarray:
+    return state.getForces(asNumpy=True)._value
+
+
+def _reach(atoms: Atoms, start: int, without: int) -> set[int]:
+    """Atoms reached from ``start`` when its bond to ``without`` is cut."""
+    neighbours: list[list[int]] = [[] for _ in range(atoms.n_atoms)]
+    for i, j in atoms.bonds:
+        if {i, j} != {start, without}:
+            neighbours[i].append(j)
+            neighbours[j].append(i)
+    seen, stack = {start}, [start]
+    while stack:
+        for there in neighbours[stack.pop()]:
+            if there not in seen:
+                seen.add(there)
+                stack.append(there)
+    return seen
