@@ -49,18 +49,19 @@ class Bonds:
         atoms = _indices(parameters, offsets, "bond_atoms")
         if not len(atoms):
             return None
-        n, (i, j) = len(atoms), atoms.T
+        i, j = atoms.T
         return cls(
             component_rows(i, n_rows),
             component_rows(j, n_rows),
             _column(parameters, "bond_length"),
             _column(parameters, "bond_k"),
             SumPlan.build(i, n_rows),
-            _force_plan(n_rows, n, [(i, 0, 1.0), (j, 0, -1.0)]),
+            _force_plan(n_rows, 1, [(i, 0, 1.0), (j, 0, -1.0)]),
         )
 
     def __call__(self, x: Tensor, with_forces: bool) -> tuple[Tensor, Tensor | None]:
-        d = _difference(x, self.first, self.second)
+        """Energies by row and forces by row and axis."""
+        d = _difference(x, self.first, self.second, 3)
         r = dot(d, d).sqrt_()
         stretch = r - self.length
         pull = stretch * self.k
@@ -75,9 +76,8 @@ class Bonds:
 class Angles:
     """0.5 k (theta - theta0)^2."""
 
-    first: Tensor
-    centre: Tensor
-    last: Tensor
+    ends: Tensor
+    centres: Tensor
     theta: Tensor
     k: Tensor
     energy_sum: SumPlan
@@ -89,80 +89,86 @@ class Angles:
         atoms = _indices(parameters, offsets, "angle_atoms")
         if not len(atoms):
             return None
-        n, (i, j, k) = len(atoms), atoms.T
+        i, j, k = atoms.T
         return cls(
-            component_rows(i, n_rows, CYCLIC),
-            component_rows(j, n_rows, CYCLIC),
-            component_rows(k, n_rows, CYCLIC),
+            component_rows(torch.cat([i, k]), n_rows, CYCLIC),
+            component_rows(torch.cat([j, j]), n_rows, CYCLIC),
             _column(parameters, "angle_theta"),
             _column(parameters, "angle_k"),
             SumPlan.build(j, n_rows),
-            _force_plan(n_rows, n, [(i, 0, 1.0), (j, 0, -1.0), (k, 1, 1.0), (j, 1, -1.0)]),
+            _force_plan(n_rows, 2, [(i, 0, 1.0), (j, 0, -1.0), (k, 1, 1.0), (j, 1, -1.0)]),
         )
 
     def __call__(self, x: Tensor, with_forces: bool) -> tuple[Tensor, Tensor | None]:
-        centre = x.index_select(0, self.centre)
-        u = _triples(x.index_select(0, self.first).sub_(centre))
-        v = _triples(x.index_select(0, self.last).sub_(centre))
+        """Energies by row and forces by row and axis."""
+        arms = _difference(x, self.ends, self.centres, 5, 2)
+        u, v = arms.unbind(1)
         normal = cross(u, v)
         sine = dot(normal, normal).sqrt_()
-        cosine = dot(u, v)
+        arms = arms[:3]
+        cosine = dot(u[:3], v[:3])
         bend = torch.atan2(sine, cosine).sub_(self.theta)
         torque = bend * self.k
         energy = self.energy_sum(bend.mul_(torque).mul_(0.5))
         if not with_forces:
             return energy, None
         # d theta/d u = (u (u.v)/|u|^2 - v)/|u x v|, and the same with u and v exchanged.
-        u, v = u[:3], v[:3]
         torque.div_(sine.clamp_min_(SMALLEST_CROSS)).neg_()
-        force = torch.empty(2, *u.shape, dtype=x.dtype, device=x.device)
-        torch.mul(u, cosine / dot(u, u), out=force[0]).sub_(v).mul_(torque)
-        torch.mul(v, cosine / dot(v, v), out=force[1]).sub_(u).mul_(torque)
+        force = (arms * (cosine / dot(arms, arms))).sub_(arms.flip(1)).mul_(torque)
         return energy, self.force_sum(force.flatten(0, 2))
+
+
+@dataclass(frozen=True)
+class DihedralGeometry:
+    """Of each four-atom term: the angle's cosine and sine, bond vectors b1, b2, b3 and normals b1 x b2, b2 x b3."""
+
+    cosine: Float[Tensor, "terms batch"]
+    sine: Float[Tensor, "terms batch"]
+    bonds: Float[Tensor, "3 3 terms batch"]
+    normals: Float[Tensor, "3 2 terms batch"]
+    squared_normals: Float[Tensor, "2 terms batch"]
+    squared_axis: Float[Tensor, "terms batch"]
 
 
 @dataclass(frozen=True)
 class Dihedrals:
     """Geometry of four-atom terms; angles by the IUPAC sign, as OpenMM's."""
 
-    first: Tensor
-    second: Tensor
-    third: Tensor
-    fourth: Tensor
+    heads: Tensor
+    tails: Tensor
     force_sum: SumPlan
 
     @classmethod
     def build(cls, atoms: Tensor, n_rows: int) -> Dihedrals:
         """Table for rows of four atoms."""
-        n, (i, j, k, m) = len(atoms), atoms.T
-        # Rows: 0 the force on the first atom, 1 that on the last, 2 the share that moves from the second to the third.
-        parts = [(i, 0, 1.0), (j, 0, -1.0), (j, 2, 1.0), (k, 2, -1.0), (k, 1, -1.0), (m, 1, 1.0)]
-        return cls(*(component_rows(a, n_rows, CYCLIC) for a in (i, j, k, m)), _force_plan(n_rows, n, parts))
+        i, j, k, m = atoms.T
+        # Blocks: 0 the force on the first atom, 1 minus that on the last, 2 the share that moves from j to k.
+        parts = [(i, 0, 1.0), (j, 0, -1.0), (j, 2, -1.0), (k, 2, 1.0), (k, 1, 1.0), (m, 1, -1.0)]
+        heads, tails = torch.cat([j, k, m]), torch.cat([i, j, k])
+        return cls(
+            component_rows(heads, n_rows, CYCLIC), component_rows(tails, n_rows, CYCLIC), _force_plan(n_rows, 3, parts)
+        )
 
-    def geometry(self, x: Tensor) -> tuple[Tensor, ...]:
-        """Cosine, sine, the three bond vectors and the two normals with their squared lengths."""
-        second, third = x.index_select(0, self.second), x.index_select(0, self.third)
-        b1 = _triples(second - x.index_select(0, self.first))
-        b3 = _triples(x.index_select(0, self.fourth).sub_(third))
-        b2 = _triples(third.sub_(second))
-        n1, n2 = cross(b1, b2), cross(b2, b3)
-        squared1, squared2 = dot(n1, n1), dot(n2, n2)
-        inverse = (squared1 * squared2).rsqrt_()
-        length = dot(b2, b2).sqrt_()
-        cosine = dot(n1, n2).mul_(inverse)
-        sine = dot(b1, n2).mul_(inverse).mul_(length)
-        return cosine, sine, b1, b2, b3, n1, n2, squared1, squared2, length
+    def geometry(self, x: Float[Tensor, "rows batch"]) -> DihedralGeometry:
+        """Angles and what their forces need."""
+        bonds = _difference(x, self.heads, self.tails, 5, 3)
+        normals = cross(bonds[:, :2], bonds[:, 1:])
+        bonds = bonds[:3]
+        axis = bonds[:, 1]
+        squared_axis, squared = dot(axis, axis), dot(normals, normals)
+        inverse = (squared[0] * squared[1]).rsqrt_()
+        cosine = dot(normals[:, 0], normals[:, 1]).mul_(inverse)
+        sine = dot(bonds[:, 0], normals[:, 1]).mul_(inverse.mul_(squared_axis.sqrt()))
+        return DihedralGeometry(cosine, sine, bonds, normals, squared, squared_axis)
 
-    def forces(self, torque: Tensor, geometry: tuple[Tensor, ...]) -> Tensor:
-        """Forces on the atoms (3 * rows, batch) for torque = dE/dphi (Blondel and Karplus 1996, equation 27)."""
-        _, _, b1, b2, b3, n1, n2, squared1, squared2, length = geometry
-        force = torch.empty(3, *n1.shape, dtype=n1.dtype, device=n1.device)
-        torch.mul(n1, torque * length / squared1, out=force[0])
-        torch.mul(n2, (torque * length).div_(squared2).neg_(), out=force[1])
-        inverse = (length * length).reciprocal_()
+    def forces(self, torque: Float[Tensor, "terms batch"], g: DihedralGeometry) -> Float[Tensor, "rows batch"]:
+        """Forces by row and axis for torque = dE/dphi (Blondel and Karplus 1996, equation 27)."""
+        axis, outer = g.bonds[:, 1], g.bonds[:, ::2]
+        force = torch.empty(3, 3, *torque.shape, dtype=torque.dtype, device=torque.device)
+        ends = force[:, :2]
+        torch.mul(g.normals, (torque * g.squared_axis.sqrt()) / g.squared_normals, out=ends)
         # With p = b1.b2/|b2|^2 and q = b3.b2/|b2|^2, the second atom feels -(1 + p) f1 + q f4.
-        torch.mul(force[0], dot(b1, b2).mul_(inverse).neg_(), out=force[2])
-        force[2].addcmul_(force[1], dot(b3, b2).mul_(inverse))
+        torch.sum(ends * (dot(outer, axis[:, None]) / g.squared_axis), 1, out=force[:, 2])
         return self.force_sum(force.flatten(0, 2))
 
 
@@ -204,10 +210,11 @@ class Torsions:
         )
 
     def __call__(self, x: Tensor, with_forces: bool) -> tuple[Tensor, Tensor | None]:
+        """Energies by row and forces by row and axis."""
         geometry = self.dihedrals.geometry(x)
-        cosine, sine = geometry[:2]
+        cosine, sine = geometry.cosine, geometry.sine
         value, slope = _horner(self.even, cosine, with_forces)
-        torque = None if slope is None else slope * sine.neg()
+        torque = None if slope is None else slope.mul_(sine).neg_()
         if self.odd is not None:
             factor, factor_slope = _horner(self.odd, cosine, with_forces)
             value = value + sine * factor
@@ -254,8 +261,9 @@ class Maps:
         )
 
     def __call__(self, x: Tensor, with_forces: bool) -> tuple[Tensor, Tensor | None]:
+        """Energies by row and forces by row and axis."""
         geometries = self.first.geometry(x), self.second.geometry(x)
-        angles = [torch.atan2(sine, cosine) for cosine, sine, *_ in geometries]
+        angles = [torch.atan2(g.sine, g.cosine) for g in geometries]
         energy, *torques = interpolate(self.coefficients, self.first_patch, self.size, *angles)
         if not with_forces:
             return self.energy_sum(energy), None
@@ -272,28 +280,26 @@ def _column(parameters: Sequence[Parameters], name: str) -> Tensor:
     return torch.cat([getattr(p, name) for p in parameters])[:, None]
 
 
-def _difference(x: Tensor, first: Tensor, second: Tensor) -> Float[Tensor, "3 n batch"]:
-    return _triples(x.index_select(0, first).sub_(x.index_select(0, second)), 3)
+def _difference(x: Tensor, heads: Tensor, tails: Tensor, *shape: int) -> Float[Tensor, "components *rows"]:
+    """Vectors from the tails to the heads, viewed as (*shape, terms, batch)."""
+    d = x.index_select(0, heads).sub_(x.index_select(0, tails))
+    return d.view(*shape, -1, x.shape[1])
 
 
-def _triples(rows: Tensor, components: int = 5) -> Float[Tensor, "components n batch"]:
-    return rows.view(components, rows.shape[0] // components, rows.shape[1])
-
-
-def _force_plan(n_rows: int, n_terms: int, parts: Sequence[tuple[Tensor, int, float]]) -> SumPlan:
-    """Sum of (atom, block, sign) contributions from force rows laid out (block, axis, term)."""
+def _force_plan(n_rows: int, n_blocks: int, parts: Sequence[tuple[Tensor, int, float]]) -> SumPlan:
+    """Sum of (atom, block, sign) contributions from force rows laid out (axis, block, term)."""
     targets, sources, signs = [], [], []
-    terms = torch.arange(n_terms)
     for atoms, block, sign in parts:
+        terms = torch.arange(len(atoms))
         for axis in range(3):
             targets.append(atoms + axis * n_rows)
-            sources.append(terms + (3 * block + axis) * n_terms)
-            signs.append(torch.full((n_terms,), sign, dtype=torch.float64))
+            sources.append(terms + (axis * n_blocks + block) * len(atoms))
+            signs.append(torch.full((len(atoms),), sign, dtype=torch.float64))
     return SumPlan.build(torch.cat(targets), 3 * n_rows, torch.cat(sources), torch.cat(signs))
 
 
 def _chebyshev(order: int) -> tuple[Tensor, Tensor]:
-    """Coefficients of cos(n phi) = T_n(c) and sin(n phi) = s U_(n-1)(c) as columns n = 0 ... order, rows powers of c."""
+    """Powers of c (rows) in cos(n phi) = T_n(c) and in sin(n phi)/s = U_(n-1)(c), for n = 0 ... order (columns)."""
     first = torch.zeros(order + 1, order + 1, dtype=torch.float64)
     second = torch.zeros_like(first)
     first[0, 0] = 1.0

@@ -12,7 +12,7 @@ from torch import Tensor
 from ..shapes import Float
 from ..units import COULOMB_CONSTANT
 from .parameters import Parameters
-from .rows import SumPlan, component_rows, dot
+from .rows import SumPlan, component_rows
 
 PROBE_RADIUS_NM = 0.14
 
@@ -39,7 +39,8 @@ class Distances:
         """Vectors from j to i, squared distances and inverse distances."""
         d = x.index_select(0, self.first).sub_(x.index_select(0, self.second))
         d = d.view(3, d.shape[0] // 3, d.shape[1])
-        squared = dot(d, d)
+        dx, dy, dz = d
+        squared = (dx * dx).addcmul_(dy, dy).addcmul_(dz, dz)
         return d, squared, squared.rsqrt()
 
 
@@ -154,8 +155,8 @@ class Born:
     to i, then what i does to j. Atom columns are (rows, 1).
     """
 
-    first: Tensor
-    second: Tensor
+    described: Tensor
+    other: Tensor
     offset_radius: Tensor
     scaled: Tensor
     scaled_squared: Tensor
@@ -201,8 +202,8 @@ class Born:
         sides = torch.stack([i, j]), torch.stack([j, i])
         described, other = offset_radius[sides[0]], scaled[sides[1]]
         return cls(
-            i,
-            j,
+            sides[0].flatten(),
+            sides[1].flatten(),
             described[..., None],
             other[..., None],
             (other**2)[..., None],
@@ -246,8 +247,8 @@ class Born:
 
         atom_energy = self.atom_self / radius
         surface = self.atom_surface * radius**-6
-        first, second = radius.index_select(0, self.first), radius.index_select(0, self.second)
-        product = first * second
+        partners = radius.index_select(0, self.other).view(2, *squared.shape)
+        product = partners[0] * partners[1]
         ratio = squared / product
         damped = (ratio * -0.25).exp_()
         inverse_f = torch.addcmul(squared, product, damped).rsqrt_()
@@ -264,11 +265,11 @@ class Born:
             slope *= inside
         pull = torch.addcmul(slope, slope, damped, value=-0.25)
         per_product = slope.mul_(damped).mul_(ratio.mul_(0.25).add_(1)).mul_(-0.5)
-        by_radius = self.both_sum(torch.cat([per_product * second, per_product.mul_(first)]))
+        by_radius = self.both_sum(partners.mul_(per_product).flatten(0, 1))
         by_radius -= (atom_energy + 6 * surface) / radius
         chain = (1 - tanh * tanh) * (self.atom_alpha - psi * (2 * self.atom_beta - 3 * psi * self.atom_gamma))
         by_integral = by_radius * radius**2 * chain * self.atom_offset_radius / self.atom_radius
-        sides = torch.stack([by_integral.index_select(0, self.first), by_integral.index_select(0, self.second)])
+        weight = by_integral.index_select(0, self.described).view(2, *squared.shape)
 
         # d(integral)/dr = -((1 + s^2/r^2)(1/L^2 - 1/U^2)/8 + log(L/U)/(4 r^2)), here times -4.
         inverse2 = inverse * inverse
@@ -280,7 +281,7 @@ class Born:
             steepness -= (1 - self.engulfed) * wholly * 4 / engulfing**2
         if inside is not None:
             steepness *= inside
-        steepness.mul_(sides)
+        steepness.mul_(weight)
         pull.addcmul_(steepness[0].add_(steepness[1]), inverse, value=0.25)
         return energy, atom_energy + surface, pull
 

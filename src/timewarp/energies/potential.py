@@ -15,7 +15,7 @@ from .nonbonded import Born, Distances, Plain, pair_list
 from .parameters import Parameters
 from .rows import SumPlan
 
-CPU_CHUNK_NUMBERS = 32768
+CPU_CHUNK_NUMBERS = 65536
 """Numbers per temporary and thread: a chunk of the batch stays in the cache."""
 GPU_CHUNK_NUMBERS = 2**25
 

@@ -40,15 +40,6 @@ class SumPlan:
         counts = torch.bincount(targets, minlength=n_targets)
         return cls(sources[order], counts.cumsum(0) - counts, None if signs is None else signs[order])
 
-    def components(self, n_sources: int) -> SumPlan:
-        """The same plan for x, y and z stacked along the rows."""
-        parts = range(3)
-        return SumPlan(
-            torch.cat([self.rows + axis * n_sources for axis in parts]),
-            torch.cat([self.offsets + axis * len(self.rows) for axis in parts]),
-            None if self.signs is None else self.signs.repeat(3),
-        )
-
     def to(self, dtype: torch.dtype, device: torch.device) -> SumPlan:
         """Move to a device, signs to a dtype."""
         signs = None if self.signs is None else self.signs.to(device, dtype)
@@ -68,11 +59,11 @@ CYCLIC = (0, 1, 2, 0, 1)
 """Components with the first two repeated: a cross product is then two products of shifted slices."""
 
 
-def cross(a: Float[Tensor, "5 n batch"], b: Float[Tensor, "5 n batch"]) -> Float[Tensor, "3 n batch"]:
+def cross(a: Float[Tensor, "5 *rows"], b: Float[Tensor, "5 *rows"]) -> Float[Tensor, "3 *rows"]:
     """a x b for components in the order x, y, z, x, y."""
     return (a[1:4] * b[2:5]).addcmul_(a[2:5], b[1:4], value=-1)
 
 
-def dot(a: Float[Tensor, "c n batch"], b: Float[Tensor, "c n batch"]) -> Float[Tensor, "n batch"]:
-    """Inner product over the first three components."""
-    return (a[0] * b[0]).addcmul_(a[1], b[1]).addcmul_(a[2], b[2])
+def dot(a: Float[Tensor, "3 *rows"], b: Float[Tensor, "3 *rows"]) -> Float[Tensor, "*rows"]:
+    """Inner product over the first dimension."""
+    return (a * b).sum(0)
