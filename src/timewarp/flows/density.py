@@ -63,6 +63,8 @@ class Standardiser(nn.Module):
     with the Cholesky factor of the covariance, they are nearly independent N(0, 1).
     """
 
+    stiff: Tensor
+    is_dihedral: Tensor
     mean: Tensor
     scale: Tensor
     cholesky: Tensor
@@ -97,6 +99,8 @@ class Standardiser(nn.Module):
                 f"standardising {self.n_coordinates} stiff coordinates needs at least {2 * self.n_coordinates} "
                 f"frames, got {len(values)}; run a longer simulation"
             )
+        if not values.isfinite().all():
+            raise ValueError("the frames hold coordinates that are not finite; check the run with `timewarp analyse`")
         circular = torch.atan2(values.sin().mean(0), values.cos().mean(0))
         mean = torch.where(self.is_dihedral, circular, values.mean(0))
         centred = self._centred(values, mean)

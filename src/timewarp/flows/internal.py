@@ -129,6 +129,8 @@ class InternalFlow(nn.Module):
 
     family: ClassVar[str] = "B"
     condition_is_invariant: ClassVar[bool] = True
+    _rotatable: Tensor
+    couplings: nn.ModuleList
 
     def __init__(self, atoms: Atoms, config: InternalFlowConfig | None = None) -> None:
         super().__init__()
@@ -191,7 +193,7 @@ class InternalFlow(nn.Module):
             + standard_normal_log_prob(noise).sum(-1)
             - self.standardiser.cholesky.diagonal().log().sum()
         )
-        for coupling in reversed(self.couplings):
+        for coupling in reversed(list(self.couplings)):
             white, log_slope = coupling(white, features, self._atom_graph, inverse=True)
             log_q = log_q - log_slope
         internal = self.standardiser.unwhiten(white)

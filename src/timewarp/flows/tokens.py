@@ -162,11 +162,10 @@ class Block(nn.Module):
     def forward(
         self,
         tokens: Float[Tensor, "molecules batch tokens width"],
-        weights: Float[Tensor, "molecules heads tokens tokens"],
+        graph: TokenGraph,
     ) -> Float[Tensor, "molecules batch tokens width"]:
-        """Mix tokens with the given attention weights, then transform each."""
-        value = self.value(self.norm_attention(tokens))
-        mixed = _mix(weights, value)
+        """Mix tokens, then transform each."""
+        mixed = _mix(self.attention(graph), self.value(self.norm_attention(tokens)))
         tokens = tokens + self.project(mixed)
         return tokens + self.narrow(F.silu(self.widen(self.norm_feed(tokens))))
 
@@ -213,5 +212,5 @@ class TokenNetwork(nn.Module):
         """Values at padding tokens are meaningless and reach no real token."""
         tokens = self.embed_inputs(inputs) + self.embed_features(graph.features).unsqueeze(1)
         for block in self.blocks:
-            tokens = block(tokens, block.attention(graph))
+            tokens = block(tokens, graph)
         return self.read_out(self.norm(tokens))

@@ -191,6 +191,8 @@ class TorsionFlow(nn.Module):
 
     family: ClassVar[str] = "C"
     condition_is_invariant: ClassVar[bool] = True
+    _rotatable: Tensor
+    _corners: Tensor
 
     def __init__(self, atoms: Atoms, config: TorsionFlowConfig | None = None) -> None:
         super().__init__()

@@ -1,0 +1,140 @@
+"""``timewarp train``: fit a flow to the frames of molecular dynamics."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from . import options
+from .errors import UserError
+
+ENERGY_FILE = "energy.safetensors"
+
+
+def add_parser(subparsers: argparse._SubParsersAction) -> None:
+    """Describe the verb."""
+    parser = subparsers.add_parser(
+        "train",
+        help="train a flow on molecular dynamics",
+        description="Fit a normalising flow to the frames of one or more runs of `timewarp simulate`, by maximum "
+        "likelihood. Needs torch, numpy, safetensors and lightning-fabric only. Killed at any moment, the same "
+        "command goes on from the last checkpoint, step for step.",
+    )
+    parser.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="run folders of one molecule")
+    options.add_out(parser, what="output folder: model.safetensors, model.toml, curves.json, summary.json")
+    parser.add_argument(
+        "--config", type=Path, metavar="FILE", help="TOML file of training settings (see configs/); options override it"
+    )
+    parser.add_argument(
+        "--family", choices=("C", "B"), help="C: soft torsions given the rest; B: all internal coordinates (default C)"
+    )
+    parser.add_argument(
+        "--steps", type=options.integer("steps", least=1), metavar="N", help="optimiser steps (default 4000)"
+    )
+    parser.add_argument(
+        "--batch-size", type=options.integer("the batch size", least=1), metavar="N", help="frames (default 512)"
+    )
+    parser.add_argument(
+        "--learning-rate",
+        type=options.number("the learning rate", above=0),
+        metavar="RATE",
+        help="peak learning rate (default 0.001)",
+    )
+    parser.add_argument(
+        "--stride", type=options.integer("the stride", least=1), metavar="N", help="use every N-th frame (default 1)"
+    )
+    parser.add_argument(
+        "--no-energy", action="store_true", help="choose the model by likelihood, not by its estimated acceptance"
+    )
+    options.add_seed(parser, default=None)
+    options.add_device(parser)
+    options.add_threads(parser)
+    options.add_quiet(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Train."""
+    from ..files import read_toml
+    from ..training import TrainingSettings, load_training_data, train
+
+    options.set_threads(args.threads)
+    device = options.resolve_device(args.device)
+    table: dict[str, Any] = dict(read_toml(args.config)) if args.config else {}
+    table = dict(table.get("training", table))
+    for name in ("family", "steps", "batch_size", "learning_rate", "stride", "seed"):
+        if getattr(args, name) is not None:
+            table[name] = getattr(args, name)
+    settings = TrainingSettings.from_table(table)
+    data = load_training_data(
+        args.runs, validation_fraction=settings.validation_fraction, stride=settings.stride, seed=settings.seed
+    )
+    energy, provenance = None, _provenance(args.runs)
+    if not args.no_energy:
+        energy = _reduced_energy(args.runs[0] / ENERGY_FILE, provenance.get("temperature_K"))
+    progression = train(
+        data,
+        settings,
+        args.out,
+        reduced_energy=energy,
+        provenance=provenance,
+        accelerator="cpu" if device == "cpu" else device.split(":")[0],
+        quiet=args.quiet,
+    )
+    best = progression.best or {}
+    _draw_curves(args.out)
+    acceptance = best.get("validation_acceptance")
+    print(
+        f"trained    {settings.family} for {data.atoms.residues}: {progression.step} steps on {len(data.train)} frames"
+    )
+    print(f"validation loss {best['validation_loss']:.3f} at step {best['step']}", end="")
+    print("" if acceptance is None else f", estimated acceptance {100 * acceptance:.1f} %")
+    print(f"model      {args.out}")
+    print(f"next       timewarp sample {provenance.get('molecule', 'MOLECULE')} --model {args.out} --out my-samples")
+    return 0
+
+
+def _provenance(runs: list[Path]) -> dict[str, Any]:
+    """What the runs say of themselves; refuses runs of different presets or temperatures."""
+    from ..trajectories import RunFolder
+
+    opened = [RunFolder.open(path) for path in runs]
+    first = opened[0].config
+    keys = ("preset", "temperature_K")
+    for path, run in zip(runs[1:], opened[1:], strict=True):
+        for key in keys:
+            if run.config.get(key) != first.get(key):
+                raise UserError(
+                    f"{path} has {key} = {run.config.get(key)!r}, but {runs[0]} has {first.get(key)!r}; "
+                    "train on runs of one target"
+                )
+    return {"molecule": opened[0].name, **{key: first[key] for key in keys if key in first}}
+
+
+def _reduced_energy(path: Path, temperature_K: float | None) -> Any:
+    """The compiled energy beside the frames, in kT, as a function of the device."""
+    if not path.is_file() or temperature_K is None:
+        return None
+    import torch
+
+    from ..energies import Parameters, Potential
+    from ..units import kT
+
+    parameters, thermal = Parameters.load(path), kT(temperature_K)
+
+    def on(device: torch.device) -> Any:
+        potential = Potential(parameters, dtype=torch.float32, device=str(device))
+        return lambda positions: potential.energy(positions) / thermal
+
+    return on
+
+
+def _draw_curves(out: Path) -> None:
+    """A picture of the curves, where plotting is installed (a training box may do without)."""
+    from ..files import read_json
+
+    try:
+        from ..report import training_curves
+    except ImportError:
+        return
+    training_curves(read_json(out / "curves.json")["rows"], out / "curves.png")

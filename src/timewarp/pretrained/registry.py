@@ -1,0 +1,92 @@
+"""Find trained networks: by the name of a shipped one, or by the folder or file of one's own."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..flows.weights import Flow, WeightsFile, describe_weights, load_flow
+from ..state import Atoms
+
+TRAINED_NAME = "model"
+"""Name of the model in a folder that ``timewarp train`` wrote."""
+
+PREFERENCE = ("C", "B")
+"""Families in the order in which a default is chosen."""
+
+
+@dataclass(frozen=True)
+class LoadedModel:
+    """A trained network, ready to propose.
+
+    Attributes:
+        name: its name.
+        densities: kernel name -> density; every model has ``flow``.
+        sha256: of the weights file.
+        description: what its files say of it.
+        card: the model card's path, or None.
+    """
+
+    name: str
+    densities: dict[str, Flow]
+    sha256: str
+    description: WeightsFile
+    card: Path | None
+
+    def __repr__(self) -> str:
+        return f"LoadedModel({self.name!r}, family {self.description.family}, for {self.description.residues})"
+
+
+def package_folder() -> Path:
+    """Where the shipped networks lie."""
+    return Path(__file__).parent
+
+
+def names() -> list[str]:
+    """Names of the shipped networks, in alphabetical order."""
+    return sorted(path.stem for path in package_folder().glob("*.toml"))
+
+
+def find(name_or_path: str | Path) -> WeightsFile:
+    """Describe a network by its shipped name, its folder, or its ``.toml`` or ``.safetensors`` file.
+
+    Raises:
+        FileNotFoundError: there is none; the message lists the shipped ones.
+        ValueError: the description is damaged.
+    """
+    if isinstance(name_or_path, str) and name_or_path in names():
+        return describe_weights(package_folder() / f"{name_or_path}.toml")
+    path = Path(name_or_path)
+    if path.is_dir():
+        toml = path / f"{TRAINED_NAME}.toml"
+        if not toml.is_file():
+            state = "its training has not finished; resume it with the same `timewarp train` command"
+            cause = state if (path / "checkpoint.safetensors").is_file() else f"it holds no {TRAINED_NAME}.toml"
+            raise FileNotFoundError(f"no trained model in {path}: {cause}")
+        return describe_weights(toml)
+    if path.suffix in (".toml", ".safetensors") and path.is_file():
+        return describe_weights(path.with_suffix(".toml"))
+    shipped = ", ".join(names()) or "none"
+    raise FileNotFoundError(
+        f"no model {str(name_or_path)!r}; the shipped ones are: {shipped}; or give the folder of a `timewarp train` run"
+    )
+
+
+def load(name_or_path: str | Path, atoms: Atoms) -> LoadedModel:
+    """Load a trained network for a molecule.
+
+    Raises:
+        FileNotFoundError: there is no such model.
+        ValueError: it was trained for another molecule, or its files are damaged.
+    """
+    described = find(name_or_path)
+    flow = load_flow(described, atoms)
+    card = described.toml.with_suffix(".md")
+    return LoadedModel(described.name, {"flow": flow}, described.sha256, described, card if card.is_file() else None)
+
+
+def default_for(atoms: Atoms, family: str | None = None) -> str | None:
+    """Name of the shipped network for a molecule (of one family, if given), or None."""
+    found = [d for d in map(find, names()) if d.fingerprint == atoms.fingerprint]
+    found = [d for d in found if family is None or d.family == family]
+    return min(found, key=lambda d: PREFERENCE.index(d.family)).name if found else None

@@ -1,0 +1,96 @@
+"""How good a flow is on frames that it has not seen: its likelihood, and the acceptance it would have."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ..flows import InternalDensity
+from ..flows.proposal import propose
+from ..flows.weights import Flow
+from ..geometry import InternalTree, to_positions
+from ..shapes import Float
+
+CHUNK = 1024
+
+ReducedEnergy = Callable[[Float[Tensor, "batch atoms 3"]], Float[Tensor, " batch"]]
+"""Positions in nm -> U / kT."""
+
+
+@dataclass(frozen=True)
+class Score:
+    """Figures of a validation.
+
+    Attributes:
+        loss: mean -log q of the held-out frames.
+        acceptance: mean min(1, r) of one proposal from each held-out frame, or None without an energy.
+    """
+
+    loss: float
+    acceptance: float | None = None
+
+    def is_better_than(self, other: Score | None) -> bool:
+        """By acceptance where both know it, else by loss."""
+        if other is None:
+            return True
+        if self.acceptance is not None and other.acceptance is not None:
+            return self.acceptance > other.acceptance
+        return self.loss < other.loss
+
+
+@torch.no_grad()
+def estimate_acceptance(
+    density: InternalDensity,
+    tree: InternalTree,
+    internal: Float[Tensor, "frames atoms 3"],
+    reduced_energy: ReducedEnergy,
+    generator: torch.Generator,
+) -> float:
+    """Expected Metropolis-Hastings acceptance of a density's move, from frames of the target distribution.
+
+    A proposal with a ratio that is not finite counts as rejected.
+    """
+    accepted = 0.0
+    for here in internal.split(CHUNK):
+        frame = _canonical_frame(here)
+        there, log_q_ratio = propose(density, here, tree, generator)
+        before = reduced_energy(to_positions(here, tree, frame))
+        after = reduced_energy(to_positions(there, tree, frame))
+        log_ratio = log_q_ratio.double() + before.double() - after.double()
+        accepted += float(log_ratio.nan_to_num(nan=-torch.inf).clamp(max=0.0).exp().sum())
+    return accepted / len(internal)
+
+
+def _canonical_frame(internal: Tensor) -> Tensor:
+    """Any three root atoms in general position fix the rigid motion; the energy does not see it."""
+    frame = torch.zeros_like(internal)
+    frame[..., 0] = torch.arange(internal.shape[-2], device=internal.device, dtype=internal.dtype)
+    frame[..., 1] = frame[..., 0] ** 2 + 0.1 * frame[..., 0] ** 3
+    return frame
+
+
+def negative_log_likelihood(
+    density: InternalDensity, internal: Float[Tensor, "batch atoms 3"], conditioning: Float[Tensor, "batch atoms 3"]
+) -> Float[Tensor, " batch"]:
+    """-log q of each frame given its condition (the same frame, or a noisy one)."""
+    return -density.log_prob(internal, density.encode(conditioning))
+
+
+@torch.no_grad()
+def validate(
+    flow: Flow,
+    internal: Float[Tensor, "frames atoms 3"],
+    reduced_energy: ReducedEnergy | None,
+    generator: torch.Generator,
+) -> Score:
+    """Score a flow on held-out frames."""
+    total = 0.0
+    for here in internal.split(CHUNK):
+        total += float(negative_log_likelihood(flow, here, here).double().sum())
+    acceptance = None
+    if reduced_energy is not None:
+        acceptance = estimate_acceptance(flow, flow.atoms.tree, internal, reduced_energy, generator)
+    return Score(total / len(internal), acceptance)
