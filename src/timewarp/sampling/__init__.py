@@ -1,14 +1,19 @@
 """Exact Markov chains: targets, kernels that leave them invariant, and many chains at once."""
 
+from .chains import ChainRecord, ChainSettings, run_chains
 from .cycle import Cycle, Mixture
 from .flow import FlowKernel
 from .hmc import HMCKernel, repartition_hydrogen_mass
 from .kernel import Info, Kernel, Outcome, Tuning
 from .metropolis import Proposal, metropolis
+from .starts import minimise, set_torsions, start_positions
+from .summary import backbone_torsions, kernel_table, summarise
 from .target import EnergyFunction, Restriction, Target
 from .torsion import TorsionKernel
 
 __all__ = [
+    "ChainRecord",
+    "ChainSettings",
     "Cycle",
     "EnergyFunction",
     "FlowKernel",
@@ -22,6 +27,13 @@ __all__ = [
     "Target",
     "TorsionKernel",
     "Tuning",
+    "backbone_torsions",
+    "kernel_table",
     "metropolis",
+    "minimise",
     "repartition_hydrogen_mass",
+    "run_chains",
+    "set_torsions",
+    "start_positions",
+    "summarise",
 ]

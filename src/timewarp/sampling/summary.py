@@ -1,0 +1,117 @@
+"""What a run of chains amounts to: acceptance, jumps, convergence, cost, as plain data for ``summary.json``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..analysis import diagnose, jump_rate, named_torsions
+from ..geometry import dihedrals
+from ..shapes import Float, Int
+from ..state import Atoms
+from ..trajectories import Trajectory
+from .chains import ChainRecord
+from .kernel import Info
+from .target import Restriction
+
+SCHEMA = 1
+FRAMES_AT_ONCE = 20_000
+PAIRS = 100_000
+WATCHED_KERNELS = ("flow", "flow_suffix", "flow_subset", "torsion")
+"""Kernels that have a jump fraction."""
+
+
+def backbone_torsions(atoms: Atoms) -> Int[Tensor, "n 4"]:
+    """Atoms of every phi and psi."""
+    rows = [row for name, row in named_torsions(atoms).items() if name.startswith(("phi_", "psi_"))]
+    return torch.tensor(rows, dtype=torch.long).reshape(-1, 4)
+
+
+def summarise(trajectory: Trajectory, record: ChainRecord, restriction: Restriction) -> dict[str, Any]:
+    """The measured part of a sampling run's summary.
+
+    Args:
+        trajectory: all stored samples.
+        record: what :func:`timewarp.sampling.run_chains` returned.
+        restriction: the stereochemistry that no sample may have left.
+    """
+    convergence = diagnose(trajectory)
+    flips, turns = count_crossings(trajectory, restriction)
+    wall_s = max(record.wall_s, 1e-9)
+    return {
+        "n_chains": trajectory.n_chains,
+        "n_samples": trajectory.n_chains * trajectory.n_frames,
+        "wall_s": record.wall_s,
+        "energy_evaluations": record.energy_evaluations,
+        "force_evaluations": record.force_evaluations,
+        "kernels": kernel_table(record.tally, independent_jump_rate(trajectory)),
+        "rhat": convergence["rhat"],
+        "ess": convergence["ess"],
+        "ess_per_second": {name: value / wall_s for name, value in convergence["ess"].items()},
+        "chirality_rejected": sum(int(o.flipped.sum()) for o in record.tally.values()),
+        "chirality_flips": flips,
+        "cis_trans_flips": turns,
+        "samples_per_second": trajectory.n_chains * trajectory.n_frames / wall_s,
+        "warmup_wall_s": record.warmup_wall_s,
+        "warmup_energy_evaluations": record.warmup_energy_evaluations,
+        "warmup_force_evaluations": record.warmup_force_evaluations,
+        "tuning": record.tuning,
+    }
+
+
+def kernel_table(tally: Info, independent_jumps: float) -> dict[str, dict[str, Any]]:
+    """Acceptance of each kernel over production, non-finite proposals counted as rejected, and of each chain.
+
+    Args:
+        tally: outcomes by kernel name.
+        independent_jumps: fraction of independent pairs of samples that differ by a jump; a kernel's ``jump`` is that
+            fraction among its accepted moves, divided by this.
+    """
+    table: dict[str, dict[str, Any]] = {}
+    for name, outcome in tally.items():
+        proposed, accepted = int(outcome.proposed.sum()), int(outcome.accepted.sum())
+        table[name] = {
+            "proposed": proposed,
+            "accepted": accepted,
+            "acceptance": accepted / proposed if proposed else None,
+            "nonfinite": int(outcome.nonfinite.sum()),
+            "restricted": int(outcome.restricted.sum()),
+            "acceptance_per_chain": _ratios(outcome.accepted, outcome.proposed),
+        }
+        if name in WATCHED_KERNELS:
+            jumped = int(outcome.jumped.sum())
+            can_jump = accepted > 0 and independent_jumps > 0
+            table[name]["jump"] = jumped / accepted / independent_jumps if can_jump else None
+            table[name]["jumped"] = jumped
+    return table
+
+
+def independent_jump_rate(trajectory: Trajectory, seed: int = 0) -> float:
+    """Fraction of pairs of samples of *different* chains that differ by more than 60 degrees in a phi or psi."""
+    torsions = backbone_torsions(trajectory.atoms)
+    n_chains, n_frames = trajectory.n_chains, trajectory.n_frames
+    if len(torsions) == 0 or n_chains < 2:
+        return 0.0
+    generator = torch.Generator().manual_seed(seed)
+    first = torch.randint(n_chains, (PAIRS,), generator=generator)
+    second = (first + torch.randint(1, n_chains, (PAIRS,), generator=generator)) % n_chains
+    frames = torch.randint(n_frames, (2, PAIRS), generator=generator)
+    angles = dihedrals(trajectory.positions, torsions)
+    return jump_rate(angles[first, frames[0]].numpy(), angles[second, frames[1]].numpy())
+
+
+def count_crossings(trajectory: Trajectory, restriction: Restriction) -> tuple[int, int]:
+    """Samples with another chirality, and with another cis/trans pattern, than the reference. Both must be 0."""
+    flips = turns = 0
+    frames: Float[Tensor, "frames atoms 3"] = trajectory.positions.flatten(0, 1)
+    for chunk in frames.split(FRAMES_AT_ONCE):
+        chunk = chunk.to(restriction.signs.device)
+        flips += int(restriction.flipped(chunk).sum())
+        turns += int(restriction.turned(chunk).sum())
+    return flips, turns
+
+
+def _ratios(part: Tensor, whole: Tensor) -> list[float]:
+    return [round(a / max(b, 1), 4) for a, b in zip(part.tolist(), whole.tolist(), strict=True)]
