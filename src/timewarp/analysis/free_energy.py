@@ -71,8 +71,8 @@ class Basin:
 def free_energy(angles: np.ndarray, bins: int = 72, replicates: int = 200, seed: int = 0) -> Profile:
     """Free energy -ln p along a torsion, with bootstrap errors.
 
-    The pieces resampled are whole chains where there are at least 16 of them, which is right however slowly a chain moves
-    as long as the starts are independent; otherwise blocks of five integrated autocorrelation times of the slower of sine
+    The pieces resampled are whole chains where there are at least 16 of them, right however slowly a chain moves
+    if the starts are independent; otherwise blocks of five integrated autocorrelation times of the slower of sine
     and cosine. The error of F is that of p over p.
 
     Args:

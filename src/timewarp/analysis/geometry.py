@@ -123,3 +123,14 @@ def far_pairs(atoms: Atoms) -> Tensor:
 def label(atoms: Atoms, index: int) -> str:
     """An atom's name for people, such as ``ALA1:CA``."""
     return f"{atoms.residue_names[index]}{atoms.residue_numbers[index]}:{atoms.names[index]}"
+
+
+def pdb_positions(text: str, n_atoms: int) -> np.ndarray | None:
+    """Positions in nm of the first model of a PDB file, or None if it does not hold ``n_atoms`` atoms."""
+    rows = []
+    for line in text.splitlines():
+        if line.startswith("ENDMDL"):
+            break
+        if line.startswith(("ATOM", "HETATM")):
+            rows.append([float(line[k : k + 8]) / 10 for k in (30, 38, 46)])
+    return np.array(rows) if len(rows) == n_atoms else None

@@ -19,10 +19,13 @@ JSD_FACTOR, JSD_SLACK = 3.0, 0.005
 LONGEST_REPEAT = 0.1
 """Largest part of a chain that may pass without a single accepted move."""
 
+FEW_CROSSINGS = 20
+"""With fewer crossings of phi = 0 than this, the population of a side is hardly known."""
+
 FAMILY_LEVEL = 1e-3
 """Chance that a sound run is flagged by any of one family of z-scores."""
 
-Status = Literal["pass", "warn", "fail"]
+Status = Literal["pass", "note", "warn", "fail"]
 
 
 @dataclass(frozen=True)
@@ -31,7 +34,7 @@ class Check:
 
     Attributes:
         name: what was looked at.
-        status: ``pass``, ``warn`` or ``fail``.
+        status: ``pass``, ``warn`` or ``fail``; ``note`` for what is no fault of the run.
         text: the finding in one sentence, with the advice where there is any.
     """
 
@@ -118,7 +121,7 @@ def _movement(analysis: Mapping[str, Any]) -> Iterator[Check]:
         yield Check(
             "movement",
             "warn",
-            f"One chain stood still for {stuck['longest_repeat']:.0%} of the run; its place is under-weighted by the moves.",
+            f"One chain stood still for {stuck['longest_repeat']:.0%} of the run: moves rarely leave where it sits.",
         )
     else:
         yield Check("movement", "pass", "Every chain keeps moving.")
@@ -137,6 +140,12 @@ def _movement(analysis: Mapping[str, Any]) -> Iterator[Check]:
 def _basins(analysis: Mapping[str, Any]) -> Iterator[Check]:
     for name, basin in analysis["phi_basins"].items():
         if 0 < basin["population"] < 1:
+            if basin["crossings"] < FEW_CROSSINGS:
+                yield Check(
+                    f"basin of {name}",
+                    "warn",
+                    f"The population of {name} > 0 rests on {basin['crossings']} crossings: its error bar is a guess.",
+                )
             continue
         side = "phi > 0" if basin["population"] == 0 else "phi < 0"
         yield Check(
@@ -176,7 +185,7 @@ def _agreement(comparison: Mapping[str, Any]) -> Iterator[Check]:
     if weak:
         yield Check(
             "reference",
-            "warn",
+            "note",
             f"The reference itself has not converged ({_list(weak)}): differences from it prove little.",
         )
     rows = comparison["jsd"] | {f"(phi, psi) of residue {n}": r for n, r in comparison["jsd_phi_psi"].items()}

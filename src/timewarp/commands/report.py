@@ -1,0 +1,68 @@
+"""``timewarp report``: one self-contained HTML page of a run, and its figures."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from .analyse import add_run_options, judge_run
+
+FORMATS = ("png", "svg", "pdf")
+
+
+def add_parser(subparsers: argparse._SubParsersAction) -> None:
+    """Describe the verb."""
+    parser = subparsers.add_parser(
+        "report",
+        help="one HTML page with figures, tables and a verdict",
+        description="Write a self-contained HTML page of a run of `sample` or `simulate`, with a verdict, tables and "
+        "figures (beside a reference where one is given), the figures as files, and analysis.json.",
+    )
+    add_run_options(parser)
+    parser.add_argument(
+        "--out", type=Path, default=None, metavar="FOLDER", help="folder of the report (default RUN/report)"
+    )
+    parser.add_argument(
+        "--format",
+        choices=FORMATS,
+        action="append",
+        dest="formats",
+        default=None,
+        help="format of the figure files; may be given more than once (default png)",
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Analyse, draw, write; print the path of the page."""
+    from ..files import write_json
+    from ..report import Provenance, write_report
+    from . import version
+
+    judged = judge_run(args)
+    folder = args.run / "report" if args.out is None else args.out
+    if folder.exists() and not folder.is_dir():
+        raise NotADirectoryError(f"{folder} is a file; give a folder for the report")
+    if not args.quiet:
+        print("drawing", file=sys.stderr, flush=True)
+    described = None
+    if judged.reference is not None:
+        r = judged.reference
+        length = r.n_chains * r.n_frames * r.frame_spacing
+        amount = f"{length / 1000:,.3g} ns" if r.unit == "ps" else f"{r.n_chains * r.n_frames:,} samples"
+        described = f"{amount} of reference {'MD' if r.kind == 'md' else 'sampling'} ({r.n_chains} chains)"
+    page = write_report(
+        folder,
+        judged.trajectory,
+        judged.analysis,
+        judged.verdict,
+        Provenance(
+            judged.run.name, judged.run.kind, judged.run.config, judged.run.summary() or {}, described, version()
+        ),
+        reference=judged.reference,
+        comparison=judged.comparison,
+        formats=args.formats or ("png",),
+    )
+    write_json(folder / "analysis.json", judged.to_json())
+    print(page)
+    return 0

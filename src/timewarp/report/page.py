@@ -1,0 +1,219 @@
+"""The HTML page: one file, no network, no script; light and dark, phone and paper."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from html import escape
+from importlib.resources import files
+from typing import Any
+
+from ..analysis import Verdict
+from . import tables
+from .plots import Plot
+from .theme import to_svg
+
+MARKS = {"pass": "✓", "note": "i", "warn": "!", "fail": "✕"}
+WORDS = {"pass": "passed", "note": "note", "warn": "warning", "fail": "failed"}
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """Where the samples come from, as the page tells it.
+
+    Attributes:
+        name: of the molecule, as the user gave it.
+        kind: ``chain`` or ``md``.
+        config: the run's resolved configuration.
+        summary: the run's ``summary.json``, if it has one.
+        reference: a description of the reference, if there is one.
+        version: of this program.
+    """
+
+    name: str
+    kind: str
+    config: Mapping[str, Any]
+    summary: Mapping[str, Any] = field(default_factory=dict)
+    reference: str | None = None
+    version: str = ""
+
+
+def render_page(
+    provenance: Provenance,
+    analysis: Mapping[str, Any],
+    verdict: Verdict,
+    plots: list[Plot],
+    comparison: Mapping[str, Any] | None = None,
+    names: tuple[str, str] = ("chain", "MD"),
+) -> str:
+    """The whole page.
+
+    Args:
+        provenance: what was sampled and with what.
+        analysis: from :func:`timewarp.analysis.analyse`.
+        verdict: from :func:`timewarp.analysis.judge`.
+        plots: from :func:`~timewarp.report.make_plots`.
+        comparison: from :func:`timewarp.analysis.compare`.
+        names: what run and reference are called.
+    """
+    drawn = {plot.name: plot for plot in plots}
+    key = f" <span class='key run'>{escape(names[0])}</span>"
+    key += f" <span class='key reference'>{escape(names[1])}</span>" if comparison else ""
+    beside = {
+        "ramachandran": tables.jsd_plane_table(comparison) if comparison and comparison["jsd_phi_psi"] else "",
+        "free_energy": tables.basin_table(analysis, comparison, names) if analysis["phi_basins"] else "",
+        "energy": tables.energy_table(analysis, comparison, names),
+        "bonded": tables.bonded_table(comparison) if comparison else "",
+    }
+    sections = [
+        ("convergence", "Convergence", _convergence(analysis, comparison)),
+        *(
+            (name, drawn[name].title, _figure(drawn[name]) + beside.get(name, ""))
+            for name in ("ramachandran", "free_energy", "energy", "traces", "autocorrelation")
+            if name in drawn
+        ),
+    ]
+    if analysis["kernels"]:
+        extra = _figure(drawn["acceptance"]) if "acceptance" in drawn else ""
+        sections.append(("kernels", "Acceptance", _kernels(analysis) + extra))
+    sections.append(("bonded", drawn["bonded"].title, _figure(drawn["bonded"], key) + beside["bonded"]))
+    sections.append(("exactness", "How exactness is ensured", _exactness(provenance)))
+    sections.append(("provenance", "Provenance", _provenance(provenance)))
+    body = "".join(f"<section id='{n}'><h2>{escape(title)}</h2>{content}</section>" for n, title, content in sections)
+    contents = "".join(f"<a href='#{n}'>{escape(title)}</a>" for n, title, _ in sections)
+    style = (files(__package__) / "page.css").read_text(encoding="utf-8")
+    return (
+        "<!doctype html>\n<html lang='en'><head><meta charset='utf-8'>"
+        "<meta name='viewport' content='width=device-width, initial-scale=1'><meta name='color-scheme' "
+        "content='light dark'>"
+        f"<title>{escape(provenance.name)} – Timewarp report</title><style>{style}</style></head><body>"
+        f"<header>{_head(provenance, analysis)}</header><main>{_verdict(verdict)}<nav>{contents}</nav>{body}</main>"
+        f"<footer>Timewarp {escape(provenance.version)}. This page is complete in itself: it loads nothing.</footer>"
+        "</body></html>\n"
+    )
+
+
+def _head(provenance: Provenance, analysis: Mapping[str, Any]) -> str:
+    summary = provenance.summary
+    config = provenance.config
+    chain = provenance.kind == "chain"
+    preset = str(summary.get("preset") or config.get("preset") or "")
+    model = summary.get("model") or config.get("model")
+    what = "Boltzmann samples by Metropolis-Hastings" if chain else "Molecular dynamics"
+    chains = "chain" if chain else "replica"
+    spacing = f"{analysis['frame_spacing']:g} {'MH step' if chain else analysis['unit']}"
+    spacing += "s" if chain and analysis["frame_spacing"] != 1 else ""
+    detail = [
+        f"{escape(analysis['molecule'])} at {analysis['temperature_K']:g} K",
+        f"force field <b>{escape(preset)}</b>" if preset else "",
+        f"model <b>{escape(str(model))}</b>" if model else "",
+        f"{analysis['n_chains']:,} {chains}{'s' if analysis['n_chains'] != 1 else ''} of "
+        f"{analysis['n_frames']:,} frames, one every {spacing}",
+        f"beside {escape(provenance.reference)}" if provenance.reference else "",
+    ]
+    facts = [
+        ("samples", f"{analysis['n_samples']:,}"),
+        ("chains" if chain else "replicas", f"{analysis['n_chains']:,}"),
+    ]
+    flow = next((k for k in analysis["kernels"] if k["name"] == "flow"), None)
+    if flow:
+        facts.append(("flow moves accepted", tables.percent(flow["acceptance"])))
+    rows = analysis["torsions"].values()
+    known = [row for row in rows if _real(row["rhat"]) and _real(row["ess"])]
+    if known:
+        facts.append(("largest R-hat", tables.rhat_text(max(row["rhat"] for row in known))))
+        facts.append(("smallest ESS", f"{min(row['ess'] for row in known):,.0f}"))
+    rates = [v for v in (summary.get("ess_per_second") or {}).values() if _real(v)]
+    if rates:
+        facts.append(("ESS per second", tables.number(min(rates), 3)))
+    cells = "".join(f"<div><dt>{escape(k)}</dt><dd>{v}</dd></div>" for k, v in facts)
+    listed = "".join(f"<li>{item}</li>" for item in detail if item)
+    return (
+        f"<p class='eyebrow'>{what}</p><h1>{escape(provenance.name)}</h1><ul class='what'>{listed}</ul><dl>{cells}</dl>"
+    )
+
+
+def _verdict(verdict: Verdict) -> str:
+    order = {"fail": 0, "warn": 1, "note": 2, "pass": 3}
+    items = "".join(
+        f"<li class='{c.status}'><span class='mark' role='img' aria-label='{WORDS[c.status]}'>{MARKS[c.status]}</span>"
+        f"<span><b>{escape(c.name)}</b> {escape(c.text)}</span></li>"
+        for c in sorted(verdict.checks, key=lambda c: order[c.status])
+    )
+    return (
+        f"<section id='verdict' class='{verdict.level}'><h2>{escape(verdict.headline)}</h2><ul>{items}</ul></section>"
+    )
+
+
+def _figure(plot: Plot, key: str = "") -> str:
+    panels = "".join(
+        "<div class='panel'>"
+        + to_svg(panel.draw, *plot.size, f"{plot.name}{n}", escape(panel.label, quote=True))
+        + "</div>"
+        for n, panel in enumerate(plot.panels)
+    )
+    width = round(plot.size[0] * 72 * 1.25)  # a little above its natural size, so that labels are as large as the text
+    return (
+        f"<figure class='{escape(plot.name)}'><div class='panels' style='--panel:{width}px'>{panels}</div>"
+        f"<figcaption>{escape(plot.caption)}{key}</figcaption></figure>"
+    )
+
+
+def _convergence(analysis: Mapping[str, Any], comparison: Mapping[str, Any] | None) -> str:
+    text = (
+        "<p>R-hat compares chains with each other: rank-normalised, split, below 1.01 when they agree. ESS is the "
+        "number of independent samples that the run is worth (Geyer’s initial positive sequence over all chains). "
+        "Each is the worse of sine and cosine of the torsion."
+    )
+    if comparison:
+        text += (
+            " JSD is the Jensen-Shannon divergence from the reference (0 equal, 1 disjoint; 100 bins), its noise "
+            "floor that between two independent halves of the reference."
+        )
+    return text + "</p>" + tables.torsion_table(analysis, comparison)
+
+
+def _kernels(analysis: Mapping[str, Any]) -> str:
+    return (
+        "<p>Accepted over proposed after warm-up; a proposal whose energy is not finite counts as rejected. "
+        "<em>Jump</em> is how often an accepted move turns a φ or ψ by more than 60°, relative to independent "
+        "samples: 1 is as good as "
+        "independent.</p>" + tables.kernel_table(analysis)
+    )
+
+
+def _exactness(provenance: Provenance) -> str:
+    restricted = (
+        "<p>The target is the Boltzmann distribution <em>restricted to the starting chirality and cis/trans "
+        "pattern</em>, that of X-Pro bonds included: every kernel rejects a crossing. Populations of other "
+        "stereoisomers, or of cis peptide bonds, cannot be read from these samples.</p>"
+    )
+    if provenance.kind == "chain":
+        return (
+            "<p>Every move, learned or not, is a proposal that Metropolis-Hastings accepts with probability min(1, "
+            "r), where r holds the force field’s exact energies and the proposal’s exact densities in both "
+            "directions. So the Boltzmann distribution is left invariant whatever the network has learned: a poor "
+            "network makes the chain slow, not wrong. What remains is the question whether the chain is long enough,"
+            " which the verdict above answers as far as any "
+            "finite run can.</p>" + restricted
+        )
+    return (
+        "<p>Molecular dynamics with a finite time step and a thermostat samples the Boltzmann distribution up to an "
+        "error of second order in the time step; it is not corrected by Metropolis-Hastings here. Nothing keeps it "
+        "from crossing to another cis/trans pattern but the height of the barrier: see the geometry checks.</p>"
+    )
+
+
+def _provenance(provenance: Provenance) -> str:
+    skip = {"kernels", "rhat", "ess", "ess_per_second", "schema"}
+    short = {k: v for k, v in provenance.summary.items() if k not in skip}
+    parts = []
+    if short:
+        parts.append(f"<details open><summary>Run</summary>{tables.pairs(short)}</details>")
+    parts.append(f"<details><summary>Resolved configuration</summary>{tables.pairs(provenance.config)}</details>")
+    return "".join(parts)
+
+
+def _real(value: Any) -> bool:
+    return isinstance(value, (int, float)) and math.isfinite(value)

@@ -1,0 +1,220 @@
+"""Tables of the page. Every text that comes from outside passes through :func:`html.escape`."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from html import escape
+from typing import Any
+
+from ..analysis import RHAT_LIMIT
+from .drawing import symbol
+
+ABSENT = '<span class="absent">–</span>'
+
+
+def number(value: Any, digits: int = 3) -> str:
+    """A number with so many significant digits and thousands separated; a dash for what is not one.
+
+    >>> number(12345.678), number(0.00123), number(1.0, 4)
+    ('12,346', '0.00123', '1.000')
+    """
+    if not isinstance(value, (int, float)) or isinstance(value, bool) or not math.isfinite(value):
+        return ABSENT
+    if isinstance(value, int):
+        return f"{value:,}"
+    if value == 0:
+        return "0"
+    magnitude = math.floor(math.log10(abs(value)))
+    if magnitude < -4:
+        return f"{value:.{digits - 1}e}"
+    return f"{value:,.{max(digits - 1 - magnitude, 0)}f}".replace("-", "−")
+
+
+def measured(value: Any, error: Any, factor: float = 1.0) -> str:
+    """Value and standard error, both to the second digit of the error.
+
+    >>> measured(12.3456, 0.123)
+    '12.35 ± 0.12'
+    """
+    if not (_real(value) and _real(error)) or error <= 0:
+        return number(value * factor) if _real(value) else ABSENT
+    value, error = value * factor, error * factor
+    digits = max(1 - math.floor(math.log10(error)), 0)
+    return f"{value:,.{digits}f} ± {error:,.{digits}f}".replace("-", "−")
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[str]], caption: str = "", name: str = "") -> str:
+    """A table; cells and head are HTML already. The first column is text, the others are numbers."""
+    body = "".join(
+        "<tr><th scope='row'>" + r[0] + "</th>" + "".join(f"<td>{c}</td>" for c in r[1:]) + "</tr>" for r in rows
+    )
+    top = "".join(f"<th scope='col'>{h}</th>" for h in head)
+    label = f"<caption>{caption}</caption>" if caption else ""
+    anchor = f" id='{escape(name)}'" if name else ""
+    return f"<div class='scroll'><table{anchor}>{label}<thead><tr>{top}</tr></thead><tbody>{body}</tbody></table></div>"
+
+
+def torsion_table(analysis: Mapping[str, Any], comparison: Mapping[str, Any] | None) -> str:
+    """R-hat, ESS and autocorrelation time of each torsion, with the divergence from a reference."""
+    unit = "steps" if analysis["unit"] == "step" else escape(analysis["unit"])
+    head = ["torsion", "R-hat", "ESS", "ESS / N", f"autocorr. time / {unit}", "mean / °"]
+    if comparison:
+        head += ["JSD / bit", "noise floor"]
+    rows = []
+    for name, row in analysis["torsions"].items():
+        cells = [
+            f"{escape(symbol(name))} <code>{escape(name)}</code>",
+            mark(rhat_text(row["rhat"]), not _real(row["rhat"]) or row["rhat"] > RHAT_LIMIT),
+            number(row["ess"], 4) if not _real(row["ess"]) else f"{row['ess']:,.0f}",
+            percent(row["ess"] / analysis["n_samples"] if _real(row["ess"]) else None),
+            number(row["iat"]),
+            number(row["circular_mean_deg"], 3),
+        ]
+        if comparison:
+            jsd = comparison["jsd"].get(name, {})
+            cells += [number(jsd.get("value"), 2), number(jsd.get("floor"), 2)]
+        rows.append(cells)
+    return table(head, rows, name="torsion-table")
+
+
+def basin_table(analysis: Mapping[str, Any], comparison: Mapping[str, Any] | None, names: tuple[str, str]) -> str:
+    """Populations of phi > 0 and the free energy between the two sides."""
+    run, reference = (escape(n) for n in names)
+    head = ["residue", f"P(φ > 0), {run}", f"ΔF / kT, {run}", "R-hat of φ > 0", "ESS of φ > 0", "crossings"]
+    if comparison:
+        head += [f"P(φ > 0), {reference}", f"ΔF / kT, {reference}", "difference / σ"]
+    rows = []
+    for name, b in analysis["phi_basins"].items():
+        cells = [
+            escape(name.removeprefix("phi_")),
+            measured(b["population"], b["population_error"]),
+            measured(b["delta_F"], b["error"]),
+            rhat_text(b["rhat"]),
+            f"{b['ess']:,.0f}" if _real(b["ess"]) else ABSENT,
+            f"{b['crossings']:,}",
+        ]
+        if comparison:
+            both = comparison["phi_basins"][name]
+            other = both["reference"]
+            cells += [
+                measured(other["population"], other["population_error"]),
+                measured(other["delta_F"], other["error"]),
+                number(both["z"], 2),
+            ]
+        rows.append(cells)
+    return table(head, rows, name="basin-table")
+
+
+def energy_table(analysis: Mapping[str, Any], comparison: Mapping[str, Any] | None, names: tuple[str, str]) -> str:
+    """Mean, fluctuation and heat capacity of the potential energy."""
+    e = analysis["energy"]
+    run, reference = (escape(n) for n in names)
+    head = ["potential energy", run] + ([reference, "difference / σ"] if comparison else [])
+    rows = [
+        ["mean / kJ mol⁻¹", measured(e["mean"]["value"], e["mean"]["error"])],
+        ["fluctuation (sd) / kJ mol⁻¹", measured(e["sd"]["value"], e["sd"]["error"])],
+        [
+            "heat capacity, var(U) / kT² / J mol⁻¹ K⁻¹",
+            measured(e["heat_capacity"]["value"], e["heat_capacity"]["error"], 1000),
+        ],
+        ["R-hat, ESS", f"{rhat_text(e['rhat'])}, {number(e['ess'] if not _real(e['ess']) else round(e['ess']))}"],
+    ]
+    if comparison:
+        c = comparison["energy"]
+        rows[0] += [measured(c["reference_mean"]["value"], c["reference_mean"]["error"]), number(c["z_mean"], 2)]
+        rows[1] += [measured(c["reference_sd"]["value"], c["reference_sd"]["error"]), number(c["z_sd"], 2)]
+        rows[2] += ["", ""]
+        rows[3] += ["", ""]
+        floor = f"{number(c['floor_kT'], 2)} (noise floor)"
+        rows.append(["Wasserstein-2 distance / kT", number(c["w2_kT"], 2), floor, ""])
+    return table(head, rows, name="energy-table")
+
+
+def kernel_table(analysis: Mapping[str, Any]) -> str:
+    """Acceptance by kernel."""
+    rows = [
+        [
+            f"<code>{escape(k['name'])}</code>",
+            f"{k['proposed']:,}",
+            f"{k['accepted']:,}",
+            percent(k["acceptance"]),
+            number(k["jump"], 2) if k["jump"] is not None else ABSENT,
+            f"{k['nonfinite']:,}",
+            f"{percent(min(k['per_chain']))} to {percent(max(k['per_chain']))}" if k["per_chain"] else ABSENT,
+        ]
+        for k in analysis["kernels"]
+    ]
+    return table(
+        ["kernel", "proposed", "accepted", "acceptance", "jump", "non-finite", "range over chains"],
+        rows,
+        name="kernel-table",
+    )
+
+
+def jsd_plane_table(comparison: Mapping[str, Any]) -> str:
+    """Divergence of each (phi, psi) plane beside its noise floor."""
+    rows = [
+        [f"residue {escape(n)}", number(row["value"], 2), number(row["floor"], 2)]
+        for n, row in comparison["jsd_phi_psi"].items()
+    ]
+    return table(["(φ, ψ), 50 × 50 bins", "JSD / bit", "noise floor"], rows, name="jsd-table")
+
+
+def bonded_table(comparison: Mapping[str, Any]) -> str:
+    """The bonds and angles that differ most from the reference."""
+    worst = sorted(comparison["bonded"], key=lambda r: -max(_size(r["z_mean"]), _size(r["z_sd"])))[:8]
+    rows = [
+        [
+            f"{escape(r['kind'])} {escape(r['name'])}",
+            number(r["z_mean"], 2),
+            number(r["z_sd"], 2),
+            f"{number(r['wasserstein'] * (1000 if r['kind'] == 'bond' else 180 / math.pi), 2)} "
+            f"{'pm' if r['kind'] == 'bond' else '°'}",
+        ]
+        for r in worst
+    ]
+    caption = "The types that differ most. Of many numbers, some lie two or three σ off by chance."
+    return table(
+        ["type", "mean: difference / σ", "spread: difference / σ", "Wasserstein-1"], rows, caption, "bonded-table"
+    )
+
+
+def pairs(rows: Mapping[str, Any]) -> str:
+    """Name and value, nested tables flattened with dots; everything escaped."""
+    return table(["setting", "value"], [[escape(k), escape(v)] for k, v in _flatten(rows)])
+
+
+def rhat_text(value: Any) -> str:
+    """R-hat to four digits, or what it means that there is none."""
+    if not _real(value):
+        return "not varying"
+    return f"{value:.4f}" if value < 100 else "&gt; 100"
+
+
+def percent(value: Any) -> str:
+    """A fraction as per cent."""
+    return f"{100 * value:.1f} %" if _real(value) else ABSENT
+
+
+def mark(text: str, bad: bool) -> str:
+    """Text, marked where it is bad, in words of colour and weight."""
+    return f"<span class='bad'>{text}</span>" if bad else text
+
+
+def _flatten(rows: Mapping[str, Any], prefix: str = "") -> Iterable[tuple[str, str]]:
+    for key, value in rows.items():
+        if isinstance(value, Mapping):
+            yield from _flatten(value, f"{prefix}{key}.")
+        elif isinstance(value, (list, tuple)) and len(value) > 12:
+            yield f"{prefix}{key}", f"[{len(value)} numbers]"
+        else:
+            yield f"{prefix}{key}", f"{value:.6g}" if isinstance(value, float) else str(value)
+
+
+def _real(value: Any) -> bool:
+    return isinstance(value, (int, float)) and math.isfinite(value)
+
+
+def _size(value: Any) -> float:
+    return abs(value) if _real(value) else 0.0
