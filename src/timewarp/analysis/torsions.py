@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from itertools import pairwise
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -33,6 +33,7 @@ KINDS = ("phi", "psi", "omega", "chi1", "chi2", "chi3", "chi4", "chi5")
 """Kinds of torsion, in the order in which they are listed."""
 
 
+@runtime_checkable
 class TrajectoryLike(Protocol):
     """What analysis needs of a trajectory; :class:`timewarp.trajectories.Trajectory` is one."""
 
