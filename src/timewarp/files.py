@@ -106,14 +106,19 @@ def _toml_lines(table: Mapping[str, Any], prefix: tuple[str, ...]) -> list[str]:
 
 def _key(key: str) -> str:
     bare = key.isascii() and key.replace("-", "").replace("_", "").isalnum()
-    return key if bare else json.dumps(key)
+    return key if bare else _string(key)
+
+
+def _string(text: str) -> str:
+    # JSON's escapes are TOML's, but TOML also wants DEL escaped.
+    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
 def _value(value: Any) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, str):
-        return json.dumps(value, ensure_ascii=False)
+        return _string(value)
     if isinstance(value, int):
         return str(value)
     if isinstance(value, float):
@@ -123,7 +128,7 @@ def _value(value: Any) -> str:
     if isinstance(value, Sequence):
         return "[" + ", ".join(_value(item) for item in value) + "]"
     if isinstance(value, Path):
-        return json.dumps(str(value))
+        return _string(str(value))
     raise TypeError(f"cannot write {type(value).__name__} as TOML: {value!r}")
 
 

@@ -106,7 +106,7 @@ class Atoms:
 
     @cached_property
     def fingerprint(self) -> str:
-        """Short hash of names, residues and bonds (in atom order): equal for the same molecule under any force field."""
+        """Short hash of names, residues and bonds, in atom order: the same under any force field."""
         identity = [
             self.elements,
             self.names,
