@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
-from typing import Any
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -16,20 +15,6 @@ from .rows import CYCLIC, SumPlan, component_rows, cross, dot
 
 SMALLEST_CROSS = 1e-6
 """Below this |u x v| (nm^2) an angle counts as straight; OpenMM's own guard."""
-
-
-def moved(table: Any, dtype: torch.dtype, device: torch.device) -> Any:
-    """A copy of a table's tensors on a device, those of real numbers in a dtype."""
-    changes: dict[str, Any] = {}
-    for field in fields(table):
-        value = getattr(table, field.name)
-        if isinstance(value, SumPlan):
-            changes[field.name] = value.to(dtype, device)
-        elif isinstance(value, Dihedrals):
-            changes[field.name] = moved(value, dtype, device)
-        elif isinstance(value, Tensor):
-            changes[field.name] = value.to(device, dtype if value.is_floating_point() else None)
-    return replace(table, **changes)
 
 
 @dataclass(frozen=True)

@@ -166,9 +166,8 @@ def _customgb(force: Any, n_atoms: int) -> dict[str, list]:
     try:
         columns = read_customgb(force)
     except ValueError as error:
-        raise UnknownForceError(
-            f"CustomGBForce ({force.getName()!r}) is not OpenMM's OBC1 or OBC2: {error}; {FALL_BACK}"
-        ) from None
+        message = f"CustomGBForce ({force.getName()!r}) is not OpenMM's OBC1 or OBC2: {error}; {FALL_BACK}"
+        raise UnknownForceError(message) from None
     return {**columns, "gb_engulfed": [0], "gb_cutoff": [_cutoff("CustomGBForce", force)]}
 
 
@@ -180,7 +179,7 @@ def _cutoff(name: str, force: Any) -> float:
     if method == type(force).CutoffNonPeriodic:
         return _value(force.getCutoffDistance())
     raise UnknownForceError(
-        f"{name} has nonbonded method {method} (periodic, Ewald, PME or LJPME): no term; {FALL_BACK}"
+        f"{name} uses nonbonded method {method} (periodic or Ewald), which has no term; {FALL_BACK}"
     )
 
 

@@ -39,7 +39,7 @@ class OpenMMEvaluator:
         self.platform = platform
 
     def energy(self, positions: Float[Tensor, "batch atoms 3"]) -> Float[Tensor, " batch"]:
-        """Potential energy in kJ/mol, differentiable once with respect to ``positions``; NaN where OpenMM refuses the positions."""
+        """Potential energy in kJ/mol, differentiable once; NaN where OpenMM refuses the positions."""
         return _OracleEnergy.apply(self._check(positions), self)
 
     def forces(self, positions: Float[Tensor, "batch atoms 3"]) -> Float[Tensor, "batch atoms 3"]:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, is_dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from ..shapes import Float
 
@@ -40,14 +40,22 @@ class SumPlan:
         counts = torch.bincount(targets, minlength=n_targets)
         return cls(sources[order], counts.cumsum(0) - counts, None if signs is None else signs[order])
 
-    def to(self, dtype: torch.dtype, device: torch.device) -> SumPlan:
-        """Move to a device, signs to a dtype."""
-        signs = None if self.signs is None else self.signs.to(device, dtype)
-        return SumPlan(self.rows.to(device), self.offsets.to(device), signs)
-
     def __call__(self, values: Float[Tensor, "sources batch"]) -> Float[Tensor, "targets batch"]:
         """Sum the rows."""
-        return functional.embedding_bag(self.rows, values, self.offsets, mode="sum", per_sample_weights=self.signs)
+        # torch.nn.functional.embedding_bag spends more time on checking its arguments than on adding the rows.
+        return torch.embedding_bag(values, self.rows, self.offsets, False, 0, False, self.signs)[0]
+
+
+def moved(table: Any, dtype: torch.dtype, device: torch.device) -> Any:
+    """A copy of a dataclass with its tensors (and those of dataclasses in it) on a device, real numbers in a dtype."""
+    changes: dict[str, Any] = {}
+    for field in fields(table):
+        value = getattr(table, field.name)
+        if is_dataclass(value):
+            changes[field.name] = moved(value, dtype, device)
+        elif isinstance(value, Tensor):
+            changes[field.name] = value.to(device, dtype if value.is_floating_point() else None)
+    return replace(table, **changes)
 
 
 def component_rows(atoms: Tensor, n_rows: int, order: tuple[int, ...] = (0, 1, 2)) -> Tensor:

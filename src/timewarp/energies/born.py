@@ -1,0 +1,156 @@
+"""Generalised Born solvent: each pair once, analytic forces, in the layout (rows, batch)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from .pairs import per_pair
+from .parameters import Parameters
+from .rows import SumPlan
+
+PROBE_RADIUS_NM = 0.14
+
+
+@dataclass(frozen=True)
+class Born:
+    """Generalised Born solvent of Onufriev, Bashford and Case (2004), with the surface term of Schaefer et al. (1998).
+
+    Every pair is seen from both sides, so columns of the descreening integrals are (2, pairs, 1): first what j does
+    to i, then what i does to j. Atom columns are (rows, 1).
+    """
+
+    described: Tensor
+    other: Tensor
+    offset_radius: Tensor
+    scaled: Tensor
+    scaled_squared: Tensor
+    engulfed: Tensor
+    closest: float
+    charge: Tensor
+    squared_cutoff: Tensor | None
+    shift: Tensor
+    atom_offset_radius: Tensor
+    atom_radius: Tensor
+    atom_alpha: Tensor
+    atom_beta: Tensor
+    atom_gamma: Tensor
+    atom_self: Tensor
+    atom_surface: Tensor
+    both_sum: SumPlan
+
+    @classmethod
+    def build(cls, parameters: Sequence[Parameters], i: Tensor, j: Tensor, n_atoms: int) -> Born | None:
+        """Table of all molecules' pairs, padded to ``n_atoms`` rows each, or None where none has a solvent."""
+        if not any(p.has_solvent for p in parameters):
+            return None
+
+        def atoms(name: str, neutral: float) -> Tensor:
+            column = torch.full((len(parameters), n_atoms), neutral, dtype=torch.float64)
+            for row, p in zip(column, parameters, strict=True):
+                values = getattr(p, name)
+                row[: len(values)] = values
+            return column.flatten()
+
+        def repeated(values: list[Tensor]) -> Tensor:
+            return torch.stack(values).repeat_interleave(n_atoms)
+
+        offset_radius, radius = atoms("gb_offset_radius", 0.1), atoms("gb_radius", 0.109)
+        scaled, charge = atoms("gb_scaled_radius", 0.0), atoms("gb_charge", 0.0)
+        prefactor = repeated([p.gb_prefactor for p in parameters])
+        is_real = atoms("gb_charge", math.nan).isfinite()
+        surface = torch.where(is_real, repeated([p.gb_surface for p in parameters]), 0.0)
+        alpha, beta, gamma = (repeated([p.gb_tanh[k] for p in parameters]) for k in range(3))
+        described, other = torch.stack([i, j]), torch.stack([j, i])
+        outer, inner = offset_radius[described], scaled[other]
+        product = prefactor[i] * charge[i] * charge[j]
+        cut = any(p.has_solvent and math.isfinite(p.gb_cutoff) for p in parameters)
+        return cls(
+            described=described.flatten(),
+            other=other.flatten(),
+            offset_radius=outer[..., None],
+            scaled=inner[..., None],
+            scaled_squared=(inner**2)[..., None],
+            engulfed=repeated([p.gb_engulfed.double() for p in parameters])[i][:, None],
+            closest=float((inner - outer).max().clamp_min(0)) if len(i) else 0.0,
+            charge=product[:, None],
+            squared_cutoff=per_pair(parameters, [p.gb_cutoff**2 for p in parameters])[:, None] if cut else None,
+            shift=(product * per_pair(parameters, [1 / p.gb_cutoff for p in parameters]))[:, None],
+            atom_offset_radius=offset_radius[:, None],
+            atom_radius=radius[:, None],
+            atom_alpha=alpha[:, None],
+            atom_beta=beta[:, None],
+            atom_gamma=gamma[:, None],
+            atom_self=(0.5 * prefactor * charge**2)[:, None],
+            atom_surface=(surface * (radius + PROBE_RADIUS_NM) ** 2 * radius**6)[:, None],
+            both_sum=SumPlan.build(described.flatten(), len(parameters) * n_atoms),
+        )
+
+    def __call__(self, squared: Tensor, inverse: Tensor, with_forces: bool) -> tuple[Tensor, Tensor, Tensor | None]:
+        """Energies of the pairs and of the atoms, and -(dE/dr)/r of the pairs."""
+        inside = None if self.squared_cutoff is None else (squared <= self.squared_cutoff).to(squared.dtype)
+        distance = squared * inverse
+
+        # Descreening: outer U = r + s and inner L = max(|r - s|, rho). U is held at rho as well: where r + s < rho
+        # (atom j wholly inside i) L = U, and both the integral and its slope are exactly zero, as they must be.
+        outer = (distance + self.scaled).clamp_min_(self.offset_radius).reciprocal_()
+        reach = (distance - self.scaled).abs_().clamp_min_(self.offset_radius)
+        log_ratio = (reach * outer).log_()
+        inner = reach.reciprocal_()
+        total = inner + outer
+        gap = inner.sub_(outer)
+        integral = torch.addcmul(distance, self.scaled_squared, inverse, value=-1).mul_(total).mul_(-0.25).add_(1)
+        integral.mul_(gap).addcmul_(log_ratio, inverse, value=0.5)
+        close = squared.is_cuda or float(squared.amin()) < self.closest**2
+        engulfing = (self.scaled - distance).clamp_min_(self.offset_radius) if close else None
+        if engulfing is not None:
+            integral += self.engulfed * 2 * (1 / self.offset_radius - 1 / engulfing)
+        if inside is not None:
+            integral *= inside
+        psi = self.both_sum(integral.flatten(0, 1)).mul_(self.atom_offset_radius).mul_(0.5)
+        tanh = torch.tanh(psi * (self.atom_alpha - psi * (self.atom_beta - psi * self.atom_gamma)))
+        radius = (1 / self.atom_offset_radius - tanh / self.atom_radius).reciprocal_()
+
+        atom_energy = self.atom_self / radius
+        surface = self.atom_surface * radius**-6
+        partners = radius.index_select(0, self.other).view(2, *squared.shape)
+        product = partners[0] * partners[1]
+        ratio = squared / product
+        damped = (ratio * -0.25).exp_()
+        inverse_f = torch.addcmul(squared, product, damped).rsqrt_()
+        energy = inverse_f * self.charge
+        if not with_forces:
+            if inside is not None:
+                energy = energy.sub_(self.shift).mul_(inside)
+            return energy, atom_energy + surface, None
+
+        # Direct part of -(dE/dr)/r, then the chain over both Born radii.
+        slope = inverse_f.mul_(inverse_f).mul_(energy)
+        if inside is not None:
+            energy = energy.sub_(self.shift).mul_(inside)
+            slope *= inside
+        pull = torch.addcmul(slope, slope, damped, value=-0.25)
+        per_product = slope.mul_(damped).mul_(ratio.mul_(0.25).add_(1)).mul_(-0.5)
+        by_radius = self.both_sum(partners.mul_(per_product).flatten(0, 1))
+        by_radius -= (atom_energy + 6 * surface) / radius
+        chain = (1 - tanh * tanh) * (self.atom_alpha - psi * (2 * self.atom_beta - 3 * psi * self.atom_gamma))
+        by_integral = by_radius * radius**2 * chain * self.atom_offset_radius / self.atom_radius
+        weight = by_integral.index_select(0, self.described).view(2, *squared.shape)
+
+        # d(integral)/dr = -((1 + s^2/r^2)(1/L^2 - 1/U^2)/8 + log(L/U)/(4 r^2)), here times -4.
+        inverse2 = inverse * inverse
+        steepness = (self.scaled_squared * inverse2).add_(1).mul_(gap).mul_(total).mul_(0.5)
+        steepness.addcmul_(log_ratio, inverse2)
+        if engulfing is not None:
+            # Without the correction, the integral of an atom inside another still depends on L = s - r.
+            wholly = (self.scaled - distance > self.offset_radius).to(squared.dtype)
+            steepness -= (1 - self.engulfed) * wholly * 4 / engulfing**2
+        if inside is not None:
+            steepness *= inside
+        steepness.mul_(weight)
+        pull.addcmul_(steepness[0].add_(steepness[1]), inverse, value=0.25)
+        return energy, atom_energy + surface, pull

@@ -1,0 +1,166 @@
+"""Lennard-Jones and Coulomb: each pair once, analytic forces, in the layout (rows, batch)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ..shapes import Float
+from ..units import COULOMB_CONSTANT
+from .parameters import Parameters
+from .rows import SumPlan, component_rows
+
+
+@dataclass(frozen=True)
+class Distances:
+    """All pairs i < j of each molecule."""
+
+    first: Tensor
+    second: Tensor
+    force_sum: SumPlan
+
+    @classmethod
+    def build(cls, i: Tensor, j: Tensor, n_rows: int) -> Distances:
+        """Table for pairs of atom rows."""
+        n = len(i)
+        sources = torch.arange(3 * n).view(3, 1, n).expand(3, 2, n)
+        targets = torch.stack([i, j]) + n_rows * torch.arange(3)[:, None, None]
+        signs = torch.tensor([1.0, -1.0], dtype=torch.float64)[:, None].expand(3, 2, n)
+        plan = SumPlan.build(targets.flatten(), 3 * n_rows, sources.flatten(), signs.flatten())
+        return cls(component_rows(i, n_rows), component_rows(j, n_rows), plan)
+
+    def __call__(self, x: Tensor) -> tuple[Float[Tensor, "3 pairs batch"], Float[Tensor, "pairs batch"], Tensor]:
+        """Vectors from j to i, squared distances and inverse distances."""
+        d = x.index_select(0, self.first).sub_(x.index_select(0, self.second))
+        d = d.view(3, d.shape[0] // 3, d.shape[1])
+        dx, dy, dz = d
+        squared = (dx * dx).addcmul_(dy, dy).addcmul_(dz, dz)
+        return d, squared, squared.rsqrt()
+
+
+@dataclass(frozen=True)
+class Cutoff:
+    """Non-periodic cutoff with reaction field and switching; exceptions carry an infinite cutoff and no field.
+
+    Coulomb becomes qq (1/r + k r^2 - c) inside the cutoff rc, with k = (eps - 1)/(2 eps + 1)/rc^3 and
+    c = 3 eps/(2 eps + 1)/rc (Tironi et al. 1995; OpenMM user guide, "Coulomb interaction with cutoff").
+    """
+
+    squared: Tensor
+    field: Tensor
+    shift: Tensor
+    switch_start: Tensor | None
+    switch_scale: Tensor
+
+    @classmethod
+    def build(cls, parameters: Sequence[Parameters], charge: Tensor, plain: Tensor) -> Cutoff | None:
+        """Columns for pairs that are ``plain`` (no exceptions), or None where no molecule has a cutoff."""
+        if all(math.isinf(p.cutoff) for p in parameters):
+            return None
+
+        def column(values: list[Tensor], exception: float) -> Tensor:
+            return torch.where(plain, per_pair(parameters, values), exception)[:, None]
+
+        eps = [p.reaction_field_dielectric for p in parameters]
+        field = column([(e - 1) / (2 * e + 1) / p.cutoff**3 for e, p in zip(eps, parameters, strict=True)], 0.0)
+        shift = column([3 * e / (2 * e + 1) / p.cutoff for e, p in zip(eps, parameters, strict=True)], 0.0)
+        switched = any(math.isfinite(p.switching_distance) for p in parameters)
+        # An unswitched pair starts beyond every distance that it is evaluated at.
+        start = column([p.switching_distance for p in parameters], math.inf)
+        width = column([p.cutoff - p.switching_distance for p in parameters], math.inf)
+        scale = torch.where(start.isfinite(), 1 / width, 0.0)
+        start = torch.where(start.isfinite(), start, 0.0)
+        return cls(
+            squared=column([p.cutoff**2 for p in parameters], math.inf),
+            field=charge[:, None] * field,
+            shift=charge[:, None] * shift,
+            switch_start=start if switched else None,
+            switch_scale=scale,
+        )
+
+
+@dataclass(frozen=True)
+class Plain:
+    """Lennard-Jones and Coulomb, with exceptions folded into each pair's own numbers.
+
+    Columns are (pairs, 1), so that they broadcast over the batch: ``lj12`` = 4 epsilon sigma^12,
+    ``lj6`` = -4 epsilon sigma^6, ``charge`` = q_i q_j / (4 pi eps0).
+    """
+
+    lj12: Tensor
+    lj6: Tensor
+    charge: Tensor
+    cutoff: Cutoff | None
+
+    @classmethod
+    def build(cls, parameters: Sequence[Parameters]) -> Plain:
+        """Columns of all molecules' pairs."""
+        columns = [_pair_columns(p) for p in parameters]
+        epsilon, sigma, charge, plain = (torch.cat(c) for c in zip(*columns, strict=True))
+        return cls(
+            lj12=(4 * epsilon * sigma**12)[:, None],
+            lj6=(-4 * epsilon * sigma**6)[:, None],
+            charge=charge[:, None],
+            cutoff=Cutoff.build(parameters, charge, plain),
+        )
+
+    def __call__(self, squared: Tensor, inverse: Tensor, with_forces: bool) -> tuple[Tensor, Tensor | None]:
+        """Energies of the pairs, and -(dE/dr)/r."""
+        inverse2 = inverse * inverse
+        inverse6 = (inverse2 * inverse2).mul_(inverse2)
+        energy = torch.addcmul(self.lj6, self.lj12, inverse6).mul_(inverse6)
+        pull = None
+        if with_forces:
+            pull = torch.addcmul(self.lj6, self.lj12, inverse6, value=2).mul_(inverse6).mul_(6)
+        cutoff = self.cutoff
+        if cutoff is not None and cutoff.switch_start is not None:
+            # S = 1 - 10 t^3 + 15 t^4 - 6 t^5; only Lennard-Jones is switched.
+            distance = squared * inverse
+            t = ((distance - cutoff.switch_start) * cutoff.switch_scale).clamp_(0, 1)
+            switch = 1 + t**3 * (-10 + t * (15 - 6 * t))
+            if pull is not None:
+                slope = t * t * (-30 + t * (60 - 30 * t)) * cutoff.switch_scale
+                pull = pull * switch - energy * slope * distance
+            energy = energy * switch
+        energy.addcmul_(self.charge, inverse)
+        if pull is not None:
+            pull.addcmul_(self.charge, inverse).mul_(inverse2)
+        if cutoff is not None:
+            inside = (squared <= cutoff.squared).to(squared.dtype)
+            energy.addcmul_(cutoff.field, squared).sub_(cutoff.shift).mul_(inside)
+            if pull is not None:
+                pull.sub_(2 * cutoff.field).mul_(inside)
+        return energy, pull
+
+
+def pair_list(parameters: Sequence[Parameters], n_atoms: int) -> tuple[Tensor, Tensor]:
+    """Rows (i, j), i < j within each molecule, of all pairs; molecule m starts at row m * n_atoms."""
+    pairs = [torch.triu_indices(p.n_atoms, p.n_atoms, 1) + m * n_atoms for m, p in enumerate(parameters)]
+    i, j = torch.cat(pairs, 1)
+    return i, j
+
+
+def _pair_columns(p: Parameters) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Per pair of one molecule: epsilon, sigma, charge product, and whether it is no exception."""
+    i, j = torch.triu_indices(p.n_atoms, p.n_atoms, 1)
+    epsilon = (p.epsilon[i] * p.epsilon[j]).sqrt()
+    sigma = 0.5 * (p.sigma[i] + p.sigma[j])
+    charge = p.charge[i] * p.charge[j]
+    plain = torch.ones(len(i), dtype=torch.bool)
+    if len(p.exception_atoms):
+        low, high = p.exception_atoms.sort(1).values.T
+        rows = low * p.n_atoms - low * (low + 1) // 2 + high - low - 1
+        epsilon[rows], sigma[rows] = p.exception_epsilon, p.exception_sigma
+        charge[rows], plain[rows] = p.exception_charge_product, False
+    # Hydrogens without Lennard-Jones carry sigma = 1 nm, which would overflow long before anything matters.
+    return epsilon, torch.where(epsilon > 0, sigma, 0.0), charge * COULOMB_CONSTANT, plain
+
+
+def per_pair(parameters: Sequence[Parameters], values: Sequence[Tensor]) -> Tensor:
+    """One number per molecule, repeated for each of its pairs."""
+    counts = [p.n_atoms * (p.n_atoms - 1) // 2 for p in parameters]
+    return torch.stack(list(values)).repeat_interleave(torch.tensor(counts))
