@@ -24,7 +24,7 @@ class Atoms:
         elements: element symbols.
         names: PDB atom names.
         residue_names: PDB residue name of each atom.
-        residue_numbers: residue number of each atom: 1 to n for amino acids, 0 for a cap in front, n + 1 for one behind.
+        residue_numbers: 1 to n for amino acids, 0 for a cap in front, n + 1 for one behind.
         masses: in Da.
         charges: partial charges in elementary charges.
         bonds: pairs of atom indices.
@@ -42,7 +42,7 @@ class Atoms:
         lengths = {name: len(getattr(self, name)) for name in self.__dataclass_fields__ if name != "bonds"}
         if len(set(lengths.values())) != 1:
             raise ValueError(f"each per-atom field needs one entry per atom, got lengths {lengths}")
-        if bad := [b for b in self.bonds if not (0 <= min(b) and max(b) < self.n_atoms and b[0] != b[1])]:
+        if bad := [b for b in self.bonds if not (min(b) >= 0 and max(b) < self.n_atoms and b[0] != b[1])]:
             raise ValueError(f"bond {bad[0]} does not join two of the {self.n_atoms} atoms")
 
     def __repr__(self) -> str:
@@ -63,8 +63,8 @@ class Atoms:
     @property
     def residues(self) -> str:
         """Residue names in order, joined by hyphens, such as ``ACE-ALA-NME``."""
-        first = {n: name for n, name in reversed(list(zip(self.residue_numbers, self.residue_names, strict=True)))}
-        return "-".join(first[n] for n in sorted(first))
+        name_of = dict(zip(self.residue_numbers, self.residue_names, strict=True))
+        return "-".join(name_of[number] for number in sorted(name_of))
 
     @cached_property
     def tree(self) -> InternalTree:
