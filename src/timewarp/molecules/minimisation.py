@@ -12,7 +12,8 @@ from .force_fields import use_native_gb
 
 TOLERANCE = 1.0
 """Root mean square force at the end, in kJ/(mol nm)."""
-_ROUGH_TOLERANCE = 20.0
+CUSTOM_GB_TOLERANCE = 10.0
+"""The same where the GB force is slow: OpenMM's own default."""
 
 
 def minimise_positions(system: openmm.System, positions: np.ndarray, stereocentres: np.ndarray) -> np.ndarray:
@@ -33,8 +34,10 @@ def minimise_positions(system: openmm.System, positions: np.ndarray, stereocentr
     if any(isinstance(force, openmm.CustomGBForce) for force in system.getForces()):
         fast = copy.deepcopy(system)
         use_native_gb(fast)
-        positions = _descend(fast, positions, _ROUGH_TOLERANCE)
-    positions = _descend(system, positions, TOLERANCE)
+        positions = _descend(fast, positions, CUSTOM_GB_TOLERANCE)
+        positions = _descend(system, positions, CUSTOM_GB_TOLERANCE)
+    else:
+        positions = _descend(system, positions, TOLERANCE)
     if np.any(_handedness(start, stereocentres) != _handedness(positions, stereocentres)):
         raise ValueError(
             "energy minimisation inverted a stereocentre: the given positions are too distorted; repair them"

@@ -158,11 +158,13 @@ def _check_distances(path: Path, topology: Topology, positions: np.ndarray) -> N
 def _add_heavy_atoms(topology: Topology, positions: np.ndarray, notes: list[str]) -> tuple[Topology, np.ndarray]:
     """Complete side chains and the terminal carboxylate; the same objects where nothing is missing."""
     residues = list(topology.residues())
+    owner = np.array([atom.residue.index for atom in topology.atoms()])
     added: dict[int, dict[str, np.ndarray]] = {}
-    everything = positions
     for residue in residues:
         known = {atom.name: positions[atom.index] for atom in residue.atoms()}
-        new = place_missing(residue.name, known, everything, is_last=residue is residues[-1])
+        before = [position for new in added.values() for position in new.values()]
+        others = np.array([*positions[owner != residue.index], *before])
+        new = place_missing(residue.name, known, others, is_last=residue is residues[-1])
         if side_chain := [name for name in new if name != "OXT"]:
             notes.append(
                 f"added missing atom{'s' * (len(side_chain) > 1)} {', '.join(side_chain)} of {_label(residue)}"
@@ -171,7 +173,6 @@ def _add_heavy_atoms(topology: Topology, positions: np.ndarray, notes: list[str]
             notes.append(f"added the terminal OXT of {_label(residue)}")
         if new:
             added[residue.index] = new
-            everything = np.concatenate([everything, np.stack(list(new.values()))])
     if not added:
         return topology, positions
     complete = Topology()

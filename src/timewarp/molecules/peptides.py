@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 import math
 from functools import cache
 from importlib import resources
@@ -16,6 +17,14 @@ from .sequences import Sequence
 # Engh & Huber (1991), nm and degrees; phi and psi of an antiparallel sheet, where side chains keep clear of each other.
 _N_CA, _CA_C, _C_N, _C_O, _C_OXT = 0.1458, 0.1525, 0.1329, 0.1231, 0.1249
 _N_CA_C, _CA_C_N, _C_N_CA, _CA_C_O = 111.2, 116.2, 121.7, 120.8
+# Rotamers to choose from, in degrees (Lovell et al. 2000); proline's ring is the template's.
+_CHI1 = (-65.0, 180.0, 62.0)
+_CHI2 = {
+    **dict.fromkeys(("PHE", "TYR"), (90.0,)),
+    **dict.fromkeys(("TRP", "HIS"), (90.0, -90.0)),
+    **dict.fromkeys(("ASN", "ASP"), (-20.0, 20.0)),
+}
+_CHI2_ALIPHATIC = (180.0, 65.0, -65.0)
 _PHI, _PHI_PROLINE, _PSI, _OMEGA = -139.0, -65.0, 135.0, 180.0
 
 
@@ -24,20 +33,22 @@ def build_heavy_atoms(sequence: Sequence) -> tuple[Topology, np.ndarray]:
 
     The C-terminal carboxylate has its OXT, so that the force field's zwitterionic templates match.
     """
+    names = sequence.residue_names
+    residues = [_main_chain(name, *placed) for name, placed in zip(names, _backbone(names), strict=True)]
+    for name, atoms in zip(names, residues, strict=True):
+        atoms |= {atom: position for atom, position in _grow(name, atoms, 0.0, 0.0).items() if atom == "CB"}
+    for index, atoms in enumerate(residues):
+        others = np.array([position for other in residues if other is not atoms for position in other.values()])
+        is_last = index == len(residues) - 1
+        atoms |= place_missing(names[index], atoms, others, is_last=is_last)
     topology = Topology()
     chain = topology.addChain("A")
-    positions: list[np.ndarray] = []
-    names = sequence.residue_names
-    for index, (name, (n, alpha, carbonyl)) in enumerate(zip(names, _backbone(names), strict=True)):
-        residue = topology.addResidue(name, chain, id=str(index + int(not sequence.front_cap)))
-        atoms = _place_residue(name, n, alpha, carbonyl)
-        if index == len(names) - 1 and not sequence.back_cap:
-            atoms["OXT"] = place_atom(carbonyl, alpha, n, _C_OXT, math.radians(_CA_C_O), math.radians(_PSI))
-        for atom_name, position in atoms.items():
-            topology.addAtom(atom_name, Element.getBySymbol(atom_name[0]), residue)
-            positions.append(position)
+    for number, (name, atoms) in enumerate(zip(names, residues, strict=True), int(not sequence.front_cap)):
+        residue = topology.addResidue(name, chain, id=str(number))
+        for atom in atoms:
+            topology.addAtom(atom, Element.getBySymbol(atom[0]), residue)
     topology.createStandardBonds()
-    return topology, np.array(positions)
+    return topology, np.array([position for atoms in residues for position in atoms.values()])
 
 
 def _backbone(names: tuple[str, ...]) -> list[tuple[np.ndarray, np.ndarray, np.ndarray]]:
@@ -57,28 +68,13 @@ def _backbone(names: tuple[str, ...]) -> list[tuple[np.ndarray, np.ndarray, np.n
     return residues
 
 
-def _place_residue(name: str, n: np.ndarray, alpha: np.ndarray, carbonyl: np.ndarray) -> dict[str, np.ndarray]:
+def _main_chain(name: str, n: np.ndarray, alpha: np.ndarray, carbonyl: np.ndarray) -> dict[str, np.ndarray]:
     oxygen = place_atom(carbonyl, alpha, n, _C_O, math.radians(_CA_C_O), math.radians(_PSI + 180))
     if name == "ACE":
         return {"CH3": alpha, "C": carbonyl, "O": oxygen}
     if name == "NME":
         return {"N": n, "C": alpha}
-    template = residue_template(name)
-    origin, axes = _frame(template["N"], template["CA"], template["C"])
-    _, target = _frame(n, alpha, carbonyl)
-    atoms = {"N": n, "CA": alpha, "C": carbonyl, "O": oxygen}
-    for atom, position in template.items():
-        if atom not in atoms:
-            atoms[atom] = alpha + target @ (axes.T @ (position - origin))
-    return atoms
-
-
-def _frame(n: np.ndarray, alpha: np.ndarray, carbonyl: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Origin at CA and orthonormal axes as columns, symmetric in N and C."""
-    to_n, to_c = unit(n - alpha), unit(carbonyl - alpha)
-    x = unit(to_n + to_c)
-    z = unit(np.cross(to_n, to_c))
-    return alpha, np.stack([x, np.cross(z, x), z], axis=1)
+    return {"N": n, "CA": alpha, "C": carbonyl, "O": oxygen}
 
 
 @cache
@@ -115,44 +111,51 @@ def _template_bonds(name: str) -> dict[str, tuple[str, ...]]:
 
 
 def place_missing(
-    name: str, known: dict[str, np.ndarray], everything: np.ndarray, *, is_last: bool
+    name: str, known: dict[str, np.ndarray], others: np.ndarray, *, is_last: bool
 ) -> dict[str, np.ndarray]:
     """Positions (nm) of the heavy atoms that a residue lacks, outwards from the backbone.
 
-    Bond lengths, angles and ring or branch geometry are the template's. A free torsion takes the template's
-    value or one turned by a third, whichever keeps farthest from all other atoms.
+    Bond lengths, angles, rings and branches are the template's; of the usual rotamers (chi1, chi2) it is the one
+    that keeps farthest from the rest of the molecule.
 
     Args:
         name: residue name.
         known: positions of the residue's atoms by name, backbone complete.
-        everything: positions (atoms, 3) of the whole molecule.
+        others: positions (atoms, 3) of the rest of the molecule.
         is_last: whether the residue is the chain's end and needs an OXT.
     """
-    template = residue_template(name)
-    bonded = _template_bonds(name)
-    have = dict(known)
-    new: dict[str, np.ndarray] = {}
+    new, best = {}, -1.0
+    others = np.array([*others, *(known[atom] for atom in ("O", "OXT") if atom in known)])
+    for chi1, chi2 in itertools.product(_CHI1, _CHI2.get(name, _CHI2_ALIPHATIC)):
+        trial = _grow(name, known, math.radians(chi1), math.radians(chi2))
+        beyond = [position for atom, position in trial.items() if atom != "CB"]
+        clearance = float(np.linalg.norm(others[:, None] - np.array(beyond), axis=-1).min()) if beyond else 0.0
+        if clearance > best + 1e-6:  # a tie must not hang on rounding
+            new, best = trial, clearance
+    if is_last and name not in ("ACE", "NME") and "OXT" not in known:
+        new["OXT"] = place_atom(known["C"], known["CA"], known["O"], _C_OXT, math.radians(_CA_C_O), math.pi)
+    return new
+
+
+def _grow(name: str, known: dict[str, np.ndarray], chi1: float, chi2: float) -> dict[str, np.ndarray]:
+    """The missing atoms from the template's internal coordinates, with these chi1 and chi2 (rad), and chi3 on trans."""
+    template, bonded = residue_template(name), _template_bonds(name)
+    have = {atom: position for atom, position in known.items() if atom in template}
+    new = {}
     for atom in template:
         if atom in have:
             continue
-        onto = next(other for other in bonded[atom] if other in have and other in template)
-        beside = sorted((other for other in bonded[onto] if other in have and other in template), key=_pdb_order)
+        onto = next(other for other in bonded[atom] if other in have)
+        beside = sorted((other for other in bonded[onto] if other in have), key=_pdb_order)
         if len(beside) >= 2:  # relative to a sibling: stiff
-            second, third = beside[0], beside[1]
-            turns: tuple[float, ...] = (0.0,)
+            second, third = beside[:2]
         else:
-            second = beside[0]
-            beyond = [other for other in bonded[second] if other in have and other in template and other != onto]
-            third = min(beyond, key=_pdb_order)
-            turns = (0.0, 2 * math.pi / 3, -2 * math.pi / 3)
-        length, angle, dihedral = _internal(template[atom], template[onto], template[second], template[third])
-        trials = [place_atom(have[onto], have[second], have[third], length, angle, dihedral + turn) for turn in turns]
-        others = np.array([*everything, *new.values()])
-        away = [np.partition(np.linalg.norm(others - trial, axis=1), 1)[1] for trial in trials]
-        new[atom] = have[atom] = trials[int(np.argmax(away))]
-    if is_last and name not in ("ACE", "NME") and "OXT" not in have:
-        opposite = place_atom(have["C"], have["CA"], have["O"], _C_OXT, math.radians(_CA_C_O), math.pi)
-        new["OXT"] = opposite
+            (second,) = beside
+            third = min((other for other in bonded[second] if other in have and other != onto), key=_pdb_order)
+        length, angle, dihedral = _internal(*(template[i] for i in (atom, onto, second, third)))
+        if len(beside) == 1 and name != "PRO":
+            dihedral = {"CA": chi1, "CB": chi2, "CG": math.pi, "CD": math.pi}.get(second, dihedral)
+        new[atom] = have[atom] = place_atom(have[onto], have[second], have[third], length, angle, dihedral)
     return new
 
 

@@ -57,7 +57,7 @@ PRESETS: dict[str, Preset] = {
         ),
         Preset(
             name="amber99sbildn-obc",
-            description="Amber ff99SB-ILDN, implicit water OBC2, no cutoff, 300 K (as in the Boltzmann-generator papers)",
+            description="Amber ff99SB-ILDN, implicit water OBC2, no cutoff, 300 K (Boltzmann-generator literature)",
             temperature_K=300.0,
             force_field=("amber99sbildn.xml", "amber99_obc.xml"),
             solvent="obc2",
