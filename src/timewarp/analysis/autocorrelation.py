@@ -71,14 +71,12 @@ def geyer_ess(series: np.ndarray) -> float:
         return float("nan")
     rho = autocorrelation(chains)
     n = chains.size
-    usable = (len(rho) - 1) // 2 * 2  # ArviZ, too, stops short of the last lags, whose estimates are worthless
-    pairs = rho[:usable].reshape(-1, 2).sum(1)
+    last = len(rho) - 4 if len(rho) % 2 else len(rho) - 5  # ArviZ, too, stops short of the last, worthless lags
+    most = max((last + 1) // 2, 0)
+    pairs = rho[: 2 * most].reshape(-1, 2).sum(1)
     negative = np.flatnonzero(pairs <= 0)
     kept = pairs[: negative[0]] if len(negative) else pairs
-    if not len(kept):
-        return float(n * np.log10(n))
-    last_even = rho[2 * len(kept)] if 2 * len(kept) < len(rho) else 0.0
-    time = -1.0 + 2.0 * np.minimum.accumulate(kept).sum() + max(last_even, 0.0)
+    time = -1.0 + 2.0 * np.minimum.accumulate(kept).sum() + max(rho[2 * len(kept)], 0.0)
     return float(n / max(time, 1.0 / np.log10(n)))
 
 
