@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import tempfile
 from pathlib import Path
@@ -50,6 +51,8 @@ def export(
 
     if format not in FORMATS:
         raise ValueError(f"unknown format {format!r}; choose one of {', '.join(FORMATS)}")
+    if format == "h5" and importlib.util.find_spec("tables") is None:  # MDTraj would print a page
+        raise ValueError("HDF5 needs PyTables: `pip install tables`, or choose another format")
     if isinstance(source, RunFolder):
         trajectory, topology_pdb = source.trajectory(stride=stride), source.topology_pdb
         stride = 1

@@ -144,10 +144,14 @@ def split_frames(
 
 
 def _shares(fractions: Sequence[float], n_blocks: int) -> list[int]:
-    """Blocks of each part: at least one each, the largest part giving way."""
-    counts = [max(1, round(f * n_blocks)) for f in fractions]
-    while sum(counts) > n_blocks:
-        counts[counts.index(max(counts))] -= 1
+    """Blocks of each part: at least one each; what rounding leaves over goes where most is missing."""
+    wanted = [f * n_blocks for f in fractions]
+    counts = [max(1, int(w)) for w in wanted]
+    total = min(max(round(sum(wanted)), len(counts)), n_blocks)
+    while sum(counts) != total:
+        step = 1 if sum(counts) < total else -1
+        missing = [step * (w - c) if c + step > 0 else -math.inf for w, c in zip(wanted, counts, strict=True)]
+        counts[missing.index(max(missing))] += step
     return counts
 
 
