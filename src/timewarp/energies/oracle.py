@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from ..shapes import Float
+from .autograd import differentiable_energy
 
 
 class OpenMMEvaluator:
@@ -40,7 +41,7 @@ class OpenMMEvaluator:
 
     def energy(self, positions: Float[Tensor, "batch atoms 3"]) -> Float[Tensor, " batch"]:
         """Potential energy in kJ/mol, differentiable once; NaN where OpenMM refuses the positions."""
-        return _OracleEnergy.apply(self._check(positions), self)
+        return differentiable_energy(self._check(positions), self._evaluate)
 
     def forces(self, positions: Float[Tensor, "batch atoms 3"]) -> Float[Tensor, "batch atoms 3"]:
         """Forces in kJ/(mol nm)."""
@@ -51,7 +52,9 @@ class OpenMMEvaluator:
         self, positions: Float[Tensor, "batch atoms 3"]
     ) -> tuple[Float[Tensor, " batch"], Float[Tensor, "batch atoms 3"]]:
         """Both in one pass."""
-        return self._evaluate(self._check(positions), with_forces=True)
+        energy, forces = self._evaluate(self._check(positions), with_forces=True)
+        assert forces is not None
+        return energy, forces
 
     def energy_terms(self, positions: Float[Tensor, "batch atoms 3"]) -> dict[str, Float[Tensor, " batch"]]:
         """The energy by the class name of OpenMM's force (a fresh context, so slow: for tests and reports)."""
@@ -75,9 +78,9 @@ class OpenMMEvaluator:
             raise ValueError(f"positions must have shape (batch, {self.n_atoms}, 3), got {tuple(positions.shape)}")
         return positions
 
-    def _evaluate(self, positions: Tensor, with_forces: bool) -> tuple[Tensor, Tensor]:
+    def _evaluate(self, positions: Tensor, with_forces: bool) -> tuple[Tensor, Tensor | None]:
         energies = torch.full((len(positions),), torch.nan, dtype=torch.float64)
-        forces = torch.full(tuple(positions.shape) if with_forces else (0,), torch.nan, dtype=torch.float64)
+        forces = torch.full(tuple(positions.shape), torch.nan, dtype=torch.float64) if with_forces else None
         for b, configuration in enumerate(positions.detach().cpu().double().numpy()):
             try:
                 self._context.setPositions(configuration)
@@ -85,22 +88,6 @@ class OpenMMEvaluator:
             except Exception:  # OpenMM raises its own exception for NaN positions, which here means "reject"
                 continue
             energies[b] = state.getPotentialEnergy()._value
-            if with_forces:
+            if forces is not None:
                 forces[b] = torch.from_numpy(state.getForces(asNumpy=True)._value)
-        return energies.to(positions), forces.to(positions)
-
-
-class _OracleEnergy(torch.autograd.Function):
-    """OpenMM's energy, whose gradient is minus OpenMM's forces."""
-
-    @staticmethod
-    def forward(ctx: Any, positions: Tensor, evaluator: OpenMMEvaluator) -> Tensor:
-        energy, forces = evaluator._evaluate(positions, with_forces=ctx.needs_input_grad[0])
-        ctx.save_for_backward(forces)
-        return energy
-
-    @staticmethod
-    @torch.autograd.function.once_differentiable
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
-        (forces,) = ctx.saved_tensors
-        return gradient[..., None, None] * -forces, None
+        return energies.to(positions), None if forces is None else forces.to(positions)

@@ -7,9 +7,9 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 from ..shapes import Bool, Float
+from .autograd import differentiable_energy
 from .bonded import Angles, Bonds, Maps, Torsions
 from .born import Born
 from .pairs import Distances, Plain, pair_list
@@ -91,7 +91,7 @@ class Potential:
         Raises:
             ValueError: the positions have another shape or device than this potential.
         """
-        return _Energy.apply(self._check(positions), self)
+        return differentiable_energy(self._check(positions), self._evaluate)
 
     def forces(self, positions: Float[Tensor, "*batch atoms 3"]) -> Float[Tensor, "*batch atoms 3"]:
         """Minus the gradient of the energy, in kJ/(mol nm). Carries no gradient itself."""
@@ -201,20 +201,3 @@ def _keep_freed_memory() -> None:
     half of the time of an evaluation.
     """
     torch.empty(31 * 2**20, dtype=torch.uint8)
-
-
-class _Energy(torch.autograd.Function):
-    """The energy, whose gradient is minus the analytic forces."""
-
-    @staticmethod
-    def forward(ctx: Any, positions: Tensor, potential: Potential) -> Tensor:
-        energy, forces = potential._evaluate(positions, with_forces=ctx.needs_input_grad[0])
-        if forces is not None:
-            ctx.save_for_backward(forces)
-        return energy
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
-        (forces,) = ctx.saved_tensors
-        return gradient[..., None, None] * -forces, None

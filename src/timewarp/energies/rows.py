@@ -72,6 +72,6 @@ def cross(a: Float[Tensor, "5 *rows"], b: Float[Tensor, "5 *rows"]) -> Float[Ten
     return (a[1:4] * b[2:5]).addcmul_(a[2:5], b[1:4], value=-1)
 
 
-def dot(a: Float[Tensor, "3 *rows"], b: Float[Tensor, "3 *rows"]) -> Float[Tensor, "*rows"]:
-    """Inner product over the first dimension."""
+def dot(a: Float[Tensor, "3 ..."], b: Float[Tensor, "3 ..."]) -> Tensor:
+    """Inner product over the first dimension; the others broadcast."""
     return (a * b).sum(0)

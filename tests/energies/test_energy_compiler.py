@@ -1,0 +1,177 @@
+"""What the compiler has no term for raises, and says which force and what to do."""
+
+import openmm
+import pytest
+from energy_systems import peptide, system_of
+from openmm import app
+from openmm.app.internal import customgbforces
+
+from timewarp.energies import UnknownForceError, compile_system
+
+
+def refuses(system, *words):
+    with pytest.raises(UnknownForceError) as caught:
+        compile_system(system)
+    message = str(caught.value)
+    assert "\n" not in message
+    for word in words:
+        assert word in message
+    return message
+
+
+@pytest.mark.parametrize(
+    "force",
+    [
+        openmm.CustomBondForce("r"),
+        openmm.CustomNonbondedForce("r"),
+        openmm.RBTorsionForce(),
+        openmm.MonteCarloBarostat(1.0, 300.0),
+        openmm.AndersenThermostat(300.0, 1.0),
+        openmm.CustomExternalForce("x"),
+    ],
+    ids=lambda f: type(f).__name__,
+)
+def test_an_unknown_force_is_named_with_the_way_out(force):
+    refuses(system_of(2, force), type(force).__name__, "OpenMMEvaluator")
+
+
+def test_centre_of_mass_removal_is_no_energy():
+    assert compile_system(system_of(2, openmm.CMMotionRemover())).n_atoms == 2
+
+
+def test_constraints_and_virtual_sites():
+    constrained = system_of(2)
+    constrained.addConstraint(0, 1, 0.1)
+    refuses(constrained, "1 constraints", "constraints=None")
+    with_site = system_of(3)
+    with_site.setVirtualSite(2, openmm.TwoParticleAverageSite(0, 1, 0.5, 0.5))
+    refuses(with_site, "particle 2", "virtual site")
+    refuses(openmm.System(), "no particles")
+
+
+@pytest.mark.parametrize("method", ["CutoffPeriodic", "Ewald", "PME", "LJPME"])
+def test_periodic_methods(method):
+    force = openmm.NonbondedForce()
+    force.addParticle(0.0, 0.1, 0.1)
+    force.setNonbondedMethod(getattr(openmm.NonbondedForce, method))
+    refuses(system_of(1, force), "NonbondedForce", "periodic")
+
+
+def test_periodic_bonds():
+    force = openmm.HarmonicBondForce()
+    force.setUsesPeriodicBoundaryConditions(True)
+    refuses(system_of(1, force), "HarmonicBondForce", "periodic")
+
+
+def test_parameter_offsets():
+    force = openmm.NonbondedForce()
+    force.addParticle(0.0, 0.1, 0.1)
+    force.addGlobalParameter("scale", 1.0)
+    force.addParticleParameterOffset("scale", 0, 1.0, 0.0, 0.0)
+    refuses(system_of(1, force), "NonbondedForce", "1 parameter offsets")
+
+
+def test_two_of_a_kind_that_there_can_be_only_one_of():
+    def make():
+        force = openmm.NonbondedForce()
+        force.addParticle(0.0, 0.1, 0.1)
+        return force
+
+    refuses(system_of(1, make(), make()), "second NonbondedForce")
+
+
+def test_two_bond_forces_are_one_term():
+    forces = [openmm.HarmonicBondForce(), openmm.HarmonicBondForce()]
+    for k, force in enumerate(forces):
+        force.addBond(k, k + 1, 0.1, 1e5)
+    assert compile_system(system_of(3, *forces)).bond_atoms.tolist() == [[0, 1], [1, 2]]
+
+
+def test_a_periodicity_beyond_the_highest():
+    force = openmm.PeriodicTorsionForce()
+    force.addTorsion(0, 1, 2, 3, 9, 0.0, 1.0)
+    refuses(system_of(4, force), "PeriodicTorsionForce", "9")
+
+
+def test_maps_of_different_sizes():
+    force = openmm.CMAPTorsionForce()
+    force.addMap(4, [0.0] * 16)
+    force.addMap(6, [0.0] * 36)
+    force.addTorsion(0, 0, 1, 2, 3, 1, 2, 3, 4)
+    refuses(system_of(5, force), "CMAPTorsionForce", "different sizes")
+
+
+def custom(model="GBSAOBC2Force", **arguments):
+    force = getattr(customgbforces, model)(**arguments)
+    if model.startswith("GBSAGBn"):
+        for parameters in ([0.1, 0.15, 0.8], [0.1, 0.12, 0.8]):
+            force.addParticle([*parameters, 1.0, 0.8, 4.85] if model == "GBSAGBn2Force" else parameters)
+    else:
+        for charge in (0.1, -0.1):
+            force.addParticle([charge, 0.15, 0.8])
+    force.finalize()
+    return force
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"SA": "ACE", "kappa": 0.7},
+        {"SA": "ACE", "model": "GBSAHCTForce"},
+        {"SA": "ACE", "model": "GBSAGBn2Force"},
+        {"SA": "ACE", "model": "GBSAGBnForce"},
+    ],
+    ids=str,
+)
+def test_other_solvent_models(arguments):
+    refuses(system_of(2, custom(**arguments)), "CustomGBForce", "not OpenMM's OBC1 or OBC2", "OpenMMEvaluator")
+
+
+def changed(how):
+    force = custom(SA="ACE")
+    how(force)
+    return force
+
+
+CHANGES = {
+    "another expression of I": lambda f: f.setComputedValueParameters(0, "I", "r", f.ParticlePairNoExclusions),
+    "another kind of sum": lambda f: f.setComputedValueParameters(
+        0, "I", f.getComputedValueParameters(0)[1], f.ParticlePair
+    ),
+    "another constant": lambda f: f.setComputedValueParameters(
+        1, "B", f.getComputedValueParameters(1)[1].replace("4.85", "4.86"), f.SingleParticle
+    ),
+    "another energy": lambda f: f.setEnergyTermParameters(
+        1, f.getEnergyTermParameters(1)[0].replace("0.14", "0.15"), f.SingleParticle
+    ),
+    "constants that differ between terms": lambda f: f.setEnergyTermParameters(
+        0, f.getEnergyTermParameters(0)[0].replace("78.5", "80"), f.SingleParticle
+    ),
+    "another term": lambda f: f.addEnergyTerm("charge^2", f.SingleParticle),
+    "a global parameter": lambda f: f.addGlobalParameter("lambda", 1.0),
+    "an exclusion": lambda f: f.addExclusion(0, 1),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_a_solvent_that_is_almost_obc2(change):
+    assert compile_system(system_of(2, custom(SA="ACE"))).has_solvent
+    refuses(system_of(2, changed(CHANGES[change])), "CustomGBForce", "not OpenMM's OBC1 or OBC2")
+
+
+def test_a_shift_that_is_not_that_of_the_cutoff():
+    force = custom(SA="ACE", cutoff=1.5)
+    force.setNonbondedMethod(openmm.CustomGBForce.CutoffNonPeriodic)
+    force.setCutoffDistance(1.5)
+    assert float(compile_system(system_of(2, force)).gb_cutoff) == 1.5
+    force.setCutoffDistance(1.6)
+    refuses(system_of(2, force), "shifted", "1.6")
+    force.setNonbondedMethod(openmm.CustomGBForce.NoCutoff)
+    refuses(system_of(2, force), "cutoff")
+
+
+def test_the_xml_solvent_with_salt_is_refused():
+    molecule = peptide("Ace-A-Nme")
+    field = app.ForceField("amber14-all.xml", "implicit/obc2.xml")
+    assert compile_system(field.createSystem(molecule.topology)).has_solvent
+    refuses(field.createSystem(molecule.topology, implicitSolventKappa=0.5), "CustomGBForce", "energy term")
