@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from functools import lru_cache
 
 import openmm
@@ -12,6 +13,8 @@ from .presets import Preset
 
 OBC_OFFSET_NM = 0.009
 """Dielectric offset of the OBC models; OpenMM's native force has it built in."""
+SURFACE_AREA_ENERGY = 2.25936
+"""Of the ACE surface term in kJ/(mol nm^2); ``CustomGBForce`` writes 4 pi times it, 28.3919551."""
 
 
 @lru_cache(maxsize=8)
@@ -25,9 +28,16 @@ def create_system(topology: Topology, preset: Preset) -> openmm.System:
 
     OBC2 becomes the native ``GBSAOBCForce``: the same energy as the XML's ``CustomGBForce``, about 25 times
     faster on a CPU. OBC1 has no native form and stays a ``CustomGBForce``.
+
+    Raises:
+        ValueError: the force field has no parameters for the molecule.
     """
     system = create_reference_system(topology, preset)
     if preset.solvent == "obc2":
+        if any(isinstance(force, openmm.CustomGBForce) and not _is_obc2(force) for force in system.getForces()):
+            raise ValueError(
+                f"preset {preset.name!r} says solvent 'obc2', but {preset.force_field} is another GB model"
+            )
         use_native_gb(system)
     return system
 
@@ -49,26 +59,25 @@ def create_reference_system(topology: Topology, preset: Preset) -> openmm.System
 
 
 def use_native_gb(system: openmm.System) -> None:
-    """Replace the ``CustomGBForce`` of ``implicit/obc2.xml`` by the native force, in place; a native one stays."""
+    """Replace a ``CustomGBForce`` of an OBC model by the native OBC2 force, in place; a native one stays."""
     custom = [i for i, force in enumerate(system.getForces()) if isinstance(force, openmm.CustomGBForce)]
-    if not custom:
-        return
-    (index,) = custom
-    native = native_obc2(system.getForce(index))
-    system.removeForce(index)
-    system.addForce(native)
+    for index in reversed(custom):
+        native = native_obc2(system.getForce(index))
+        system.removeForce(index)
+        system.addForce(native)
 
 
 def native_obc2(custom: openmm.CustomGBForce) -> openmm.GBSAOBCForce:
     """The ``GBSAOBCForce`` with the parameters of the ``CustomGBForce`` that ``implicit/obc2.xml`` makes.
 
-    The custom force stores the offset radius and its product with the scale factor; the native one wants
-    the radius and the scale factor themselves. Dielectrics (78.5 and 1) are OpenMM's defaults for that file.
+    The custom force stores the offset radius and its product with the scale factor; the native one wants the radius
+    and the scale factor themselves. Its Coulomb constant differs by 2e-7, relative; all else is the same. With a
+    cutoff, both shift the pair term by 1/cutoff.
     """
     native = openmm.GBSAOBCForce()
-    native.setSolventDielectric(78.5)
-    native.setSoluteDielectric(1.0)
-    native.setSurfaceAreaEnergy(2.25936)
+    native.setSolventDielectric(_constant(custom, "solventDielectric"))
+    native.setSoluteDielectric(_constant(custom, "soluteDielectric"))
+    native.setSurfaceAreaEnergy(SURFACE_AREA_ENERGY)
     for i in range(custom.getNumParticles()):
         charge, offset_radius, scaled_radius = custom.getParticleParameters(i)
         native.addParticle(charge, offset_radius + OBC_OFFSET_NM, scaled_radius / offset_radius)
@@ -76,3 +85,18 @@ def native_obc2(custom: openmm.CustomGBForce) -> openmm.GBSAOBCForce:
         native.setNonbondedMethod(openmm.GBSAOBCForce.CutoffNonPeriodic)
         native.setCutoffDistance(custom.getCutoffDistance())
     return native
+
+
+def _is_obc2(custom: openmm.CustomGBForce) -> bool:
+    values = {custom.getComputedValueParameters(i)[1].replace(" ", "") for i in range(custom.getNumComputedValues())}
+    return any("tanh(psi-0.8*psi^2+4.85*psi^3)" in value for value in values)
+
+
+def _constant(custom: openmm.CustomGBForce, name: str) -> float:
+    """A constant that OpenMM writes into the energy expressions (``name=value``)."""
+    found = re.search(rf"\b{name}=([-+.\deE]+)", custom.getEnergyTermParameters(0)[0])
+    if found is None:
+        raise ValueError(
+            f"the force field's CustomGBForce does not say its {name}; this OpenMM version is not supported"
+        )
+    return float(found.group(1))
