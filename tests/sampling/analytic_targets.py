@@ -121,15 +121,15 @@ def from_grid(x, p, n, generator):
 # --- a toy molecule ------------------------------------------------------------------------------------------------
 
 TOY = Atoms(
-    elements=("S", "S", "C", "S", "S", "H", "F", "O"),
-    names=("S1", "S2", "C", "S3", "S4", "H", "F", "O"),
+    elements=("S", "S", "C", "S", "S", "H", "N", "O"),
+    names=("S1", "S2", "C", "S3", "S4", "H", "N", "O"),
     residue_names=("TOY",) * 8,
     residue_numbers=(1,) * 8,
-    masses=(32.0, 32.0, 12.0, 32.0, 32.0, 1.0, 19.0, 16.0),
+    masses=(32.0, 32.0, 12.0, 32.0, 32.0, 1.0, 14.0, 16.0),
     charges=(0.0,) * 8,
     bonds=((0, 1), (1, 2), (2, 3), (3, 4), (2, 5), (2, 6), (4, 7)),
 )
-"""S-S-C(H)(F)-S-S-O: three soft torsions and one stereocentre."""
+"""S-S-C(H)(N)-S-S-O: three soft torsions and one stereocentre."""
 
 
 class ToyMolecule(AnalyticPotential):
@@ -320,7 +320,7 @@ class RoughTorsions(ExactTorsions):
     def sample(self, condition, n, generator):
         noise = torch.randn(n, len(condition), len(self.toy.soft), generator=generator, dtype=torch.float64)
         draws = condition.expand(n, *condition.shape).clone()
-        draws[..., self.toy.soft, 2] = wrap(condition[:, self.toy.soft, 2] + self.SHIFT + self.SD * noise)
+        draws[..., self.toy.soft, 2] = wrap(condition[:, self.toy.soft, 2] + self.SHIFT + self.SD * noise.to(draws))
         return draws, torch.stack([self.log_prob(d, condition) for d in draws])
 
     def log_prob(self, internal, condition):
