@@ -6,7 +6,7 @@ import pytest
 import torch
 from energy_systems import PRESET_NAMES, peptide, potential_of, scattered, seeded, shaken, system_of
 from energy_tolerances import FINITE_DIFFERENCE, FLOAT32_ENERGY, FLOAT32_FORCE, MOTION, SAME_ARITHMETIC
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import timewarp.energies.potential as potential_module
@@ -49,6 +49,7 @@ def test_a_second_derivative_is_refused():
 
 
 @pytest.mark.parametrize(("name", "preset"), MOLECULES)
+@settings(max_examples=5)
 @given(seed=st.integers(0, 2**31 - 1))
 def test_rigid_motions_leave_the_energy_and_turn_the_forces(name, preset, seed):
     molecule = peptide(name, preset)

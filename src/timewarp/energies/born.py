@@ -105,7 +105,8 @@ class Born:
         gap = inner.sub_(outer)
         integral = torch.addcmul(distance, self.scaled_squared, inverse, value=-1).mul_(total).mul_(-0.25).add_(1)
         integral.mul_(gap).addcmul_(log_ratio, inverse, value=0.5)
-        close = squared.is_cuda or float(squared.amin()) < self.closest**2
+        # Only where atoms nearly coincide; a NaN anywhere in the chunk must not hide another configuration's overlap.
+        close = self.closest > 0 and (squared.is_cuda or not float(squared.amin()) >= self.closest**2)
         engulfing = (self.scaled - distance).clamp_min_(self.offset_radius) if close else None
         if engulfing is not None:
             integral += self.engulfed * 2 * (1 / self.offset_radius - 1 / engulfing)
