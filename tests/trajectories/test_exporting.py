@@ -66,7 +66,7 @@ def test_mdanalysis_opens_it(run, tmp_path, format):
 def test_nothing_is_written_over(run, tmp_path):
     export(run, tmp_path)
     before = {f.name: f.read_bytes() for f in tmp_path.iterdir()}
-    with pytest.raises(FileExistsError, match="allow overwriting"):
+    with pytest.raises(FileExistsError, match="overwrite"):
         export(run, tmp_path, stride=2)
     assert before == {f.name: f.read_bytes() for f in tmp_path.iterdir()}
     export(run, tmp_path, stride=2, overwrite=True)

@@ -67,7 +67,7 @@ def export(
     pdb = files[0].with_name("topology.pdb") if format in ("dcd", "xtc") else None
     targets = files + ([pdb] if pdb else [])
     if not overwrite and (there := [f for f in targets if f.exists()]):
-        raise FileExistsError(f"{there[0]} exists; choose another destination or allow overwriting")
+        raise FileExistsError(f"{there[0]} exists; choose another destination, or overwrite (--force)")
     files[0].parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=files[0].parent, prefix=".export-") as work:
         start = Path(work) / "topology.pdb"

@@ -1,0 +1,127 @@
+"""The command line as a whole: help, version, one-line errors, exit codes."""
+
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from timewarp import commands
+from timewarp.commands import errors, main, options
+
+
+def test_help_lists_every_verb_without_heavy_imports():
+    code = (
+        "import sys; sys.argv = ['timewarp', '--help']\n"
+        "from timewarp.commands import main\n"
+        "try: main()\n"
+        "except SystemExit as e: assert e.code == 0\n"
+        "heavy = {'torch', 'openmm', 'numpy', 'matplotlib', 'mdtraj', 'arviz'} & set(sys.modules)\n"
+        "assert not heavy, heavy\n"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+    for verb in commands.VERBS:
+        assert f"    {verb} " in result.stdout
+
+
+@pytest.mark.parametrize("verb", commands.VERBS)
+def test_every_verb_has_help(verb, capsys):
+    with pytest.raises(SystemExit) as stop:
+        main([verb, "--help"])
+    assert stop.value.code == 0
+    assert verb in capsys.readouterr().out
+
+
+def test_version(capsys):
+    with pytest.raises(SystemExit):
+        main(["--version"])
+    assert capsys.readouterr().out.startswith("timewarp ")
+
+
+@pytest.mark.parametrize(
+    ("argv", "message"),
+    [
+        ([], "VERB"),
+        (["fold"], "fold"),
+        (["simulate", "AG"], "--out"),
+        (["simulate", "AG", "--out", "x", "--length", "-1"], "the length must be above 0, got -1"),
+        (["simulate", "AG", "--out", "x", "--length", "nan"], "the length must be a finite number, got nan"),
+        (["simulate", "AG", "--out", "x", "--length", "long"], "the length must be a number, got 'long'"),
+        (["simulate", "AG", "--out", "x", "--replicas", "0"], "must be at least 1, got 0"),
+        (["simulate", "AG", "--out", "x", "--replicas", "1.5"], "must be a whole number, got '1.5'"),
+        (["simulate", "AG", "--out", "x", "--temperature", "-310"], "the temperature must be above 0"),
+        (["simulate", "AG", "--out", "x", "--preset", "charmm"], "charmm"),
+        (["simulate", "AG", "--out", "x", "--seed", "-1"], "the seed must be at least 0"),
+        (["export", "x", "--stride", "0"], "the stride must be at least 1"),
+        (["export", "x", "--format", "gro"], "gro"),
+    ],
+)
+def test_a_bad_command_line_is_one_line(argv, message, capsys):
+    with pytest.raises(SystemExit) as stop:
+        main(argv)
+    captured = capsys.readouterr()
+    assert stop.value.code == 2
+    assert captured.err.startswith("timewarp: error: ")
+    assert captured.err.count("\n") == 1
+    assert message in captured.err
+
+
+@pytest.mark.parametrize("error", [*errors.USER_ERRORS])
+def test_user_errors_are_one_line(error, capsys, monkeypatch):
+    def fail(args):
+        raise error("got this,\nexpected that")
+
+    monkeypatch.setattr("timewarp.commands.export.run", fail)
+    assert main(["export", "x"]) == 2
+    assert capsys.readouterr().err == "timewarp: error: got this, expected that\n"
+    assert main(["export", "x", "--debug"]) == 2
+    assert "Traceback" in capsys.readouterr().err
+    assert main(["--debug", "export", "x"]) == 2
+    assert "Traceback" in capsys.readouterr().err
+
+
+def test_our_own_bugs_are_not_hidden(monkeypatch):
+    def fail(args):
+        raise AssertionError
+
+    monkeypatch.setattr("timewarp.commands.export.run", fail)
+    with pytest.raises(AssertionError):
+        main(["export", "x"])
+
+
+def test_an_interrupt_says_how_to_go_on(capsys, monkeypatch):
+    def interrupt(args):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("timewarp.commands.export.run", interrupt)
+    assert main(["export", "x"]) == 130
+    assert "same command again" in capsys.readouterr().err
+
+
+def test_sigterm_is_an_interrupt(capsys, monkeypatch):
+    before = signal.getsignal(signal.SIGTERM)
+    monkeypatch.setattr("timewarp.commands.export.run", lambda args: signal.raise_signal(signal.SIGTERM))
+    try:
+        assert main(["export", "x"]) == 130
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert "same command again" in capsys.readouterr().err
+
+
+def test_system_errors_name_the_file(tmp_path):
+    with pytest.raises(FileNotFoundError) as caught:
+        (tmp_path / "nowhere").read_text()
+    assert errors.one_line(caught.value) == f"No such file or directory: {tmp_path / 'nowhere'}"
+
+
+def test_presets_are_those_of_the_molecules_room():
+    from timewarp.molecules import PRESETS
+
+    assert tuple(PRESETS) == options.PRESETS
+
+
+def test_unknown_devices_are_named():
+    with pytest.raises(ValueError, match="no device 'tpu' on this machine; it has cpu"):
+        options.resolve_device("tpu")
+    assert options.resolve_device("cpu") == "cpu"
