@@ -27,7 +27,7 @@ test: install
 check: lint test
 
 demo: install
-	$(BIN)/python examples/demo.py
+	$(BIN)/python examples/demo.py $(DEMO_FLAGS)
 
 clean:
 	rm -rf $(VENV) demo-run build dist
