@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 STAMP = $(VENV)/.installed
 
-.PHONY: install test demo lint check clean
+.PHONY: install test demo lint check wheel-test clean
 
 install: $(STAMP)
 
@@ -28,6 +28,17 @@ check: lint test
 
 demo: install
 	$(BIN)/python examples/demo.py $(DEMO_FLAGS)
+
+# The wheel, with the weights inside, in an environment that holds nothing else.
+wheel-test: install
+	rm -rf dist build/wheel-env
+	$(BIN)/python -m build --wheel --outdir dist
+	$(PYTHON) -m venv build/wheel-env
+	build/wheel-env/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt torch
+	build/wheel-env/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt dist/*.whl
+	cd build && rm -rf wheel-run && wheel-env/bin/timewarp models && \
+	  wheel-env/bin/timewarp sample Ace-A-Nme --samples 640 --chains 32 --warmup 20 --out wheel-run && \
+	  wheel-env/bin/timewarp report wheel-run
 
 clean:
 	rm -rf $(VENV) demo-run build dist
