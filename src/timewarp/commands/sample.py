@@ -110,7 +110,7 @@ def run(args: argparse.Namespace) -> int:
 
     from ..energies import Potential, compile_system
     from ..molecules import build_molecule
-    from ..sampling import ChainSettings, Restriction, Target, run_chains, start_positions, summarise
+    from ..sampling import ChainSettings, Restriction, Target, check_starts, run_chains, start_positions, summarise
     from ..trajectories import RunFolder
 
     names = _kernel_names(args)
@@ -123,6 +123,7 @@ def run(args: argparse.Namespace) -> int:
     molecule = build_molecule(args.molecule, args.preset)
     for note in molecule.notes:
         print(f"timewarp: {note}")
+    check_starts(molecule.atoms, starts)
     model = _model(args, molecule) if "flow" in names else None
     temperature_K = molecule.preset.temperature_K if args.temperature is None else args.temperature
     parameters = compile_system(molecule.system)

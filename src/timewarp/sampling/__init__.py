@@ -6,7 +6,7 @@ from .flow import FlowKernel
 from .hmc import HMCKernel, repartition_hydrogen_mass
 from .kernel import Info, Kernel, Outcome, Tuning
 from .metropolis import Proposal, metropolis
-from .starts import minimise, set_torsions, start_positions
+from .starts import check_starts, minimise, set_torsions, start_positions
 from .summary import backbone_torsions, kernel_table, summarise
 from .target import EnergyFunction, Restriction, Target
 from .torsion import TorsionKernel
@@ -28,6 +28,7 @@ __all__ = [
     "TorsionKernel",
     "Tuning",
     "backbone_torsions",
+    "check_starts",
     "kernel_table",
     "metropolis",
     "minimise",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -94,23 +94,17 @@ def parse_torsions(text: str) -> dict[str, float]:
 
 
 def set_torsions(
-    positions: Float[Tensor, "chains atoms 3"], atoms: Atoms, degrees: dict[str, float]
+    positions: Float[Tensor, "chains atoms 3"], atoms: Atoms, degrees: Mapping[str, float]
 ) -> Float[Tensor, "chains atoms 3"]:
     """Turn named torsions (``phi_1``) to angles in degrees; bond lengths and angles stay.
 
     Raises:
         ValueError: the molecule has no such torsion, or its bond does not turn (a ring, a peptide bond).
     """
-    known, turning = named_torsions(atoms), beyond_bond(atoms.tree)
-    bonds = [frozenset(row) for row in atoms.tree.torsions[:, 1:3].tolist()]
+    check_torsions(atoms, degrees)
+    known, turning, bonds = named_torsions(atoms), beyond_bond(atoms.tree), _rotatable_bonds(atoms)
     for name, target in degrees.items():
-        if name not in known:
-            raise ValueError(f"no torsion {name!r} in {atoms.residues}; it has {', '.join(known) or 'none'}")
         axis = frozenset(known[name][1:3])
-        if axis not in bonds:
-            raise ValueError(
-                f"the bond of {name} does not turn (it is in a ring, or a peptide bond); set another torsion"
-            )
         row = bonds.index(axis)
         now = dihedrals(positions, torch.tensor([known[name]], device=positions.device))[:, 0]
         n = positions.shape[0]
@@ -121,6 +115,31 @@ def set_torsions(
             wrap(math.radians(target) - now),
         )
     return positions
+
+
+def check_torsions(atoms: Atoms, degrees: Mapping[str, float]) -> None:
+    """Check that named torsions can be set.
+
+    Raises:
+        ValueError: the molecule has no such torsion, or its bond does not turn (a ring, a peptide bond).
+    """
+    known, bonds = named_torsions(atoms), _rotatable_bonds(atoms)
+    for name in degrees:
+        if name not in known:
+            raise ValueError(f"no torsion {name!r} in {atoms.residues}; it has {', '.join(known) or 'none'}")
+        if frozenset(known[name][1:3]) not in bonds:
+            raise ValueError(f"the bond of {name} does not turn (a ring or a peptide bond); set another torsion")
+
+
+def check_starts(atoms: Atoms, starts: Sequence[str]) -> None:
+    """Check that starts can be made, before anything is written.
+
+    Raises:
+        ValueError: a start cannot be understood, or names a torsion that cannot be set.
+    """
+    for start in starts:
+        if start not in (BUILT, SPREAD):
+            check_torsions(atoms, parse_torsions(start))
 
 
 def minimise(
@@ -160,3 +179,7 @@ def _spread(
         best = torch.where(better[:, None, None], drawn, best)
         lowest = torch.where(better, energy, lowest)
     return best
+
+
+def _rotatable_bonds(atoms: Atoms) -> list[frozenset[int]]:
+    return [frozenset(row) for row in atoms.tree.torsions[:, 1:3].tolist()]
