@@ -119,14 +119,14 @@ def draw_traces(ax: Axes, theme: Theme, series: np.ndarray, times: np.ndarray, t
         x = np.stack([times, times, np.full_like(times, np.nan)], 1).ravel()
         degrees = np.rad2deg(chain) + 360.0 * (n_chains - 1 - n) * 1.12
         y = np.stack([degrees, degrees, np.full_like(degrees, np.nan)], 1).ravel()
-        colour = theme.series[n % len(theme.series)]
+        colour = (theme.run, *theme.series[2:])[n % (len(theme.series) - 1)]  # never the reference's colour
         (line,) = ax.plot(x, y, color=colour, lw=1.9, solid_capstyle="round", alpha=0.75)
         line.get_path().should_simplify = False
     offsets = 360.0 * 1.12 * np.arange(n_chains - 1, -1, -1)
     for offset in offsets:
         for edge in (-180, 0, 180):
             ax.axhline(offset + edge, color=theme.grid, lw=0.6, zorder=0)
-    ticks = [(o + d, f"{d}") for o in offsets for d in (-180, 0, 180)]
+    ticks = [(o + d, f"{d}".replace("-", "−")) for o in offsets for d in (-180, 0, 180)]
     ax.set_yticks([t for t, _ in ticks], [s for _, s in ticks])
     ax.set(ylim=(-190, offsets[0] + 190), xlabel=_time_label(unit), ylabel="degrees", title=title)
     ax.set_xlim(times[0], times[-1] if len(times) > 1 else times[0] + 1)

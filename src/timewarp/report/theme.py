@@ -17,6 +17,7 @@ from typing import Any
 import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 
@@ -103,6 +104,7 @@ _SETTINGS: Any = {
     "legend.borderaxespad": 0.2,
     "svg.fonttype": "none",  # text stays text: small, sharp, found by a search, set in the page's font
     "path.simplify": True,
+    "figure.dpi": 144,
     "figure.facecolor": "none",
     "axes.facecolor": "none",
 }
@@ -117,7 +119,7 @@ def new_figure(width: float, height: float, rows: int, columns: int, theme: Them
     for ax in axes:
         for spine in ax.spines.values():
             spine.set_color(theme.muted)
-        ax.tick_params(colors=theme.muted, labelcolor=theme.muted)
+        ax.tick_params(which="both", colors=theme.muted, labelcolor=theme.muted)
         ax.xaxis.label.set_color(theme.ink)
         ax.yaxis.label.set_color(theme.ink)
     return figure, axes
@@ -140,7 +142,7 @@ def to_svg(draw: Draw, width: float, height: float, name: str, label: str) -> st
         figure, (ax,) = new_figure(width, height, 1, 1, WEB)
         draw(ax, WEB)
         buffer = io.StringIO()
-        figure.savefig(buffer, format="svg", transparent=True, dpi=144, metadata={"Date": None})
+        FigureCanvasSVG(figure).print_svg(buffer, metadata={"Date": None})  # savefig would draw twice
     text = buffer.getvalue()
     text = text[text.index("<svg") :]
     text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)

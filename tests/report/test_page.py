@@ -1,0 +1,242 @@
+import re
+from dataclasses import replace
+from html.parser import HTMLParser
+
+import matplotlib
+import numpy as np
+import pytest
+
+from synthetic_runs import alanine, alanine_run
+from timewarp.analysis import analyse, compare, judge
+from timewarp.report import PRINT, WEB, Provenance, make_plots, render_page, write_report
+from timewarp.report.drawing import symbol
+from timewarp.report.theme import CSS_VARIABLES, new_figure, to_svg
+
+EXPECTED = ["ramachandran", "free_energy", "energy", "traces", "autocorrelation", "acceptance", "bonded"]
+KERNELS = {
+    "flow": {"proposed": [150] * 4, "accepted": [120, 110, 100, 90], "nonfinite": 1, "jump": 0.9},
+    "hmc": {"proposed": 600, "accepted": 480, "nonfinite": 0},
+}
+
+
+class Audit(HTMLParser):
+    """Collects what a browser would load, and checks that tags are balanced."""
+
+    VOID = frozenset({"meta", "link", "img", "br", "hr", "input"})
+
+    def __init__(self):
+        super().__init__()
+        self.open, self.loads, self.ids, self.tags, self.handlers = [], [], [], [], []
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append(tag)
+        for key, value in attrs:
+            if key == "id":
+                self.ids.append(value)
+            if key in ("src", "href", "xlink:href", "srcset", "data", "action"):
+                self.loads.append(value)
+            if key.startswith("on"):
+                self.handlers.append(key)
+        if tag not in self.VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attrs):
+        self.handle_starttag(tag, attrs)
+        if tag not in self.VOID:
+            self.open.pop()
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+
+def audit(page):
+    parser = Audit()
+    parser.feed(page)
+    assert not parser.open
+    return parser
+
+
+def provenance(**changes):
+    fields = {
+        "name": "Ace-A-Nme",
+        "kind": "chain",
+        "config": {"temperature_K": 310.0, "seed": 3, "hmc": {"steps": 10}},
+        "summary": {
+            "preset": "amber14-obc2",
+            "model": "ala2",
+            "seed": 3,
+            "wall_s": 12.5,
+            "ess_per_second": {"phi_1": 9.0},
+        },
+        "reference": "1 ns of reference MD",
+        "version": "0.1.0",
+    }
+    return Provenance(**{**fields, **changes})
+
+
+@pytest.fixture(scope="module")
+def material():
+    run, reference = alanine_run(seed=3, frames=150), alanine_run(seed=4, frames=150, unit="ps")
+    analysis = analyse(run, temperature_K=310.0, summary={"kernels": KERNELS}, start=alanine().start_positions)
+    comparison = compare(run, reference, temperature_K=310.0)
+    return run, reference, analysis, comparison, make_plots(run, reference, kernels=analysis["kernels"])
+
+
+@pytest.fixture(scope="module")
+def page(material):
+    _, _, analysis, comparison, plots = material
+    return render_page(provenance(), analysis, judge(analysis, comparison), plots, comparison)
+
+
+def test_page_loads_nothing(page):
+    found = audit(page)
+    assert all(link.startswith(("#", "data:")) for link in found.loads), found.loads
+    assert "http" not in page
+    assert "@import" not in page
+    assert not re.search(r"url\((?!#)", page)
+    assert "script" not in found.tags
+
+
+def test_ids_are_unique_and_links_within_the_page_lead_somewhere(page):
+    found = audit(page)
+    assert len(found.ids) == len(set(found.ids))
+    targets = {link[1:] for link in found.loads if link.startswith("#")} | set(re.findall(r"url\(#([^)]+)\)", page))
+    assert targets <= set(found.ids)
+
+
+def test_page_says_what_it_must(page):
+    for text in ("Do not trust", "trusted", "Usable"):
+        if text in page:
+            break
+    else:
+        pytest.fail("no verdict")
+    for text in (
+        "R-hat",
+        "noise floor",
+        "restricted to the starting chirality and cis/trans pattern",
+        "amber14-obc2",
+        "flow moves accepted",
+        "70.0 %",
+        "hmc.steps",
+        "Geyer",
+    ):
+        assert text in page, text
+
+
+def test_every_drawing_is_there_and_none_is_empty(page, material):
+    plots = material[-1]
+    assert [plot.name for plot in plots] == EXPECTED
+    drawings = re.findall(r"<svg.*?</svg>", page, re.DOTALL)
+    assert len(drawings) == sum(len(plot.panels) for plot in plots)
+    for drawing in drawings:
+        assert "nan" not in re.findall(r' d="([^"]*)"', drawing)[-1]
+        marks = len(re.findall(r"<(path|use|image)", drawing))
+        assert marks > 5
+        assert "aria-label" in drawing
+
+
+def test_page_follows_light_and_dark(page):
+    assert "prefers-color-scheme: dark" in page
+    assert "@media print" in page
+    style = page[page.index("<style>") : page.index("</style>")]
+    for variable in CSS_VARIABLES.values():
+        assert style.count(f"{variable}:") == 2, variable  # once for each scheme
+        assert f"var({variable})" in page or variable.startswith("--series")
+    drawings = "".join(re.findall(r"<svg.*?</svg>", page, re.DOTALL))
+    assert not [colour for colour in CSS_VARIABLES if colour in drawings]
+    leftover = set(re.findall(r"(?:fill|stroke): (#[0-9a-f]{6})", drawings)) - {"#ffffff"}
+    assert not leftover, f"colours that would not follow the scheme: {leftover}"
+
+
+@pytest.mark.parametrize("evil", ["<script>alert(1)</script>", "\" onload='x", "a&b<img src=x onerror=y>"])
+def test_names_from_outside_cannot_inject(material, evil):
+    _, _, analysis, comparison, plots = material
+    kernels = [{**analysis["kernels"][0], "name": evil}]
+    shown = render_page(
+        provenance(name=evil, config={evil: evil}, summary={evil: [evil], "model": evil}, reference=evil, version=evil),
+        {**analysis, "molecule": evil, "kernels": kernels},
+        judge(analysis, comparison),
+        [replace(plots[0], title=evil, caption=evil), plots[-1]],
+        comparison,
+        names=(evil, evil),
+    )
+    found = audit(shown)
+    assert "script" not in found.tags
+    assert "img" not in found.tags
+    assert not found.handlers
+
+
+def test_figure_files_are_not_empty(material, tmp_path):
+    from PIL import Image
+
+    run, reference, analysis, comparison, _ = material
+    page = write_report(
+        tmp_path / "report",
+        run,
+        analysis,
+        judge(analysis, comparison),
+        provenance(),
+        reference=reference,
+        comparison=comparison,
+    )
+    assert page == tmp_path / "report" / "index.html"
+    assert sorted(p.stem for p in page.parent.glob("*.png")) == sorted(EXPECTED)
+    for file in page.parent.glob("*.png"):
+        pixels = np.asarray(Image.open(file).convert("RGB")).reshape(-1, 3)
+        assert (pixels.min(1) < 200).mean() > 0.005, f"{file.name} is blank"
+        assert min(Image.open(file).size) > 300
+
+
+def test_md_alone_gets_a_page_without_acceptance(tmp_path):
+    run = alanine_run(seed=5, chains=1, frames=60, unit="ps")
+    analysis = analyse(run, temperature_K=310.0)
+    page = write_report(
+        tmp_path, run, analysis, judge(analysis), provenance(kind="md", summary={}, reference=None), formats=("svg",)
+    )
+    text = page.read_text()
+    assert audit(text)
+    assert "<h2>Acceptance" not in text
+    assert "Molecular dynamics" in text
+    assert "second order in the time step" in text
+    assert not list(tmp_path.glob("*.png"))
+    assert (tmp_path / "energy.svg").stat().st_size > 5000
+
+
+def test_a_frozen_run_is_drawn_without_a_crash():
+    run = alanine_run(seed=5, chains=2, frames=30)
+    run.positions[:] = run.positions[:1, :1]
+    run.energies[:] = -50.0
+    analysis = analyse(run, temperature_K=310.0)
+    shown = render_page(provenance(), analysis, judge(analysis), make_plots(run))
+    assert "not varying" in shown
+    assert "Do not trust" in shown
+
+
+def test_unknown_format_is_refused(material, tmp_path):
+    run, _, analysis, _, _ = material
+    with pytest.raises(ValueError, match="cannot write figures as 'gif'; known formats: png, svg, pdf"):
+        write_report(tmp_path, run, analysis, judge(analysis), provenance(), formats=("gif",))
+
+
+def test_drawing_leaves_matplotlib_as_it_was():
+    before = dict(matplotlib.rcParams)
+    to_svg(lambda ax, theme: ax.plot([0, 1], color=theme.run), 2, 2, "x", "a line")
+    assert dict(matplotlib.rcParams) == before
+
+
+def test_the_same_drawing_is_the_same_text():
+    def draw(ax, theme):
+        ax.plot([0, 1], [1, 0], color=theme.reference)
+
+    assert to_svg(draw, 2, 2, "x", "a line") == to_svg(draw, 2, 2, "x", "a line")
+
+
+def test_axes_take_their_colours_from_the_theme():
+    for theme in (PRINT, WEB):
+        _, (ax,) = new_figure(2, 2, 1, 1, theme)
+        assert ax.xaxis.label.get_color() == theme.ink
+
+
+@pytest.mark.parametrize(("name", "shown"), [("phi_1", "φ₁"), ("omega_0", "ω₀"), ("chi2_10", "χ²₁₀"), ("odd", "odd")])
+def test_symbols(name, shown):
+    assert symbol(name) == shown
