@@ -177,3 +177,26 @@ def test_hydrogens_are_placed_at_ideal_geometry():
     assert abs(float(dihedrals(molecule.start_positions, planar).sin())) < 0.05
     amide = torch.tensor([[index["1:H"], index["1:N"], index["0:C"], index["0:O"]]])
     assert float(dihedrals(molecule.start_positions, amide).cos()) < -0.99
+
+
+@pytest.mark.parametrize(
+    ("letter", "centre", "before", "after", "hydrogen"),
+    [
+        ("G", "CA", "N", "C", "HA2"),
+        ("L", "CB", "CA", "CG", "HB2"),
+        ("D", "CB", "CA", "CG", "HB2"),
+        ("S", "CB", "CA", "OG", "HB2"),
+        ("Q", "CG", "CB", "CD", "HG2"),
+        ("K", "CD", "CG", "CE", "HD2"),
+        ("K", "CE", "CD", "NZ", "HE2"),
+        ("R", "CD", "CG", "NE", "HD2"),
+        ("P", "CB", "CA", "CG", "HB2"),
+        ("P", "CD", "CG", "N", "HD2"),
+    ],
+)
+def test_prochiral_hydrogens_are_named_as_in_pdb_files(letter, centre, before, after, hydrogen):
+    """As in the NMR structure of the villin headpiece (with hydrogens) that PDBFixer's tests hold."""
+    molecule = built(f"Ace-{letter}-Nme")
+    index = {n: i for i, n in enumerate(molecule.atoms.names) if molecule.atoms.residue_numbers[i] == 1}
+    row = torch.tensor([[index[name] for name in (centre, before, after, hydrogen)]])
+    assert float(signed_volumes(molecule.start_positions, row)) < 0

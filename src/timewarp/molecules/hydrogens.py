@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 import openmm
 from openmm import unit as units
-from openmm.app import Modeller, Topology
+from openmm.app import Atom, Modeller, Topology
 
 from ..geometry import neighbours
 
@@ -46,6 +46,11 @@ def add_hydrogens(
     return complete, placed, len(missing)
 
 
+def is_hydrogen(atom: Atom) -> bool:
+    """Whether an OpenMM atom is a hydrogen (an atom of unknown element is not)."""
+    return atom.element is not None and atom.element.symbol == "H"
+
+
 def place_atom(a: np.ndarray, b: np.ndarray, c: np.ndarray, length: float, angle: float, dihedral: float) -> np.ndarray:
     """Position bonded to ``a`` at ``length``, with ``angle`` against b and IUPAC ``dihedral`` against c (rad)."""
     forward = unit(a - b)
@@ -74,6 +79,7 @@ def place_hydrogens(
     for parent in parents:
         new = [h for h in adjacent[parent] if h in absent]
         known = [i for i in adjacent[parent] if i not in absent]
+        known.sort(key=lambda i: (i > parent, abs(i - parent)))  # first the one that comes before, in PDB order
         reference = _reference(parent, known[0], adjacent, absent, elements)
         directions = _directions(parent, known, reference, len(new), elements, placed)
         for hydrogen, direction in zip(new, directions, strict=True):
@@ -95,9 +101,12 @@ def _directions(
     degree = len(known) + n_new
     trigonal = degree == 3 and elements[parent] in ("C", "N")
     if len(known) >= 2 and n_new == 1:
-        return [unit(-np.sum(inward, axis=0))]
+        away = -np.sum(inward, axis=0)
+        is_flat = np.linalg.norm(away) < 0.1  # three neighbours in a plane: upright on it
+        return [unit(np.cross(inward[0], inward[1]) if is_flat else away)]
     if len(known) == 2 and n_new == 2:
-        middle, side = unit(-(inward[0] + inward[1])), unit(np.cross(inward[0], inward[1]))
+        # side points to the lower-numbered one, by the PDB's convention for prochiral hydrogens
+        middle, side = unit(-(inward[0] + inward[1])), unit(np.cross(inward[1], inward[0]))
         spread = math.sin(_HALF_TETRAHEDRAL) * side
         return [math.cos(_HALF_TETRAHEDRAL) * middle + spread, math.cos(_HALF_TETRAHEDRAL) * middle - spread]
     beyond = positions[reference] if reference >= 0 else positions[known[0]] + np.array([0.1, 0.05, 0.02])

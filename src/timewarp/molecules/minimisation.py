@@ -51,7 +51,9 @@ def _descend(system: openmm.System, positions: np.ndarray, tolerance: float) -> 
     context.setPositions(positions)
     energy = context.getState(getEnergy=True).getPotentialEnergy().value_in_unit(unit.kilojoule_per_mole)
     if not np.isfinite(energy):
-        raise ValueError(f"the energy of the start positions is {energy}: atoms overlap; repair the positions")
+        raise ValueError(
+            f"the energy of the start positions is {energy}: atoms overlap or lie on a line; repair the positions"
+        )
     openmm.LocalEnergyMinimizer.minimize(context, tolerance)
     state = context.getState(getPositions=True)
     return state.getPositions(asNumpy=True).value_in_unit(unit.nanometer)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
 import openmm
 import torch
 from openmm import unit
@@ -77,16 +78,23 @@ def build_molecule(source: str | Path, preset: str | Preset = "amber14-obc2", *,
         FileNotFoundError: there is no such PDB file.
     """
     preset = get_preset(preset)
-    if _is_file(source):
-        path = Path(source)
-        topology, positions, notes = read_pdb(path)
-        name = path.stem
-    else:
+    if not _is_file(source):
         sequence = parse_sequence(str(source))
         topology, positions = build_heavy_atoms(sequence)
         variants = ["HIE" if residue.name == "HIS" else None for residue in topology.residues()]
         topology, positions, _ = add_hydrogens(topology, positions, variants)
-        notes, name = (), str(sequence)
+        return _assemble(str(sequence), preset, topology, positions, (), minimise)
+    path = Path(source)
+    topology, positions, notes = read_pdb(path)
+    try:
+        return _assemble(path.stem, preset, topology, positions, notes, minimise)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None
+
+
+def _assemble(
+    name: str, preset: Preset, topology: Topology, positions: np.ndarray, notes: tuple[str, ...], minimise: bool
+) -> Molecule:
     system = create_system(topology, preset)
     atoms = describe_atoms(topology, system)
     if minimise:

@@ -7,11 +7,12 @@ import itertools
 from pathlib import Path
 
 import numpy as np
-from openmm.app import Element, PDBFile, Residue, Topology
+from openmm import unit
+from openmm.app import Atom, Element, Modeller, PDBFile, Residue, Topology
 
-from .hydrogens import add_hydrogens
+from .hydrogens import add_hydrogens, is_hydrogen
 from .pdb_records import AMINO_ACIDS, PROTONATION_STATES, PdbRecords, read_records
-from .peptides import place_missing, residue_template
+from .peptides import hydrogen_names, place_missing, residue_template
 
 _BACKBONE = {"ACE": ("CH3", "C", "O"), "NME": ("N", "C")}
 _MAX_PEPTIDE_BOND_NM, _MAX_BOND_NM, _MAX_BOND_TO_H_NM, _MAX_DISULPHIDE_NM = 0.20, 0.22, 0.16, 0.30
@@ -35,6 +36,7 @@ def read_pdb(path: Path) -> tuple[Topology, np.ndarray, tuple[str, ...]]:
     topology.setPeriodicBoxVectors(None)
     positions = np.array(pdb.getPositions(asNumpy=True)._value, dtype=float)
     _check_pieces(path, topology)
+    topology, positions = _drop_stray_hydrogens(topology, positions)
     _check_atoms(path, topology, records)
     _check_chain(path, topology, positions)
     _check_distances(path, topology, positions)
@@ -46,7 +48,8 @@ def read_pdb(path: Path) -> tuple[Topology, np.ndarray, tuple[str, ...]]:
         notes.append(f"added {n_added} hydrogen{'s' * (n_added > 1)} (pH 7)")
     for one, other in topology.bonds():
         if one.name == other.name == "SG":
-            notes.append(f"disulphide bond between {_label(one.residue)} and {_label(other.residue)}")
+            ends = sorted((one.residue, other.residue), key=lambda residue: residue.index)
+            notes.append(f"disulphide bond between {_label(ends[0])} and {_label(ends[1])}")
     return topology, positions, tuple(notes)
 
 
@@ -61,6 +64,25 @@ def _clean_text(records: PdbRecords) -> str:
 
 def _label(residue: Residue) -> str:
     return f"{residue.name} {residue.id}{residue.insertionCode.strip()}"
+
+
+def _name(atom: Atom) -> str:
+    return f"{atom.name} of {_label(atom.residue)}"
+
+
+def _drop_stray_hydrogens(topology: Topology, positions: np.ndarray) -> tuple[Topology, np.ndarray]:
+    """Without the hydrogens whose own heavy atom is missing: they come back with it."""
+    bonded = {atom for bond in topology.bonds() for atom in bond}
+    stray = [
+        atom
+        for atom in topology.atoms()
+        if atom not in bonded and is_hydrogen(atom) and atom.name in hydrogen_names(atom.residue.name)
+    ]
+    if not stray:
+        return topology, positions
+    modeller = Modeller(topology, positions * unit.nanometer)
+    modeller.delete(stray)
+    return modeller.topology, np.array(modeller.getPositions().value_in_unit(unit.nanometer), dtype=float)
 
 
 def _check_pieces(path: Path, topology: Topology) -> None:
@@ -101,8 +123,7 @@ def _check_atoms(path: Path, topology: Topology, records: PdbRecords) -> None:
             )
         known = set(residue_template(residue.name)) | {"OXT"}
         for atom in residue.atoms():
-            is_hydrogen = atom.element is not None and atom.element.symbol == "H"
-            if (not is_hydrogen and atom.name not in known) or (is_hydrogen and atom not in bonded):
+            if (atom not in bonded) if is_hydrogen(atom) else (atom.name not in known):
                 raise ValueError(
                     f"{path}: {_label(residue)} has an atom {atom.name!r} that this residue does not have; "
                     "correct its name (PDB standard names), or remove it"
@@ -131,28 +152,28 @@ def _check_chain(path: Path, topology: Topology, positions: np.ndarray) -> None:
 def _check_distances(path: Path, topology: Topology, positions: np.ndarray) -> None:
     """Bonds of sensible length, and nothing else as close as a bond."""
     atoms = list(topology.atoms())
-    is_h = np.array([atom.element is not None and atom.element.symbol == "H" for atom in atoms])
+    is_h = np.array([is_hydrogen(atom) for atom in atoms])
     distance = np.linalg.norm(positions[:, None] - positions[None], axis=-1)
     least = np.where(is_h[:, None] | is_h[None], _MIN_H_NM, _MIN_HEAVY_NM)
     for one, other in topology.bonds():
-        i, j = one.index, other.index
-        longest = _MAX_BOND_TO_H_NM if is_h[i] or is_h[j] else _MAX_BOND_NM
-        longest = _MAX_DISULPHIDE_NM if one.name == other.name == "SG" else longest
-        if distance[i, j] > longest:
-            raise ValueError(
-                f"{path}: the bonded atoms {one.name} of {_label(one.residue)} and {other.name} of "
-                f"{_label(other.residue)} are {distance[i, j]:.2f} nm apart, expected at most {longest:.2f}; "
-                "correct the positions (PDB's unit is angstrom), or remove the atom to have it rebuilt"
-            )
-        least[i, j] = least[j, i] = _MIN_BOND_NM
+        least[one.index, other.index] = least[other.index, one.index] = _MIN_BOND_NM
     close = np.argwhere(np.triu(distance < least, 1))
     if len(close):
-        i, j = close[0]
+        i, j = min(close.tolist(), key=lambda pair: (distance[*pair], pair))
         raise ValueError(
-            f"{path}: atoms {atoms[i].name} of {_label(atoms[i].residue)} and {atoms[j].name} of "
-            f"{_label(atoms[j].residue)} are {distance[i, j]:.3f} nm apart: they overlap, or are joined in a way that "
-            "is not supported (rings, cross-links); correct the positions (PDB's unit is angstrom)"
+            f"{path}: atoms {_name(atoms[i])} and {_name(atoms[j])} are {distance[i, j]:.3f} nm apart: they overlap, "
+            "or are joined in a way that is not supported (rings, cross-links); correct the positions "
+            "(PDB's unit is angstrom)"
         )
+    for i, j in sorted(sorted((one.index, other.index)) for one, other in topology.bonds()):
+        longest = _MAX_BOND_TO_H_NM if is_h[i] or is_h[j] else _MAX_BOND_NM
+        longest = _MAX_DISULPHIDE_NM if atoms[i].name == atoms[j].name == "SG" else longest
+        if distance[i, j] > longest:
+            raise ValueError(
+                f"{path}: the bonded atoms {_name(atoms[i])} and {_name(atoms[j])} are {distance[i, j]:.2f} nm apart, "
+                f"expected at most {longest:.2f}; correct the positions (PDB's unit is angstrom), or remove the atom "
+                "to have it rebuilt"
+            )
 
 
 def _add_heavy_atoms(topology: Topology, positions: np.ndarray, notes: list[str]) -> tuple[Topology, np.ndarray]:
@@ -199,7 +220,7 @@ def _variants(topology: Topology, records: PdbRecords, notes: list[str]) -> list
     given = list(records.residue_names.values())
     variants: list[str | None] = []
     for residue, name in zip(topology.residues(), given, strict=True):
-        hydrogens = {atom.name for atom in residue.atoms() if atom.element.symbol == "H"}
+        hydrogens = {atom.name for atom in residue.atoms() if is_hydrogen(atom)}
         variant = None
         if residue.name == "HIS":
             on_ring = ("HD1" in hydrogens, "HE2" in hydrogens)

@@ -103,7 +103,7 @@ def _parse(path: Path, text: str) -> PdbRecords:
     n_models, is_closed, after_last_atom = 0, False, False
     for line_number, line in enumerate(text.splitlines(), 1):
         record = line[:6].strip()
-        if record in ("ATOM", "HETATM"):
+        if line.startswith(("ATOM", "HETATM")):
             atoms.append(_parse_atom(path, line_number, line))
             after_last_atom = False
         elif record == "MODEL":
@@ -160,7 +160,7 @@ def _check_residue_names(path: Path, records: PdbRecords) -> None:
     for (_, residue_id), name in records.residue_names.items():
         if name in AMINO_ACIDS or name in CAPS or name in PROTONATION_STATES:
             continue
-        kind = next((k for k, names in kinds.items() if name in names), "unknown residues")
+        kind = next((k for k, names in kinds.items() if name.upper() in names), "unknown residues")
         found[kind][f"{name or '(blank)'} {residue_id}" if kind == "unknown residues" else name] += 1
     listed = []
     for kind, counter in found.items():
