@@ -113,15 +113,14 @@ def draw_histogram(
 
 def draw_traces(ax: Axes, theme: Theme, series: np.ndarray, times: np.ndarray, title: str, unit: str) -> None:
     """A torsion of a few chains against time, one dot per frame: (chains, frames) in rad."""
-    n_chains = len(series)
+    n_chains, stroke = len(series), 1e-3 * (times[-1] - times[0]) if len(times) > 1 else 1e-3
     for n, chain in enumerate(series):
-        # Dots as zero-length strokes of one path: a tenth of the size of as many markers.
-        x = np.stack([times, times, np.full_like(times, np.nan)], 1).ravel()
+        # Dots as very short strokes of one path: a tenth of the size of as many markers.
+        x = np.stack([times, times + stroke, np.full_like(times, np.nan)], 1).ravel()
         degrees = np.rad2deg(chain) + 360.0 * (n_chains - 1 - n) * 1.12
         y = np.stack([degrees, degrees, np.full_like(degrees, np.nan)], 1).ravel()
         colour = (theme.run, *theme.series[2:])[n % (len(theme.series) - 1)]  # never the reference's colour
-        (line,) = ax.plot(x, y, color=colour, lw=1.9, solid_capstyle="round", alpha=0.75)
-        line.get_path().should_simplify = False
+        ax.plot(x, y, color=colour, lw=1.9, solid_capstyle="round", alpha=0.75)
     offsets = 360.0 * 1.12 * np.arange(n_chains - 1, -1, -1)
     for offset in offsets:
         for edge in (-180, 0, 180):

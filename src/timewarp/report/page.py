@@ -102,14 +102,14 @@ def _head(provenance: Provenance, analysis: Mapping[str, Any]) -> str:
     model = summary.get("model") or config.get("model")
     what = "Boltzmann samples by Metropolis-Hastings" if chain else "Molecular dynamics"
     chains = "chain" if chain else "replica"
-    spacing = f"{analysis['frame_spacing']:g} {'MH step' if chain else analysis['unit']}"
-    spacing += "s" if chain and analysis["frame_spacing"] != 1 else ""
+    spacing = f"{analysis['frame_spacing']:g} {'MH steps' if chain else analysis['unit']}"
+    spacing = "every MH step" if chain and analysis["frame_spacing"] == 1 else f"one every {spacing}"
     detail = [
         f"{escape(analysis['molecule'])} at {analysis['temperature_K']:g} K",
         f"force field <b>{escape(preset)}</b>" if preset else "",
         f"model <b>{escape(str(model))}</b>" if model else "",
         f"{analysis['n_chains']:,} {chains}{'s' if analysis['n_chains'] != 1 else ''} of "
-        f"{analysis['n_frames']:,} frames, one every {spacing}",
+        f"{analysis['n_frames']:,} frames, {spacing}",
         f"beside {escape(provenance.reference)}" if provenance.reference else "",
     ]
     facts = [

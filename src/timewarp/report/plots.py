@@ -118,7 +118,7 @@ def _ramachandran_plot(angles: Angles) -> Plot | None:
             )
             panels.append(Panel(f"Ramachandran plot of residue {residue}, {name}", draw))
     caption = (
-        "Free energy over the backbone torsions, −ln p in units of kT, in bins of 5°. Dark is populated, white was "
+        "Free energy over the backbone torsions, −ln p in units of kT, in bins of 5°. Dark is populated, blank was "
         "never visited."
     )
     if len(angles) > 1:

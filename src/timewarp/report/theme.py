@@ -103,7 +103,7 @@ _SETTINGS: Any = {
     "legend.handlelength": 1.4,
     "legend.borderaxespad": 0.2,
     "svg.fonttype": "none",  # text stays text: small, sharp, found by a search, set in the page's font
-    "path.simplify": True,
+    "path.simplify": False,
     "figure.dpi": 144,
     "figure.facecolor": "none",
     "axes.facecolor": "none",
@@ -171,6 +171,7 @@ def to_file(draws: list[Draw], columns: int, size: tuple[float, float], path: Pa
     with matplotlib.rc_context(_SETTINGS | settings):
         figure, axes = new_figure(size[0] * columns, size[1] * rows, rows, columns, PRINT)
         FigureCanvasAgg(figure)
+        figure.set_layout_engine("constrained", w_pad=0.09, h_pad=0.09)
         for ax, draw in zip(axes, draws, strict=False):
             draw(ax, PRINT)
         for ax in axes[len(draws) :]:
