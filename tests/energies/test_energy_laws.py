@@ -1,5 +1,7 @@
 """Laws that hold whatever the force field: forces, motions, renumbering, padding, batches, precision, bad positions."""
 
+import subprocess
+import sys
 from dataclasses import fields, replace
 
 import pytest
@@ -20,6 +22,15 @@ def close(got, expected, tolerance):
     assert float((got - expected).abs().max() / scale) < tolerance
 
 
+@pytest.fixture(params=[1, 2], ids=["one thread", "two threads"])
+def threads(request):
+    before = torch.get_num_threads()
+    torch.set_num_threads(request.param)
+    yield request.param
+    assert torch.get_num_threads() == request.param
+    torch.set_num_threads(before)
+
+
 @pytest.mark.parametrize(("name", "preset"), MOLECULES)
 def test_forces_are_minus_the_gradient_of_the_energy(name, preset):
     molecule = peptide(name, preset)
@@ -31,7 +42,7 @@ def test_forces_are_minus_the_gradient_of_the_energy(name, preset):
     close(potential.forces(x)[0], -slope.view_as(x[0]), FINITE_DIFFERENCE)
 
 
-def test_autograd_gives_the_analytic_forces_weighted_by_the_incoming_gradient():
+def test_autograd_gives_the_analytic_forces_weighted_by_the_incoming_gradient(threads):
     molecule = peptide("Ace-A-Nme")
     potential = potential_of(molecule.system)
     x = shaken(molecule.start_positions, 3).requires_grad_()
@@ -123,8 +134,9 @@ def test_padded_molecules_equal_each_on_its_own(garbage):
 
 
 @pytest.mark.parametrize("n", [0, 1, 5])
-def test_a_batch_equals_a_loop(n, monkeypatch):
+def test_a_batch_equals_a_loop(n, monkeypatch, threads):
     monkeypatch.setattr(potential_module, "CPU_CHUNK_NUMBERS", 1)  # sixteen configurations at a time
+    monkeypatch.setattr(potential_module, "SMALLEST_CPU_CHUNK_NUMBERS", 1)
     molecule = peptide("Ace-A-Nme")
     potential = potential_of(molecule.system)
     x = shaken(molecule.start_positions, 8 * n)
@@ -134,6 +146,23 @@ def test_a_batch_equals_a_loop(n, monkeypatch):
         e, f = potential.energy_and_forces(x[b : b + 1])
         close(energy[b], e[0], SAME_ARITHMETIC)
         close(forces[b], f[0], SAME_ARITHMETIC)
+
+
+def test_a_forked_process_has_threads_of_its_own():
+    code = """
+import os, sys, torch
+from timewarp.energies.threads import run_chunks
+torch.set_num_threads(2)
+done = []
+run_chunks(done.append, [slice(0, 1), slice(1, 2)], 2)
+child = os.fork()
+run_chunks(done.append, [slice(2, 3)], 2)
+assert len(done) == 3
+if child:
+    sys.exit(os.waitpid(child, 0)[1])
+os._exit(0)
+"""
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=120)
 
 
 def test_the_terms_add_up():

@@ -15,10 +15,14 @@ from .born import Born
 from .pairs import Distances, Plain, pair_list
 from .parameters import Parameters
 from .rows import SumPlan, moved
+from .threads import run_chunks
 
 CPU_CHUNK_NUMBERS = 65536
-"""Numbers per temporary and thread: a chunk of the batch stays in the cache."""
+"""Numbers (pairs times configurations) per chunk and core, so that temporaries stay in the cache."""
+SMALLEST_CPU_CHUNK_NUMBERS = 16384
+"""A batch is not cut into smaller pieces than this to occupy more cores."""
 GPU_CHUNK_NUMBERS = 2**25
+SIMD_WIDTH = 16
 
 
 class Potential:
@@ -151,24 +155,30 @@ class Potential:
     def _per_molecule(self, rows: Float[Tensor, "rows batch"]) -> Float[Tensor, "molecules batch"]:
         return rows.view(len(self.parameters), self.n_atoms, rows.shape[1]).sum(1)
 
-    def _chunk(self) -> int:
+    def _chunks(self, batch: int, n_threads: int) -> list[slice]:
+        """Cut a batch into equal pieces of whole SIMD widths."""
         if self.device.type == "cpu":
-            numbers = CPU_CHUNK_NUMBERS * torch.get_num_threads()
+            most = max(SIMD_WIDTH, CPU_CHUNK_NUMBERS // self._n_pairs)
+            least = max(SIMD_WIDTH, SMALLEST_CPU_CHUNK_NUMBERS // self._n_pairs)
+            size = min(most, max(least, -(-batch // n_threads)))
         else:
-            numbers = GPU_CHUNK_NUMBERS
-        return max(16, numbers // self._n_pairs // 16 * 16)
+            size = max(SIMD_WIDTH, GPU_CHUNK_NUMBERS // self._n_pairs)
+        size = -(-size // SIMD_WIDTH) * SIMD_WIDTH
+        return [slice(start, start + size) for start in range(0, batch, size)]
 
     def _evaluate(self, positions: Tensor, with_forces: bool) -> tuple[Tensor, Tensor | None]:
         batched = self._batched(positions)
         energy = batched.new_empty(batched.shape[:2])
         forces = torch.empty_like(batched, memory_format=torch.contiguous_format) if with_forces else None
-        chunk = self._chunk()
-        for start in range(0, batched.shape[1], chunk):
-            part = slice(start, start + chunk)
+
+        def work(part: slice) -> None:
             e, f = self._evaluate_chunk(self._rows(batched[:, part]), with_forces)
             energy[:, part] = e
             if forces is not None and f is not None:
                 forces[:, part] = f.view(3, *self.is_atom.shape, f.shape[1]).permute(1, 3, 2, 0)
+
+        n_threads = torch.get_num_threads() if self.device.type == "cpu" else 1
+        run_chunks(work, self._chunks(batched.shape[1], n_threads), n_threads)
         shape = positions.shape[:-2]
         return energy.view(shape), None if forces is None else forces.view(positions.shape)
 
