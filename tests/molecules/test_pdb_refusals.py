@@ -167,6 +167,14 @@ BAD = {
         ),
         r"ends within LEU 4, without CD1, CD2 and without an END or TER record",
     ),
+    "cut between residues": (
+        "".join(line for line in LINES[:N_ATOMS] if int(line[22:26]) < 3),
+        r"ends within ILE 2, without OXT and without an END or TER record",
+    ),
+    "scattered residue": (
+        "".join([*LINES[1:N_ATOMS], LINES[0], *LINES[N_ATOMS:]]),
+        r"the atoms of ALA 1 are not together",
+    ),
     "empty": ("", r"is empty; expected a PDB file with ATOM records"),
     "blank": ("\n \n", r"is empty"),
     "not PDB": ("here is a poem\nwithout atoms\n", r"has no ATOM records: it is not a PDB file"),
@@ -220,6 +228,12 @@ def test_a_missing_file_is_said_to_be_missing(source, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(FileNotFoundError, match=r"there is no file .*give the path of a PDB file, or a sequence"):
         build_molecule(source)
+
+
+def test_remarks_may_hold_any_text(tmp_path):
+    path = tmp_path / "given.pdb"
+    path.write_bytes("REMARK   Angström, von Jürgen\r\n".encode("latin-1") + WHOLE.replace("\n", "\r\n").encode())
+    assert build_molecule(path, minimise=False).notes == ()
 
 
 def test_folders_and_binary_files_are_refused(tmp_path):

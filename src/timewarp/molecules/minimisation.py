@@ -6,8 +6,11 @@ import copy
 
 import numpy as np
 import openmm
+import torch
 from openmm import unit
 
+from ..geometry import dihedrals, signed_volumes
+from ..state import Atoms
 from .force_fields import use_native_gb
 
 TOLERANCE = 1.0
@@ -16,7 +19,7 @@ CUSTOM_GB_TOLERANCE = 10.0
 """The same where the GB force is slow: OpenMM's own default."""
 
 
-def minimise_positions(system: openmm.System, positions: np.ndarray, stereocentres: np.ndarray) -> np.ndarray:
+def minimise_positions(system: openmm.System, positions: np.ndarray, atoms: Atoms) -> np.ndarray:
     """Positions (atoms, 3) in nm of a nearby minimum, on OpenMM's Reference platform (double precision).
 
     A ``CustomGBForce`` is slow there, so the way down is first followed with the native GB force, and only its
@@ -25,10 +28,11 @@ def minimise_positions(system: openmm.System, positions: np.ndarray, stereocentr
     Args:
         system: the forces.
         positions: in nm, (atoms, 3).
-        stereocentres: rows (centre, a, b, c) whose handedness must be kept.
+        atoms: their stereocentres and cis/trans peptide bonds must be kept.
 
     Raises:
-        ValueError: the energy is not finite, or the way down inverts a stereocentre (both mean bad positions).
+        ValueError: the energy is not finite, or the way down inverts a stereocentre or turns a peptide bond over
+            (all mean bad positions).
     """
     start = positions
     if any(isinstance(force, openmm.CustomGBForce) for force in system.getForces()):
@@ -38,9 +42,10 @@ def minimise_positions(system: openmm.System, positions: np.ndarray, stereocentr
         positions = _descend(system, positions, CUSTOM_GB_TOLERANCE)
     else:
         positions = _descend(system, positions, TOLERANCE)
-    if np.any(_handedness(start, stereocentres) != _handedness(positions, stereocentres)):
+    if _isomer(start, atoms) != _isomer(positions, atoms):
         raise ValueError(
-            "energy minimisation inverted a stereocentre: the given positions are too distorted; repair them"
+            "energy minimisation inverted a stereocentre or turned a peptide bond over: the given positions are "
+            "too distorted; repair them"
         )
     return positions
 
@@ -59,6 +64,9 @@ def _descend(system: openmm.System, positions: np.ndarray, tolerance: float) -> 
     return state.getPositions(asNumpy=True).value_in_unit(unit.nanometer)
 
 
-def _handedness(positions: np.ndarray, centres: np.ndarray) -> np.ndarray:
-    a, b, c = (positions[centres[:, k]] - positions[centres[:, 0]] for k in (1, 2, 3))
-    return np.sign((a * np.cross(b, c)).sum(-1))
+def _isomer(positions: np.ndarray, atoms: Atoms) -> tuple[list[bool], list[bool]]:
+    """Handedness of each stereocentre, and whether each peptide bond is cis."""
+    coordinates = torch.tensor(positions, dtype=torch.float64)
+    is_left = signed_volumes(coordinates, atoms.stereocentres) > 0
+    is_cis = dihedrals(coordinates, atoms.peptide_bonds).cos() > 0
+    return is_left.tolist(), is_cis.tolist()

@@ -98,7 +98,7 @@ def _assemble(
     system = create_system(topology, preset)
     atoms = describe_atoms(topology, system)
     if minimise:
-        positions = minimise_positions(system, positions, atoms.stereocentres.numpy())
+        positions = minimise_positions(system, positions, atoms)
     start_positions = torch.tensor(positions, dtype=torch.float64)
     return Molecule(
         name=name,

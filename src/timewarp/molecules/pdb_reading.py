@@ -31,8 +31,17 @@ def read_pdb(path: Path) -> tuple[Topology, np.ndarray, tuple[str, ...]]:
         ValueError: the file is not one whole peptide; one line says what was found and what to do.
     """
     records = read_records(path)
-    pdb = PDBFile(io.StringIO(_clean_text(records)))
+    try:
+        pdb = PDBFile(io.StringIO(_clean_text(records)))
+    except Exception as error:  # OpenMM's reader raises many kinds
+        raise ValueError(f"{path} cannot be read as PDB: {error}; check its columns against the PDB format") from None
     topology = pdb.topology
+    counts = (topology.getNumResidues(), topology.getNumAtoms())
+    if counts != (len(records.residue_names), len(records.atoms)):
+        raise ValueError(
+            f"{path} has {len(records.atoms)} atoms in {len(records.residue_names)} residues, but OpenMM reads "
+            f"{counts[1]} in {counts[0]}; check its columns against the PDB format"
+        )
     topology.setPeriodicBoxVectors(None)
     positions = np.array(pdb.getPositions(asNumpy=True)._value, dtype=float)
     _check_pieces(path, topology)
@@ -58,7 +67,7 @@ def _clean_text(records: PdbRecords) -> str:
     lines = []
     for atom in records.atoms:
         name = PROTONATION_STATES.get(atom.residue_name, atom.residue_name)
-        lines.append(f"ATOM  {atom.line[6:16]} {name:>3} {atom.line[21:]}")
+        lines.append(f"ATOM  {atom.line[6:16]} {name:>3} {atom.line[21:78]}")
     return "\n".join([*lines, "END", ""])
 
 
@@ -129,7 +138,8 @@ def _check_atoms(path: Path, topology: Topology, records: PdbRecords) -> None:
                     "correct its name (PDB standard names), or remove it"
                 )
     last = residues[-1]
-    absent = set(residue_template(last.name)) - {atom.name for atom in last.atoms()}
+    wanted = {*residue_template(last.name), *([] if last.name == "NME" else ["OXT"])}
+    absent = wanted - {atom.name for atom in last.atoms()}
     if absent and not records.is_closed:
         raise ValueError(
             f"{path} ends within {_label(last)}, without {', '.join(sorted(absent))} and without an END or TER record: "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections import Counter
 from dataclasses import dataclass
@@ -86,12 +87,10 @@ def _read_text(path: Path) -> str:
         raise FileNotFoundError(f"there is no file {path}; give the path of a PDB file, or a sequence such as AIVL")
     if not path.is_file():
         raise ValueError(f"{path} is not a file; give the path of a PDB file")
-    try:
-        text = path.read_text(encoding="ascii", errors="strict")
-    except UnicodeDecodeError:
-        text = path.read_bytes().decode("utf-8", errors="replace")
-        if "\0" in text or "\ufffd" in text:
-            raise ValueError(f"{path} is a binary file, not PDB text; decompress or convert it to PDB") from None
+    data = path.read_bytes()
+    if any(byte < 9 for byte in data):
+        raise ValueError(f"{path} is a binary file, not PDB text; decompress or convert it to PDB")
+    text = data.decode("latin-1")  # remarks may hold anything
     if not text.strip():
         raise ValueError(f"{path} is empty; expected a PDB file with ATOM records")
     return text
@@ -196,6 +195,10 @@ def _check_one_conformation(path: Path, records: PdbRecords) -> None:
                 f"{path}, line {atom.line_number}: residue {atom.residue_id} is both {first_name} and "
                 f"{atom.residue_name}; number the residues apart, or keep one conformation"
             )
+    runs = [key for key, _ in itertools.groupby((atom.chain, atom.residue_id) for atom in records.atoms)]
+    if scattered := [key for key, n in Counter(runs).items() if n > 1]:
+        label = f"{records.residue_names[scattered[0]]} {scattered[0][1]}"
+        raise ValueError(f"{path}: the atoms of {label} are not together; write the residues one after the other")
     chains = sorted({atom.chain for atom in records.atoms})
     if len(chains) > 1:
         shown = ", ".join(chain or "(blank)" for chain in chains)

@@ -14,7 +14,7 @@ from ..state import Atoms
 NATURAL_CENTRES: dict[str, dict[str, tuple[str, str, str]]] = {
     "any": {"CA": ("N", "C", "CB")},
     "ILE": {"CB": ("CA", "CG1", "CG2")},
-    "THR": {"CB": ("OG1", "CA", "CG2")},
+    "THR": {"CB": ("CA", "OG1", "CG2")},
 }
 """By residue and centre, three neighbours whose signed volume is positive in natural L residues.
 
@@ -32,17 +32,13 @@ def unusual_geometry(atoms: Atoms, positions: Float[Tensor, "atoms 3"]) -> list[
             if not {centre, *row} <= index.keys():
                 continue
             quadruple = torch.tensor([[index[atom] for atom in (centre, *row)]])
-            if _sign(centre, name) * float(signed_volumes(positions, quadruple)) < 0:
+            if float(signed_volumes(positions, quadruple)) < 0:
                 notes.append(f"{centre} of {name} {number} is inverted (not the natural {'L ' * (centre == 'CA')}form)")
     for row, omega in zip(atoms.peptide_bonds.tolist(), _omegas(atoms, positions), strict=True):
         if abs(omega) < math.pi / 2:
             here, there = (f"{atoms.residue_names[i]} {atoms.residue_numbers[i]}" for i in (row[1], row[2]))
             notes.append(f"the peptide bond between {here} and {there} is cis")
     return notes
-
-
-def _sign(centre: str, residue_name: str) -> int:
-    return -1 if centre == "CB" and residue_name == "THR" else 1
 
 
 def _omegas(atoms: Atoms, positions: Tensor) -> list[float]:
