@@ -74,7 +74,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
         help=f"kernels of a cycle in order, of {', '.join(KERNELS)}; one may be repeated (default {','.join(KERNELS)})",
     )
     moves.add_argument("--no-flow", action="store_true", help="do without a network: torsion moves and hmc")
-    _whole(moves, "--hmc-steps", 10, 1, "leapfrog steps of a hmc move")
+    _whole(moves, "--hmc-steps", 40, 1, "leapfrog steps of a hmc move")
     moves.add_argument(
         "--hmc-acceptance",
         type=options.number("the acceptance of hmc", above=0, most=0.99),
