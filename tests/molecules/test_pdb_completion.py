@@ -111,6 +111,19 @@ def test_a_missing_proline_ring_atom_and_terminal_oxygen_are_added(read):
     assert sorted(molecule.atoms.names) == sorted(whole.atoms.names)
 
 
+@pytest.mark.parametrize(
+    ("letter", "lost"),
+    [("H", "CG"), ("F", "CZ"), ("F", "CG"), ("W", "CE2"), ("L", "CG"), ("R", "CZ"), ("M", "SD"), ("P", "CB")],
+)
+def test_an_atom_missing_between_others_is_put_back_between_them(letter, lost, read):
+    whole = built(f"Ace-{letter}-Nme")
+    molecule = read(atom_lines(whole.pdb, lambda atom, element, number: element != "H" and atom != lost))
+    assert molecule.notes[0] == f"added missing atom {lost} of {RESIDUES[letter]} 1"
+    place = dict(zip(whole.atoms.names, whole.start_positions, strict=True))
+    assert (molecule.start_positions[molecule.atoms.names.index(lost)] - place[lost]).norm() < 0.05
+    assert torch.cdist(molecule.start_positions, molecule.start_positions)[molecule.atoms.adjacency].max() < 0.2
+
+
 def test_hydrogens_without_their_heavy_atom_come_back_with_it(read):
     molecule = read(atom_lines(built("AVA").pdb, lambda atom, element, number: atom != "CG2"))
     assert molecule.notes == ("added missing atom CG2 of VAL 2", "added 3 hydrogens (pH 7)")

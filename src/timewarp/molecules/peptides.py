@@ -160,7 +160,8 @@ def _grow(name: str, known: dict[str, np.ndarray], chi1: float, chi2: float) -> 
     for atom in template:
         if atom in have:
             continue
-        onto = next(other for other in bonded[atom] if other in have)
+        joined = sorted((other for other in bonded[atom] if other in have), key=_pdb_order)  # the inner one first
+        onto = joined[0]
         beside = sorted((other for other in bonded[onto] if other in have), key=_pdb_order)
         if len(beside) >= 2:  # relative to a sibling: stiff
             second, third = beside[:2]
@@ -168,10 +169,26 @@ def _grow(name: str, known: dict[str, np.ndarray], chi1: float, chi2: float) -> 
             (second,) = beside
             third = min((other for other in bonded[second] if other in have and other != onto), key=_pdb_order)
         length, angle, dihedral = _internal(*(template[i] for i in (atom, onto, second, third)))
+        if len(beside) == 1 and len(joined) >= 2:  # a gap between atoms that are there
+            near = [other for other in have if any(other == j or other in bonded[j] for j in bonded[atom])]
+            lengths = {other: float(np.linalg.norm(template[atom] - template[other])) for other in near}
+            turns = np.radians(np.arange(0, 360, 2))
+            trials = [place_atom(have[onto], have[second], have[third], length, angle, turn) for turn in turns]
+            new[atom] = have[atom] = _closest_fit(trials, have, lengths)
+            continue
         if len(beside) == 1 and name != "PRO":
             dihedral = {"CA": chi1, "CB": chi2, "CG": math.pi, "CD": math.pi}.get(second, dihedral)
         new[atom] = have[atom] = place_atom(have[onto], have[second], have[third], length, angle, dihedral)
     return new
+
+
+def _closest_fit(trials: list[np.ndarray], have: dict[str, np.ndarray], lengths: dict[str, float]) -> np.ndarray:
+    """The trial position whose distances from the atoms that are there fit best."""
+
+    def misfit(trial: np.ndarray) -> float:
+        return sum(float(np.linalg.norm(trial - have[atom]) - length) ** 2 for atom, length in lengths.items())
+
+    return min(trials, key=misfit)
 
 
 def _internal(i: np.ndarray, a: np.ndarray, b: np.ndarray, c: np.ndarray) -> tuple[float, float, float]:
