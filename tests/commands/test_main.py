@@ -67,7 +67,7 @@ def test_a_bad_command_line_is_one_line(argv, message, capsys):
     assert message in captured.err
 
 
-@pytest.mark.parametrize("error", [*errors.USER_ERRORS])
+@pytest.mark.parametrize("error", [*errors.USER_ERRORS, FileExistsError, FileNotFoundError, PermissionError])
 def test_user_errors_are_one_line(error, capsys, monkeypatch):
     def fail(args):
         raise error("got this,\nexpected that")

@@ -7,17 +7,8 @@ class UserError(Exception):
     """Something that the user asked for cannot be done; the message says what was got and what to do."""
 
 
-USER_ERRORS: tuple[type[Exception], ...] = (
-    UserError,
-    ValueError,
-    FileNotFoundError,
-    FileExistsError,
-    NotADirectoryError,
-    IsADirectoryError,
-    PermissionError,
-    NotImplementedError,
-)
-"""What :func:`timewarp.commands.main` turns into one line."""
+USER_ERRORS: tuple[type[Exception], ...] = (UserError, ValueError, OSError, NotImplementedError)
+"""What :func:`timewarp.commands.main` turns into one line: bad values, missing or foreign files, a full disk."""
 
 
 def one_line(error: BaseException) -> str:

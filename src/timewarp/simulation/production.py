@@ -173,6 +173,7 @@ def _run_processes(jobs: list[ReplicaJob], most: int, report: Callable[[int], No
                 try:
                     message = ready.recv()
                 except EOFError:
+                    process.join()
                     message = f"replica {job.stream} ended without a word (exit code {process.exitcode})"
                 if isinstance(message, int):
                     report(message)

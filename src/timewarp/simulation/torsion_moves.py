@@ -1,10 +1,14 @@
 """Metropolised single-torsion moves between stretches of MD: they cross slow barriers and keep the distribution.
 
 A move turns one rotatable bond by a uniform random angle. Bond lengths and angles stay, so that the Jacobian is 1, and
-the candidate is accepted with min(1, exp(-dU / kT)). In the canonical ensemble velocities are independent of positions,
-so that they are kept. Velocities of the leapfrog-like LangevinMiddle scheme are half a step behind the positions,
-and carry half a kick of the old forces: it is completed before and undone with the new forces after a round
-(without that, each accepted move would heat the stiff vibrations of the branch that it turned).
+the candidate is accepted with min(1, exp(-dU / kT)). In the canonical ensemble velocities are Maxwell's whatever the
+positions, so that any rotation of them is exact too: those of the turned atoms turn along. Two precautions against
+heat, which a finite time step would otherwise bring in with each accepted move:
+
+- velocities of the leapfrog-like LangevinMiddle scheme are half a step behind the positions and carry half a kick of
+  the old forces; it is completed before a round and undone with the new forces after it;
+- at a finite step stiff vibrations have a little less kinetic energy than soft ones; turned along, the velocities of
+  each bond keep their part along that bond.
 """
 
 from __future__ import annotations
@@ -26,13 +30,13 @@ class Branch:
         origin: atom on the axis, on the far side of the bond.
         end: atom on the axis, whose branch turns.
         atoms: those that move.
-        sign: +1 where the dihedral grows with the angle of a right-handed turn about origin -> end.
+        side: those and ``end``, whose velocities turn.
     """
 
     origin: int
     end: int
     atoms: np.ndarray
-    sign: int = 1
+    side: np.ndarray
 
 
 def branch_of(atoms: Atoms, j: int, k: int) -> Branch:
@@ -47,28 +51,35 @@ def branch_of(atoms: Atoms, j: int, k: int) -> Branch:
     if j in behind:
         raise ValueError(f"the bond between atoms {j} and {k} is in a ring and cannot be turned")
     ahead = _reach(atoms, j, k)
-    if len(ahead) < len(behind):
-        return Branch(k, j, np.array(sorted(ahead - {j}), dtype=np.intp))
-    return Branch(j, k, np.array(sorted(behind - {k}), dtype=np.intp))
+    origin, end, side = (k, j, ahead) if len(ahead) < len(behind) else (j, k, behind)
+    return Branch(origin, end, *(np.array(sorted(which), dtype=np.intp) for which in (side - {end}, side)))
 
 
-def turn(positions: np.ndarray, branch: Branch, angle: float) -> np.ndarray:
-    """A copy of positions (atoms, 3) in which the dihedral about the branch's bond has grown by ``angle`` (rad)."""
-    origin = positions[branch.end]
-    x, y, z = (origin - positions[branch.origin]).tolist()
+def rotation(positions: np.ndarray, branch: Branch, angle: float) -> np.ndarray:
+    """Matrix (3, 3), to multiply row vectors from the right, of the turn by ``angle`` (rad) about the branch's bond."""
+    x, y, z = (positions[branch.end] - positions[branch.origin]).tolist()
     norm = math.sqrt(x * x + y * y + z * z)
     x, y, z = x / norm, y / norm, z / norm
     c, s = math.cos(angle), math.sin(angle)
     d = 1.0 - c
-    rotation = np.array(  # transposed, for row vectors (Rodrigues)
+    return np.array(  # Rodrigues, transposed
         (
             (c + x * x * d, y * x * d + z * s, z * x * d - y * s),
             (x * y * d - z * s, c + y * y * d, z * y * d + x * s),
             (x * z * d + y * s, y * z * d - x * s, c + z * z * d),
         )
     )
+
+
+def turn(positions: np.ndarray, branch: Branch, angle: float) -> np.ndarray:
+    """A copy of positions (atoms, 3) in which the dihedral about the branch's bond has grown by ``angle`` (rad)."""
+    return _turn(positions, branch, rotation(positions, branch, angle))
+
+
+def _turn(positions: np.ndarray, branch: Branch, matrix: np.ndarray) -> np.ndarray:
+    origin = positions[branch.end]
     turned = positions.copy()
-    turned[branch.atoms] = (positions[branch.atoms] - origin) @ rotation + origin
+    turned[branch.atoms] = (positions[branch.atoms] - origin) @ matrix + origin
     return turned
 
 
@@ -105,23 +116,25 @@ class TorsionMoves:
         thresholds = np.log(1.0 - rng.random(n)).tolist()
         state = context.getState(positions=True, velocities=True, forces=True, energy=True)
         positions, energy = state.getPositions(asNumpy=True)._value, state.getPotentialEnergy()._value
+        velocities = state.getVelocities(asNumpy=True)._value + self.half_kick * _forces(state)
         in_context, accepted = positions, 0
-        for branch, angle, threshold in zip(which, angles, thresholds, strict=True):
-            candidate = turn(positions, self.branches[branch], angle)
+        for which_branch, angle, threshold in zip(which, angles, thresholds, strict=True):
+            branch = self.branches[which_branch]
+            matrix = rotation(positions, branch, angle)
+            candidate = _turn(positions, branch, matrix)
             context.setPositions(candidate)
             in_context = candidate
             candidate_energy = context.getState(energy=True).getPotentialEnergy()._value
-            self.attempts[branch] += 1
+            self.attempts[which_branch] += 1
             if self.accept(candidate_energy - energy, threshold):
                 positions, energy = candidate, candidate_energy
-                self.accepts[branch] += 1
+                velocities[branch.side] = velocities[branch.side] @ matrix
+                self.accepts[which_branch] += 1
                 accepted += 1
         if in_context is not positions:
             context.setPositions(positions)
         if accepted:
-            velocities = state.getVelocities(asNumpy=True)._value + self.half_kick * _forces(state)
-            velocities -= self.half_kick * _forces(context.getState(forces=True))
-            context.setVelocities(velocities)
+            context.setVelocities(velocities - self.half_kick * _forces(context.getState(forces=True)))
         return accepted
 
     def accept(self, difference: float, log_uniform: float) -> bool:
