@@ -42,8 +42,10 @@ class Potential:
         dtype: of the computation; results come back in the dtype of the positions.
         device: where the positions are.
 
-    >>> from timewarp.energies import Parameters, Potential  # doctest: +SKIP
-    >>> Potential(Parameters.load("ala2.safetensors")).energy(positions)  # doctest: +SKIP
+    Example::
+
+        potential = Potential(Parameters.load("energy.safetensors"))
+        energy, forces = potential.energy_and_forces(positions)
     """
 
     def __init__(
