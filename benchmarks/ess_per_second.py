@@ -9,7 +9,7 @@ Compared are, all on the same cores:
 MD's ESS per second is its steps per second, measured here, over its integrated autocorrelation time in steps, taken
 from long MD with the same integrator, step and friction on the fastest engine (both forms have one force field, and so
 one set of time correlations). The phi > 0 basin is 0 < phi < 150 degrees: the beta basin reaches across 180 degrees.
-Where long MD saw fewer than 20 crossings into or out of it, no ratio is formed: with k crossings seen, k + 3 is taken as
+Where long MD saw fewer than 20 crossings into or out of it, no ratio is formed: with k crossings, k + 3 is taken as
 an upper bound of its ESS (with none, the rule of three: fewer than 3 are expected at 95 % confidence). Long MD:
 
     timewarp simulate Ace-A-Nme --length 60 --replicas 2 --friction 0.3 --frame-spacing 0.5 --out MD2
