@@ -11,6 +11,7 @@ from openmm import unit
 from openmm.app import Atom, Element, Modeller, PDBFile, Residue, Topology
 
 from .hydrogens import add_hydrogens, is_hydrogen
+from .ordering import reorder
 from .pdb_records import AMINO_ACIDS, PROTONATION_STATES, PdbRecords, read_records
 from .peptides import hydrogen_names, place_missing, residue_template
 
@@ -24,7 +25,8 @@ def read_pdb(path: Path) -> tuple[Topology, np.ndarray, tuple[str, ...]]:
     """Topology with all hydrogens, positions (atoms, 3) in nm, and notes of what was added or taken for granted.
 
     Protonation is that of pH 7 where the file gives no hydrogens. A histidine keeps the tautomer that its
-    hydrogens (or else its name: HID, HIE, HIP) say, and is HIE otherwise. Atoms of a complete file keep their order.
+    hydrogens (or else its name: HID, HIE, HIP) say, and is HIE otherwise. Atoms are put in the order of a molecule
+    that is built from its sequence.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -55,6 +57,9 @@ def read_pdb(path: Path) -> tuple[Topology, np.ndarray, tuple[str, ...]]:
     topology, positions, n_added = add_hydrogens(topology, positions, variants)
     if n_added:
         notes.append(f"added {n_added} hydrogen{'s' * (n_added > 1)} (pH 7)")
+    topology, positions, moved = reorder(topology, positions)
+    if moved and not n_added:  # with atoms added the file's order is gone anyway
+        notes.append("atoms put in the program's order, which its topology.pdb and trajectories have")
     for one, other in topology.bonds():
         if one.name == other.name == "SG":
             ends = sorted((one.residue, other.residue), key=lambda residue: residue.index)

@@ -84,10 +84,10 @@ def residue_template(name: str) -> dict[str, np.ndarray]:
     pdb = PDBFile(io.StringIO(text))
     positions = np.array(pdb.getPositions(asNumpy=True)._value)
     atoms = {atom.name: positions[atom.index] for atom in pdb.topology.atoms()}
-    return {atom: atoms[atom] for atom in sorted(atoms, key=_pdb_order)}
+    return {atom: atoms[atom] for atom in sorted(atoms, key=pdb_order)}
 
 
-def _pdb_order(name: str) -> tuple:
+def pdb_order(name: str) -> tuple:
     """N, CA, C, O, then the side chain outwards: Greek letter (A, B, G, D, E, Z, H), branch."""
     backbone = ("CH3", "N", "CA", "C", "O")
     if name in backbone:
@@ -160,14 +160,14 @@ def _grow(name: str, known: dict[str, np.ndarray], chi1: float, chi2: float) -> 
     for atom in template:
         if atom in have:
             continue
-        joined = sorted((other for other in bonded[atom] if other in have), key=_pdb_order)  # the inner one first
+        joined = sorted((other for other in bonded[atom] if other in have), key=pdb_order)  # the inner one first
         onto = joined[0]
-        beside = sorted((other for other in bonded[onto] if other in have), key=_pdb_order)
+        beside = sorted((other for other in bonded[onto] if other in have), key=pdb_order)
         if len(beside) >= 2:  # relative to a sibling: stiff
             second, third = beside[:2]
         else:
             (second,) = beside
-            third = min((other for other in bonded[second] if other in have and other != onto), key=_pdb_order)
+            third = min((other for other in bonded[second] if other in have and other != onto), key=pdb_order)
         length, angle, dihedral = _internal(*(template[i] for i in (atom, onto, second, third)))
         if len(beside) == 1 and len(joined) >= 2:  # a gap between atoms that are there
             near = [other for other in have if any(other == j or other in bonded[j] for j in bonded[atom])]
