@@ -58,7 +58,7 @@ class InternalTree:
     @cached_property
     def _index(self) -> dict[str, Tensor]:
         rest = list(self.order[3:])
-        root, second, third = self.order[:3]
+        root, _, third = self.order[:3]
         sibling = torch.arange(self.n_atoms)
         sibling[rest] = torch.tensor([self.first_sibling[i] for i in rest], dtype=torch.long)
         relative = torch.tensor([self.first_sibling[i] not in (i, -1, third) for i in range(self.n_atoms)])
