@@ -10,7 +10,18 @@ import torch
 from timewarp.commands import main
 from timewarp.trajectories import RunFolder
 
-FAST = ["--no-flow", "--preset", "amber14-vacuum", "--hmc-steps", "2", "--threads", "1", "--quiet"]
+FAST = [
+    "--no-flow",
+    "--preset",
+    "amber14-vacuum",
+    "--hmc-steps",
+    "2",
+    "--torsion-moves",
+    "1",
+    "--threads",
+    "1",
+    "--quiet",
+]
 SMALL = [*FAST, "--chains", "4", "--samples", "48", "--warmup", "5"]
 KEYS = {
     *("schema", "molecule", "model", "n_chains", "n_samples", "wall_s", "energy_evaluations", "force_evaluations"),

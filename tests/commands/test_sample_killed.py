@@ -14,7 +14,19 @@ import torch
 
 from timewarp.trajectories import RunFolder
 
-ARGUMENTS = ["sample", "Ace-A-Nme", "--no-flow", "--preset", "amber14-vacuum", "--hmc-steps", "1", "--chains", "2"]
+ARGUMENTS = [
+    "sample",
+    "Ace-A-Nme",
+    "--no-flow",
+    "--preset",
+    "amber14-vacuum",
+    "--hmc-steps",
+    "1",
+    "--torsion-moves",
+    "1",
+    "--chains",
+    "2",
+]
 ARGUMENTS += ["--samples", "1200", "--warmup", "20", "--threads", "1", "--quiet"]
 KILLS = 10
 

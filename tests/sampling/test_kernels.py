@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import pytest
@@ -20,8 +21,9 @@ from analytic_targets import (
     worst_z,
 )
 
+from handmade import ALANINE_DIPEPTIDE
 from timewarp.flows.weights import build_flow
-from timewarp.geometry import to_internal
+from timewarp.geometry import to_internal, wrap
 from timewarp.sampling import (
     Cycle,
     FlowKernel,
@@ -33,6 +35,7 @@ from timewarp.sampling import (
     Target,
     TorsionKernel,
     metropolis,
+    stiff_torsions,
 )
 from timewarp.sampling.kernel import add_infos
 from timewarp.state import State
@@ -110,6 +113,13 @@ def narrow_torsion(toy, target):
     return TorsionKernel(target, toy.tree, window_degrees=70)
 
 
+def stiff_torsion(toy, target):
+    """All three bonds turn a little, as peptide bonds do, and one of them freely."""
+    tree = toy.tree
+    bonds = replace(tree, rotatable=tree.rotatable[:1])
+    return TorsionKernel(target, bonds, stiff=tree.rotatable[1:])
+
+
 def toy_cycle(toy, target):
     return Cycle([flow(RoughTorsions)(toy, target), toy_torsion(toy, target), toy_hmc(toy, target)])
 
@@ -131,6 +141,7 @@ CASES = {
     "flow B, network": lambda: toy_case(flow(lambda toy: network(toy, "B"))),
     "torsion": lambda: toy_case(toy_torsion),
     "torsion, narrow": lambda: toy_case(narrow_torsion),
+    "torsion, stiff bonds": lambda: toy_case(stiff_torsion),
     "hmc on a molecule": lambda: toy_case(toy_hmc),
     "cycle": lambda: toy_case(toy_cycle),
     "mixture": lambda: toy_case(toy_mixture),
@@ -410,6 +421,26 @@ def test_torsion_kernel_turns_one_torsion_and_nothing_else(generator):
     changed = (to_internal(new.positions, toy.tree) - before).abs() > 1e-7
     assert not changed[:, toy.lengths | toy.angles | toy.siblings].any()
     assert torch.equal(changed[:, toy.soft, 2].sum(1), info["torsion"].accepted)
+
+
+def test_stiff_bonds_turn_a_little_and_half_of_the_time(generator):
+    toy, kernel = toy_case(stiff_torsion)
+    state = kernel.init(toy.draw(2000, generator))
+    before = to_internal(state.positions, toy.tree)[:, toy.soft, 2]
+    new, _ = kernel.step(state, generator)
+    change = wrap(to_internal(new.positions, toy.tree)[:, toy.soft, 2] - before).abs()
+    assert math.radians(24) < float(change[:, 1:].max()) < math.radians(25.001)
+    assert float(change[:, 0].max()) > math.radians(120)
+    moved = (change > 1e-6).sum(0)
+    assert (moved > 200).all()
+
+
+def test_the_peptide_bonds_are_stiff_and_turn():
+    names = ALANINE_DIPEPTIDE.names
+    turning = stiff_torsions(ALANINE_DIPEPTIDE)
+    bonds = {frozenset(names[i] for i in ALANINE_DIPEPTIDE.tree.references[row][:2]) for row in turning}
+    assert bonds == {frozenset(("C", "N"))}
+    assert len(turning) == 2
 
 
 def test_a_mixture_draws_by_its_weights(generator):

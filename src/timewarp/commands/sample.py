@@ -74,6 +74,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
         help=f"kernels of a cycle in order, of {', '.join(KERNELS)}; one may be repeated (default {','.join(KERNELS)})",
     )
     moves.add_argument("--no-flow", action="store_true", help="do without a network: torsion moves and hmc")
+    _whole(moves, "--torsion-moves", 4, 1, "single-bond turns in a cycle, stiff peptide bonds included")
     _whole(moves, "--hmc-steps", 40, 1, "leapfrog steps of a hmc move")
     moves.add_argument(
         "--hmc-acceptance",
@@ -146,6 +147,7 @@ def run(args: argparse.Namespace) -> int:
         "model": None if model is None else model.name,
         "weights_sha256": None if model is None else model.sha256,
         "kernels": list(names),
+        "torsion_moves": args.torsion_moves,
         "hmc_steps": args.hmc_steps,
         "hmc_acceptance": args.hmc_acceptance,
         "starts": list(starts),
@@ -278,25 +280,27 @@ def _cycle(
     model: LoadedModel | None,
     device: str,
 ) -> Cycle:
-    from ..sampling import Cycle, FlowKernel, HMCKernel, Kernel, TorsionKernel, backbone_torsions
+    from ..sampling import Cycle, FlowKernel, HMCKernel, Kernel, TorsionKernel, backbone_torsions, stiff_torsions
     from ..sampling import repartition_hydrogen_mass as repartition
 
     atoms = molecule.atoms
     watched = backbone_torsions(atoms)
     kernels: dict[str, Kernel] = {}
-    if "torsion" in names and not atoms.tree.rotatable:
+    stiff = stiff_torsions(atoms)
+    if "torsion" in names and not (atoms.tree.rotatable or stiff):
         names = tuple(name for name in names if name != "torsion")
     if model is not None:
         kernels["flow"] = FlowKernel(target, model.densities["flow"].to(device).eval(), atoms.tree, watched=watched)
     if "torsion" in names:
-        kernels["torsion"] = TorsionKernel(target, atoms.tree, watched=watched)
+        kernels["torsion"] = TorsionKernel(target, atoms.tree, stiff=stiff, watched=watched)
     if "hmc" in names:
         kernels["hmc"] = HMCKernel(
             target, repartition(atoms), n_steps=args.hmc_steps, target_acceptance=args.hmc_acceptance
         )
     if "hmc" not in names and (model is None or model.densities["flow"].family == "C"):
         raise UserError("these kernels leave bond lengths and angles as they are; add hmc to --kernels")
-    return Cycle([kernels[name] for name in names])
+    repeats = {"torsion": args.torsion_moves}
+    return Cycle([kernels[name] for name in names for _ in range(repeats.get(name, 1))])
 
 
 def _frames_per_segment(args: argparse.Namespace, n_atoms: int) -> int:

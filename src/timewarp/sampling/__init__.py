@@ -9,7 +9,7 @@ from .metropolis import Proposal, metropolis
 from .starts import check_starts, minimise, set_torsions, start_positions
 from .summary import backbone_torsions, kernel_table, summarise
 from .target import EnergyFunction, Restriction, Target
-from .torsion import TorsionKernel
+from .torsion import TorsionKernel, stiff_torsions
 
 __all__ = [
     "ChainRecord",
@@ -36,5 +36,6 @@ __all__ = [
     "run_chains",
     "set_torsions",
     "start_positions",
+    "stiff_torsions",
     "summarise",
 ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import groupby
 
 import torch
 
@@ -26,7 +27,8 @@ class Cycle(Kernel):
         self.kernels = tuple(kernels)
 
     def __repr__(self) -> str:
-        return f"Cycle([{', '.join(map(repr, self.kernels))}])"
+        runs = [(repr(kernel), len(list(run))) for kernel, run in groupby(self.kernels)]
+        return f"Cycle([{', '.join(text if n == 1 else f'{n} x {text}' for text, n in runs)}])"
 
     def step(self, state: State, generator: torch.Generator) -> tuple[State, Info]:
         """One step of each kernel."""

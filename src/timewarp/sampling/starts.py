@@ -13,7 +13,7 @@ from ..geometry import dihedrals, wrap
 from ..shapes import Float
 from ..state import Atoms
 from .target import Target
-from .torsion import beyond_bond, turn
+from .torsion import beyond_bonds, turn
 
 BUILT, SPREAD = "built", "spread"
 SPREAD_TRIES = 8
@@ -102,7 +102,11 @@ def set_torsions(
         ValueError: the molecule has no such torsion, or its bond does not turn (a ring, a peptide bond).
     """
     check_torsions(atoms, degrees)
-    known, turning, bonds = named_torsions(atoms), beyond_bond(atoms.tree), _rotatable_bonds(atoms)
+    known, turning, bonds = (
+        named_torsions(atoms),
+        beyond_bonds(atoms.tree, atoms.tree.rotatable),
+        _rotatable_bonds(atoms),
+    )
     for name, target in degrees.items():
         axis = frozenset(known[name][1:3])
         row = bonds.index(axis)
@@ -166,7 +170,7 @@ def _spread(
 ) -> Float[Tensor, "chains atoms 3"]:
     """The lowest in energy of a few conformations with random torsions, for each chain."""
     best, lowest = positions, torch.full_like(positions[:, 0, 0], torch.inf)
-    turning = beyond_bond(atoms.tree).to(positions.device)
+    turning = beyond_bonds(atoms.tree, atoms.tree.rotatable).to(positions.device)
     bonds = atoms.tree.torsions[:, 1:3].to(positions.device)
     n = positions.shape[0]
     for _ in range(SPREAD_TRIES if len(bonds) else 0):

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import math
+from collections.abc import Sequence
 from dataclasses import replace
 
 import torch
 from torch import Tensor
 
-from ..geometry import InternalTree
+from ..geometry import InternalTree, ring_bonds
 from ..shapes import Bool, Float, Int
-from ..state import State
+from ..state import Atoms, State
 from .flow import jumps
 from .kernel import Info, Kernel
 from .metropolis import Proposal, metropolis
@@ -18,21 +18,27 @@ from .target import Target
 
 
 class TorsionKernel(Kernel):
-    """Turn one rotatable bond, chosen at random in each chain, by a random angle.
+    """Turn one bond, chosen at random in each chain, by a random angle.
 
-    The turn is drawn uniformly from ``[-window, window]``; with the default of half a turn the new angle is uniform on
-    the circle. Turning a rigid part of the molecule about a bond preserves Cartesian volume, and a turn is as likely as
-    its reverse, so the proposal is symmetric: ``log_q_ratio`` is 0. Which bond turns does not depend on the state.
+    A rotatable bond turns by an angle drawn uniformly from ``[-window, window]``; with the default of half a turn the
+    new angle is uniform on the circle. A stiff bond that is in no ring (a peptide bond) turns by at most the smaller
+    ``stiff_window``: local dynamics takes long to move the heavy halves of a molecule about such a bond, and this move
+    takes one energy. Where there are bonds of both kinds, each kind is chosen half of the time.
+
+    Turning a rigid part of the molecule about a bond preserves Cartesian volume, and a turn is as likely as its
+    reverse, so the proposal is symmetric: ``log_q_ratio`` is 0. Which bond turns does not depend on the state.
 
     Args:
         target: a target that is invariant to rigid motion.
         tree: the molecule's internal-coordinate tree; its ``rotatable`` bonds turn.
-        window_degrees: largest turn, at most 180.
+        stiff: atoms of ``tree.proper`` whose bonds turn a little; see :func:`stiff_torsions`.
+        window_degrees: largest turn of a rotatable bond, at most 180.
+        stiff_window_degrees: largest turn of a stiff bond, at most 180.
         watched: integer (n, 4), torsions (phi, psi) whose jumps are counted.
         name: the key of its outcomes.
 
     Raises:
-        ValueError: no bond is rotatable, the window is not in (0, 180], or the target is not invariant.
+        ValueError: there is no bond to turn, a window is not in (0, 180], or the target is not invariant.
     """
 
     def __init__(
@@ -40,48 +46,65 @@ class TorsionKernel(Kernel):
         target: Target,
         tree: InternalTree,
         *,
+        stiff: Sequence[int] = (),
         window_degrees: float = 180.0,
+        stiff_window_degrees: float = 25.0,
         watched: Int[Tensor, "n 4"] | None = None,
         name: str = "torsion",
     ) -> None:
-        if not tree.rotatable:
+        turning = (*tree.rotatable, *stiff)
+        if not turning:
             raise ValueError("the molecule has no rotatable bond to turn; sample it with hmc alone")
-        if not 0 < window_degrees <= 180:
-            raise ValueError(f"window_degrees must be in (0, 180], got {window_degrees}")
+        for window in (window_degrees, stiff_window_degrees):
+            if not 0 < window <= 180:
+                raise ValueError(f"window_degrees must be in (0, 180], got {window}")
         if not target.invariant:
             raise ValueError("torsion moves need a target that is invariant to rigid motion")
         super().__init__(target, name)
-        self.window = math.radians(window_degrees)
         self.watched = torch.zeros(0, 4, dtype=torch.long) if watched is None else watched
-        self.bonds = tree.torsions[:, 1:3]
-        self.turning = beyond_bond(tree)
+        self.bonds = torch.tensor([tree.references[i][:2] for i in turning])
+        self.turning = beyond_bonds(tree, turning)
+        n_soft, n_stiff = len(tree.rotatable), len(stiff)
+        windows = [window_degrees] * n_soft + [stiff_window_degrees] * n_stiff
+        self.windows = torch.deg2rad(torch.tensor(windows, dtype=torch.float64))
+        self.weights = torch.tensor(
+            [1 / max(n_soft, 1)] * n_soft + [1 / max(n_stiff, 1)] * n_stiff, dtype=torch.float64
+        )
 
     def __repr__(self) -> str:
-        return f"TorsionKernel({self.name!r}, {len(self.bonds)} bonds, up to {math.degrees(self.window):g} degrees)"
+        return f"TorsionKernel({self.name!r}, {len(self.bonds)} bonds)"
 
     @torch.no_grad()
     def step(self, state: State, generator: torch.Generator) -> tuple[State, Info]:
         """Turn one bond of every chain."""
         x = state.positions
-        which = torch.randint(len(self.bonds), (state.n_chains,), generator=generator, device=x.device)
+        weights = self.weights.to(x.device)
+        which = torch.multinomial(weights, state.n_chains, replacement=True, generator=generator)
         uniform = torch.rand(state.n_chains, generator=generator, device=x.device, dtype=x.dtype)
-        turned = turn(
-            x, self.bonds.to(x.device)[which], self.turning.to(x.device)[which], self.window * (2 * uniform - 1)
-        )
+        angle = self.windows.to(x)[which] * (2 * uniform - 1)
+        turned = turn(x, self.bonds.to(x.device)[which], self.turning.to(x.device)[which], angle)
         candidate = self.target.recentre(turned)
         new, outcome = metropolis(state, Proposal(candidate, torch.zeros_like(uniform)), self.target, generator)
         jumped = jumps(x, candidate, self.watched) & outcome.accepted.bool()
         return new, {self.name: replace(outcome, jumped=jumped.long())}
 
 
-def beyond_bond(tree: InternalTree) -> Bool[Tensor, "rotatable atoms"]:
-    """For each rotatable torsion (i, a, b, c), the atoms that turn with it: those hanging on a, on b's far side."""
+def stiff_torsions(atoms: Atoms) -> tuple[int, ...]:
+    """Atoms that carry the proper torsion of a stiff bond that is in no ring: peptide bonds, guanidinium, carboxyl."""
+    rings = ring_bonds(atoms.n_atoms, atoms.bonds)
+    tree = atoms.tree
+    stiff = (i for i in tree.proper if i not in tree.rotatable)
+    return tuple(i for i in stiff if frozenset(tree.references[i][:2]) not in rings)
+
+
+def beyond_bonds(tree: InternalTree, torsions: Sequence[int]) -> Bool[Tensor, "torsions atoms"]:
+    """For each torsion (i, a, b, c), given by its atom i, those that turn with it: hanging on a, on b's far side."""
     children: list[list[int]] = [[] for _ in range(tree.n_atoms)]
     for atom, (onto, _, _) in enumerate(tree.references):
         if onto >= 0:
             children[onto].append(atom)
-    turning = torch.zeros(len(tree.rotatable), tree.n_atoms, dtype=torch.bool)
-    for row, first in enumerate(tree.rotatable):
+    turning = torch.zeros(len(torsions), tree.n_atoms, dtype=torch.bool)
+    for row, first in enumerate(torsions):
         a, b, _ = tree.references[first]
         stack = [i for i in children[a] if i != b]
         while stack:
