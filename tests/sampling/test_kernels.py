@@ -23,7 +23,7 @@ from analytic_targets import (
 
 from handmade import ALANINE_DIPEPTIDE
 from timewarp.flows.weights import build_flow
-from timewarp.geometry import to_internal, wrap
+from timewarp.geometry import log_volume, to_internal, wrap
 from timewarp.sampling import (
     Cycle,
     FlowKernel,
@@ -269,8 +269,12 @@ class FlippedSign(FlowKernel):
 
 
 class NoVolumeElement(FlowKernel):
-    def _log_volume(self, internal):
-        return torch.zeros(internal.shape[:-2], dtype=torch.float64)
+    def propose(self, state, generator):
+        proposal = super().propose(state, generator)
+        here, there = (
+            log_volume(to_internal(x, self.tree), self.tree) for x in (state.positions, proposal.positions)
+        )
+        return replace(proposal, log_q_ratio=proposal.log_q_ratio + here - there)
 
 
 class ForgetsTheWayBack(FlowKernel):
