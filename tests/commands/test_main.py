@@ -50,7 +50,7 @@ def test_version(capsys):
         (["simulate", "AG", "--out", "x", "--length", "long"], "the length must be a number, got 'long'"),
         (["simulate", "AG", "--out", "x", "--replicas", "0"], "must be at least 1, got 0"),
         (["simulate", "AG", "--out", "x", "--replicas", "1.5"], "must be a whole number, got '1.5'"),
-        (["simulate", "AG", "--out", "x", "--temperature", "-310"], "the temperature must be above 0"),
+        (["simulate", "AG", "--out", "x", "--temperature", "-310"], "the temperature must be at least 1"),
         (["simulate", "AG", "--out", "x", "--preset", "charmm"], "charmm"),
         (["simulate", "AG", "--out", "x", "--seed", "-1"], "the seed must be at least 0"),
         (["export", "x", "--stride", "0"], "the stride must be at least 1"),
@@ -81,13 +81,15 @@ def test_user_errors_are_one_line(error, capsys, monkeypatch):
     assert "Traceback" in capsys.readouterr().err
 
 
-def test_our_own_bugs_are_not_hidden(monkeypatch):
+def test_our_own_bugs_are_told_from_user_errors(monkeypatch, capsys):
     def fail(args):
-        raise AssertionError
+        raise AssertionError("what should never be")
 
     monkeypatch.setattr("timewarp.commands.export.run", fail)
-    with pytest.raises(AssertionError):
-        main(["export", "x"])
+    assert main(["export", "x"]) == 1
+    assert "unexpected AssertionError: what should never be (please report it" in capsys.readouterr().err
+    assert main(["--debug", "export", "x"]) == 1
+    assert "Traceback" in capsys.readouterr().err
 
 
 def test_an_interrupt_says_how_to_go_on(capsys, monkeypatch):

@@ -142,9 +142,9 @@ def test_what_is_in_the_folder(whole, capsys):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (["--seed", "3"], "another seed: 0, not 3"),
-        (["--temperature", "400"], "another temperature_K: 310.0, not 400.0"),
-        (["--preset", "amber14-vacuum"], "another preset"),
+        (["--seed", "3"], "whose seed is 0, not 3"),
+        (["--temperature", "400"], "whose temperature_K is 310.0, not 400.0"),
+        (["--preset", "amber14-vacuum"], "whose preset is"),
         (["--length", "0.01"], "can be extended, not shortened"),
     ],
 )

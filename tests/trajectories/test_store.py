@@ -90,9 +90,9 @@ def test_create_resumes_the_same_run_only(tmp_path):
         create(tmp_path, atoms=OTHER)
     with pytest.raises(FileExistsError, match="kind md, not chain"):
         create(tmp_path, kind="chain")
-    with pytest.raises(FileExistsError, match=r"another length_ns: 1\.0, not 2\.0"):
+    with pytest.raises(FileExistsError, match=r"whose length_ns is 1\.0, not 2\.0"):
         create(tmp_path, config={**CONFIG, "length_ns": 2.0})
-    with pytest.raises(FileExistsError, match=r"another nested\.a"):
+    with pytest.raises(FileExistsError, match=r"whose nested\.a is"):
         create(tmp_path, config={**CONFIG, "nested": {"a": [1]}})
     assert before == {p: p.read_bytes() for p in tmp_path.rglob("*") if p.is_file()}
     create(tmp_path, config={**CONFIG, "length_ns": 2.0}, may_change=("length_ns",))

@@ -53,23 +53,30 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: the arguments without the program's name; the process's by default.
 
     Returns:
-        0, 2 after an error that is the user's to mend (one line on stderr), or 130 after an interrupt.
+        0, 2 after an error that is the user's to mend (one line on stderr), 1 after a bug, or 130 after an interrupt.
     """
-    args = parser().parse_args(argv)
-    run = importlib.import_module(f"{__name__}.{args.verb}").run
-    _interrupt_on_sigterm()
+    debug = False
     try:
-        return int(run(args) or 0)
+        args = parser().parse_args(argv)
+        debug = args.debug
+        _interrupt_on_sigterm()
+        return int(importlib.import_module(f"{__name__}.{args.verb}").run(args) or 0)
     except KeyboardInterrupt:
         print("timewarp: interrupted; run the same command again to go on from what is saved", file=sys.stderr)
         return 130
     except BrokenPipeError:
         return 141
     except USER_ERRORS as error:
-        if args.debug:
+        if debug:
             traceback.print_exc()
         print(f"timewarp: error: {one_line(error)}", file=sys.stderr)
         return 2
+    except Exception as error:  # a bug of ours: still one line, and never a half-printed traceback
+        if debug:
+            traceback.print_exc()
+        what = f"unexpected {type(error).__name__}: {one_line(error)}"
+        print(f"timewarp: error: {what} (please report it; --debug shows where)", file=sys.stderr)
+        return 1
 
 
 def version() -> str:

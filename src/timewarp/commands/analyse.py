@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -62,14 +63,14 @@ def add_run_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--discard",
-        type=options.integer("the number of discarded frames", least=0),
+        type=options.integer("the number of discarded frames", least=0, most=2**31),
         default=0,
         metavar="N",
         help="frames dropped from the start of each chain of RUN (default 0: warm-up and burn-in are not stored)",
     )
     parser.add_argument(
         "--stride",
-        type=options.integer("the stride", least=1),
+        type=options.integer("the stride", least=1, most=2**31),
         default=1,
         metavar="N",
         help="use every N-th frame of RUN (default 1)",
@@ -81,13 +82,25 @@ def run(args: argparse.Namespace) -> int:
     """Analyse, print, write."""
     from ..files import write_json
 
-    judged = judge_run(args)
     out = args.run / "analysis.json" if args.out is None else args.out
+    if args.out is not None and out.exists() and not is_analysis(out):
+        raise FileExistsError(f"{out} exists and is not an analysis; choose another --out")
+    judged = judge_run(args)
     out.parent.mkdir(parents=True, exist_ok=True)
     write_json(out, judged.to_json())
     print(as_text(judged))
     print(f"\nwritten to {out}")
     return 0
+
+
+def is_analysis(path: Path) -> bool:
+    """Whether a file was written by `analyse` or `report`, and so may be written again."""
+    from ..files import read_json
+
+    try:
+        return path.is_file() and {"run", "verdict"} <= read_json(path).keys()
+    except ValueError:
+        return False
 
 
 def judge_run(args: argparse.Namespace) -> Judged:
@@ -128,12 +141,15 @@ def temperature_of(source: RunFolder) -> float:
     """Temperature in K of a run, from its configuration or summary.
 
     Raises:
-        ValueError: neither says.
+        ValueError: neither says, or it is not a temperature.
     """
     tables = [source.config, *(v for v in source.config.values() if isinstance(v, Mapping)), source.summary() or {}]
     for table in tables:
-        if isinstance(table.get("temperature_K"), (int, float)):
-            return float(table["temperature_K"])
+        if "temperature_K" in table:
+            value = table["temperature_K"]
+            if not isinstance(value, (int, float)) or not 0 < value < math.inf:
+                raise ValueError(f"{source.path} says temperature_K = {value!r}; expected a positive number of kelvin")
+            return float(value)
     raise ValueError(f"{source.path / 'config.toml'} does not say temperature_K")
 
 

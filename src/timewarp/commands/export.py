@@ -22,7 +22,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     parser.add_argument("--format", choices=FORMATS, default="dcd", help="file format (default dcd)")
     parser.add_argument(
         "--stride",
-        type=options.integer("the stride", least=1),
+        type=options.integer("the stride", least=1, most=2**31),
         default=1,
         metavar="N",
         help="every N-th frame (default 1)",

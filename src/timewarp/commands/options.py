@@ -51,7 +51,7 @@ def integer(what: str, *, least: int | None = None, most: int | None = None) -> 
 
 
 def _check(value: float, what: str, above: float | None, least: float | None, most: float | None) -> None:
-    if not math.isfinite(value):
+    if isinstance(value, float) and not math.isfinite(value):
         raise argparse.ArgumentTypeError(f"{what} must be a finite number, got {value}")
     if above is not None and value <= above:
         raise argparse.ArgumentTypeError(f"{what} must be above {above:g}, got {value:g}")
@@ -68,7 +68,7 @@ def add_seed(parser: Parser, default: int | None = 0) -> None:
     """``--seed``."""
     parser.add_argument(
         "--seed",
-        type=integer("the seed", least=0, most=2**63 - 1),
+        type=integer("the seed", least=0, most=2**32 - 1),
         default=default,
         metavar="N",
         help="seed of all random numbers; the same seed gives the same result on the same machine"
@@ -87,7 +87,7 @@ def add_threads(parser: Parser, what: str = "threads of torch") -> None:
     """``--threads``."""
     parser.add_argument(
         "--threads",
-        type=integer("the number of threads", least=1),
+        type=integer("the number of threads", least=1, most=1024),
         default=None,
         metavar="N",
         help=f"{what} (default: all cores, here {available_cores()})",
@@ -108,7 +108,7 @@ def add_temperature(parser: Parser) -> None:
     """``--temperature``."""
     parser.add_argument(
         "--temperature",
-        type=number("the temperature", above=0),
+        type=number("the temperature", least=1, most=10_000),
         default=None,
         metavar="K",
         help="in K (default: the preset's; 310 for amber14 presets, 300 for amber99sbildn-obc)",

@@ -6,7 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from .analyse import add_run_options, judge_run
+from .analyse import add_run_options, is_analysis, judge_run
 
 FORMATS = ("png", "svg", "pdf")
 
@@ -39,10 +39,12 @@ def run(args: argparse.Namespace) -> int:
     from ..report import Provenance, write_report
     from . import version
 
-    judged = judge_run(args)
     folder = args.run / "report" if args.out is None else args.out
     if folder.exists() and not folder.is_dir():
         raise NotADirectoryError(f"{folder} is a file; give a folder for the report")
+    if args.out is not None and folder.exists() and any(folder.iterdir()) and not is_analysis(folder / "analysis.json"):
+        raise FileExistsError(f"{folder} is not empty and not a report; choose another --out")
+    judged = judge_run(args)
     if not args.quiet:
         print("drawing", file=sys.stderr, flush=True)
     described = None

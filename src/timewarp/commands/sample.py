@@ -101,7 +101,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
 
 
 def _whole(group: argparse._ArgumentGroup, flag: str, default: int, least: int, what: str) -> None:
-    kind = options.integer(flag, least=least)
+    kind = options.integer("the value", least=least, most=10**9)
     group.add_argument(flag, type=kind, default=default, metavar="N", help=f"{what} (default {default})")
 
 
@@ -162,6 +162,8 @@ def run(args: argparse.Namespace) -> int:
         "frames_per_segment": settings.frames_per_segment,
         "tuning": tuning,
     }
+    if tuning is not None:
+        _check_tuning(args.tuning, tuning, kernel)
     folder = RunFolder.create(
         args.out or Path(f"{molecule.name}-samples"),
         kind="chain",
@@ -241,12 +243,27 @@ def _tuning(path: Path | None) -> dict[str, dict[str, float]] | None:
     data = read_json(path / "summary.json" if path.is_dir() else path)
     tuning = data.get("tuning", data)
     good = isinstance(tuning, dict) and all(
-        isinstance(values, dict) and all(isinstance(v, (int, float)) for v in values.values())
+        isinstance(values, dict)
+        and all(isinstance(v, (int, float)) and not isinstance(v, bool) and abs(v) < 1e6 for v in values.values())
         for values in tuning.values()
     )
     if not good or not tuning:
         raise UserError(f'{path} holds no tuning; expected the summary.json of a run, or {{"hmc": {{"step_fs": 1.9}}}}')
     return {name: {key: float(v) for key, v in values.items()} for name, values in tuning.items()}
+
+
+def _check_tuning(path: Path, tuning: dict[str, dict[str, float]], kernel: Cycle) -> None:
+    """Refuse a tuning that would not be replayed as a whole, before anything is written."""
+    known = kernel.tuning
+    for name, values in tuning.items():
+        good = sorted(known.get(name, {}))
+        if not good:
+            raise UserError(f"{path} tunes {name!r}, which is no tuned kernel of this run ({', '.join(sorted(known))})")
+        if sorted(values) != good:
+            raise UserError(
+                f"{path} tunes {name} by {', '.join(sorted(values)) or 'nothing'}; expected {', '.join(good)}"
+            )
+    kernel.retune(tuning)
 
 
 def _model(args: argparse.Namespace, molecule: Molecule) -> LoadedModel:

@@ -25,7 +25,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     run = parser.add_argument_group("the run")
     run.add_argument(
         "--length",
-        type=options.number("the length", above=0),
+        type=options.number("the length", above=0, most=1e6),
         default=1.0,
         metavar="NS",
         help="production time in ns, summed over the replicas (default 1)",
@@ -39,21 +39,21 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     )
     run.add_argument(
         "--frame-spacing",
-        type=options.number("the frame spacing", above=0),
+        type=options.number("the frame spacing", above=0, most=1e6),
         default=1.0,
         metavar="PS",
         help="time between stored frames in ps (default 1)",
     )
     run.add_argument(
         "--burn-in",
-        type=options.number("the burn-in", least=0),
+        type=options.number("the burn-in", least=0, most=1e6),
         default=100.0,
         metavar="PS",
         help="time run and dropped first, in ps (default 100)",
     )
     run.add_argument(
         "--segment",
-        type=options.number("the segment", above=0),
+        type=options.number("the segment", above=0, most=1e6),
         default=None,
         metavar="PS",
         help="time per closed segment in ps: what a killed run loses at most (default 100 for 22 atoms, less for more)",
@@ -79,21 +79,21 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     )
     dynamics.add_argument(
         "--hydrogen-mass",
-        type=options.number("the hydrogen mass", above=0),
+        type=options.number("the hydrogen mass", above=0, most=12),
         default=None,
         metavar="DA",
         help="in Da, taken from the bonded heavy atom (default 3 for time steps of 1.5 fs or more, else natural)",
     )
     dynamics.add_argument(
         "--friction",
-        type=options.number("the friction", above=0),
+        type=options.number("the friction", above=0, most=1e4),
         default=1.0,
         metavar="PER_PS",
         help="Langevin friction in 1/ps (default 1; the Timewarp paper used 0.3)",
     )
     dynamics.add_argument(
         "--torsion-moves",
-        type=options.number("the number of torsion moves", least=0),
+        type=options.number("the number of torsion moves", least=0, most=1e4),
         default=0.0,
         metavar="PER_PS",
         help="Metropolised torsion moves per ps: slow barriers are crossed and the distribution stays exact, but time "

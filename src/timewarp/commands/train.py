@@ -61,7 +61,9 @@ def run(args: argparse.Namespace) -> int:
     options.set_threads(args.threads)
     device = options.resolve_device(args.device)
     table: dict[str, Any] = dict(read_toml(args.config)) if args.config else {}
-    table = dict(table.get("training", table))
+    table = table.get("training", table)
+    if not isinstance(table, dict):
+        raise UserError(f"{args.config}: training must be a table of settings, got {table!r}")
     for name in ("family", "steps", "batch_size", "learning_rate", "stride", "seed"):
         if getattr(args, name) is not None:
             table[name] = getattr(args, name)

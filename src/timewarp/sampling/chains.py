@@ -221,7 +221,7 @@ class _Chains:
                 elif part == "tally" and name not in self.record.tally:
                     counts = (checkpoint[f"tally.{name}.{f.name}"].to(device) for f in fields(Outcome))
                     self.record.tally[name] = Outcome(*counts)
-        except (KeyError, RuntimeError) as error:
+        except (KeyError, RuntimeError, TypeError, ValueError) as error:
             raise ValueError(f"the run's checkpoint does not fit this version: {error}; start a new run") from None
         self.kernel.retune(self.record.tuning)
         self.kernel.freeze()

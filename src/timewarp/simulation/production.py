@@ -242,7 +242,7 @@ def _check_not_shorter(path: Path, settings: SimulationSettings) -> None:
         stored = RunFolder.open(path).config.get("length_ns")
         if isinstance(stored, float) and settings.length_ns < stored:
             raise FileExistsError(
-                f"{path} holds a run with another length_ns: {stored:g}, not {settings.length_ns:g}; "
+                f"{path} holds a run whose length_ns is {stored:g}, not {settings.length_ns:g}; "
                 f"a run can be extended, not shortened"
             )
 

@@ -64,11 +64,11 @@ def train(
         ValueError: the loss is not finite.
     """
     out = Path(out)
-    resuming = _claim(out, settings, data)
     fabric = _fabric(accelerator, settings.precision)
     torch.manual_seed(settings.seed)
     flow = build_flow(data.atoms, settings.family, settings.flow)
     flow.fit_standardiser(data.train)
+    resuming = _claim(out, settings, data)  # only now: what fails before must not leave a folder behind
     averaged, best = copy.deepcopy(flow).eval(), copy.deepcopy(flow).eval()
     optimiser = torch.optim.AdamW(
         flow.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay, betas=(0.9, 0.99)
@@ -204,6 +204,8 @@ def _claim(out: Path, settings: TrainingSettings, data: TrainingData) -> bool:
     config = out / "config.toml"
     if config.is_file():
         found = read_toml(config)
+        if found.get("kind") != table["kind"]:
+            raise FileExistsError(f"{out} is not a training run; choose another --out")
         if found != table:
             raise FileExistsError(f"{out} holds another training: {_difference(found, table)}; choose another --out")
         return (out / FILE).is_file()

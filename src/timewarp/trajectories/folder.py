@@ -120,7 +120,7 @@ class RunFolder:
                 raise FileNotFoundError(f"{path} is not a run folder: it has no {name}")
         config = read_toml(path / "config.toml")
         head = config.pop("run", {})
-        if head.get("schema") != SCHEMA or head.get("kind") not in KINDS:
+        if not isinstance(head, Mapping) or head.get("schema") != SCHEMA or head.get("kind") not in KINDS:
             raise ValueError(f"{path / 'config.toml'} is not the configuration of a run (schema {SCHEMA} expected)")
         atoms = Atoms.from_json(read_json(path / "atoms.json"))
         if head.get("fingerprint") != atoms.fingerprint:
@@ -310,7 +310,7 @@ class RunFolder:
         for field in sorted(old.keys() | new.keys()):
             if old.get(field) != new.get(field) and field not in may_change:
                 raise FileExistsError(
-                    f"{self.path} holds a run with another {field}: {_show(old.get(field))}, not "
+                    f"{self.path} holds a run whose {field} is {_show(old.get(field))}, not "
                     f"{_show(new.get(field))}; choose another folder, or the same {field} to go on with that run"
                 )
 
