@@ -83,14 +83,15 @@ def add_device(parser: Parser) -> None:
     )
 
 
-def add_threads(parser: Parser, what: str = "threads of torch") -> None:
+def add_threads(parser: Parser, what: str = "threads of torch", default: int | None = None) -> None:
     """``--threads``."""
+    shown = f"all cores, here {available_cores()}" if default is None else str(default)
     parser.add_argument(
         "--threads",
         type=integer("the number of threads", least=1, most=1024),
-        default=None,
+        default=default,
         metavar="N",
-        help=f"{what} (default: all cores, here {available_cores()})",
+        help=f"{what} (default: {shown})",
     )
 
 

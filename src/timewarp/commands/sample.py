@@ -91,7 +91,8 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
         "--precision", choices=("float32", "float64"), default="float32", help="of positions and energies in memory"
     )
     options.add_device(machine)
-    options.add_threads(machine)
+    # Batches of a few hundred chains are many small operations: measured, a second thread makes them slower.
+    options.add_threads(machine, "threads of torch; more pay for thousands of chains", default=1)
     options.add_quiet(machine)
     machine.add_argument(
         "--export",
