@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from ..geometry import InternalTree, wrap
 from ..shapes import Float
 from ..state import Atoms
+from .tokens import atom_graph, torsion_graph
 
 
 @runtime_checkable
@@ -140,3 +141,34 @@ class Standardiser(nn.Module):
         out = torch.zeros_like(white)
         out[:, self.stiff] = value.masked_fill(winds, torch.nan)
         return out
+
+
+class MoleculeFlow(nn.Module):
+    """What the flows of one molecule share: its tokens, its rotatable bonds, its standardised stiff coordinates.
+
+    Args:
+        atoms: the molecule.
+
+    Raises:
+        ValueError: the molecule has no rotatable bond, or an element that the networks do not know.
+    """
+
+    _rotatable: Tensor
+
+    def __init__(self, atoms: Atoms) -> None:
+        super().__init__()
+        if not atoms.tree.rotatable:
+            raise ValueError(f"{atoms.residues} has no rotatable bond: there is no torsion to propose")
+        self.atoms = atoms
+        self.standardiser = Standardiser(atoms)
+        self.register_buffer("_rotatable", torch.tensor(atoms.tree.rotatable), persistent=False)
+        self._atom_graph, self._torsion_graph = atom_graph(atoms), torsion_graph(atoms)
+
+    def _apply(self, fn, recurse=True):
+        super()._apply(fn, recurse)
+        self._atom_graph, self._torsion_graph = self._atom_graph.apply(fn), self._torsion_graph.apply(fn)
+        return self
+
+    def fit_standardiser(self, internal: Float[Tensor, "frames atoms 3"]) -> None:
+        """Take the stiff coordinates' means and covariance from a trajectory, before training."""
+        self.standardiser.fit(internal)

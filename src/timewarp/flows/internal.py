@@ -10,9 +10,9 @@ from torch import Tensor, nn
 
 from ..shapes import Bool, Float
 from ..state import Atoms
-from .density import Standardiser
+from .density import MoleculeFlow
 from .splines import linear_spline, n_linear_parameters, standard_normal_log_prob
-from .tokens import N_ATOM_FEATURES, TokenGraph, TokenNetwork, atom_graph, torsion_graph
+from .tokens import N_ATOM_FEATURES, TokenGraph, TokenNetwork
 from .torsion import HARMONICS, TorsionCouplings, TorsionFlowConfig, angle_features
 
 SPLINE_BOUND = 5.0
@@ -116,7 +116,7 @@ def stiff_masks(atoms: Atoms, stiff: Bool[Tensor, "atoms 3"], n_couplings: int) 
     return masks
 
 
-class InternalFlow(nn.Module):
+class InternalFlow(MoleculeFlow):
     """Family B for one molecule: an independence proposal over all internal coordinates.
 
     Args:
@@ -129,16 +129,11 @@ class InternalFlow(nn.Module):
 
     family: ClassVar[str] = "B"
     condition_is_invariant: ClassVar[bool] = True
-    _rotatable: Tensor
     couplings: nn.ModuleList
 
     def __init__(self, atoms: Atoms, config: InternalFlowConfig | None = None) -> None:
-        super().__init__()
-        self.atoms = atoms
+        super().__init__(atoms)
         self.config = config = config or InternalFlowConfig()
-        if not atoms.tree.rotatable:
-            raise ValueError(f"{atoms.residues} has no rotatable bond: there is no torsion to propose")
-        self.standardiser = Standardiser(atoms)
         torsion_config = TorsionFlowConfig(
             n_couplings=config.torsion_couplings,
             bins=config.torsion_bins,
@@ -152,17 +147,6 @@ class InternalFlow(nn.Module):
         self.couplings = nn.ModuleList(
             StiffCoupling(config, moves, stiff) for moves in stiff_masks(atoms, stiff, config.stiff_couplings)
         )
-        self.register_buffer("_rotatable", torch.tensor(atoms.tree.rotatable), persistent=False)
-        self._atom_graph, self._torsion_graph = atom_graph(atoms), torsion_graph(atoms)
-
-    def _apply(self, fn, recurse=True):
-        super()._apply(fn, recurse)
-        self._atom_graph, self._torsion_graph = self._atom_graph.apply(fn), self._torsion_graph.apply(fn)
-        return self
-
-    def fit_standardiser(self, internal: Float[Tensor, "frames atoms 3"]) -> None:
-        """Take the stiff coordinates' means and covariance from a trajectory, before training."""
-        self.standardiser.fit(internal)
 
     def _torsion_features(self, torsions: Tensor) -> Tensor:
         features = torsions.new_zeros(len(torsions), self.atoms.n_atoms, 2 * HARMONICS)

@@ -11,9 +11,9 @@ from torch import Tensor, nn
 
 from ..shapes import Bool, Float
 from ..state import Atoms
-from .density import Standardiser
+from .density import MoleculeFlow
 from .splines import circular_spline, n_circular_parameters
-from .tokens import N_ATOM_FEATURES, N_TORSION_FEATURES, TokenGraph, TokenNetwork, atom_graph, torsion_graph
+from .tokens import N_ATOM_FEATURES, N_TORSION_FEATURES, TokenGraph, TokenNetwork
 
 HARMONICS = 3
 """An angle enters a network as the sines and cosines of its first multiples."""
@@ -175,7 +175,7 @@ class TorsionCondition:
     context: Float[Tensor, "1 batch tokens width"] | None
 
 
-class TorsionFlow(nn.Module):
+class TorsionFlow(MoleculeFlow):
     """Family C for one molecule: q(soft torsions | stiff coordinates).
 
     The Jacobian of internal coordinates depends on bond lengths and angles only, which are kept, so that it cancels
@@ -191,30 +191,14 @@ class TorsionFlow(nn.Module):
 
     family: ClassVar[str] = "C"
     condition_is_invariant: ClassVar[bool] = True
-    _rotatable: Tensor
     _corners: Tensor
 
     def __init__(self, atoms: Atoms, config: TorsionFlowConfig | None = None) -> None:
-        super().__init__()
-        self.atoms = atoms
+        super().__init__(atoms)
         self.config = config or TorsionFlowConfig()
-        if not atoms.tree.rotatable:
-            raise ValueError(f"{atoms.residues} has no rotatable bond: there is no torsion to propose")
-        self.standardiser = Standardiser(atoms)
         self.context = StiffContext(self.config) if self.config.context_blocks else None
         self.couplings = TorsionCouplings(self.config, self.config.width if self.context else 0)
-        self.register_buffer("_rotatable", torch.tensor(atoms.tree.rotatable), persistent=False)
         self.register_buffer("_corners", atoms.tree.torsions[None], persistent=False)
-        self._atom_graph, self._torsion_graph = atom_graph(atoms), torsion_graph(atoms)
-
-    def _apply(self, fn, recurse=True):
-        super()._apply(fn, recurse)
-        self._atom_graph, self._torsion_graph = self._atom_graph.apply(fn), self._torsion_graph.apply(fn)
-        return self
-
-    def fit_standardiser(self, internal: Float[Tensor, "frames atoms 3"]) -> None:
-        """Take the stiff coordinates' means and covariance from a trajectory, before training."""
-        self.standardiser.fit(internal)
 
     def encode(self, internal: Float[Tensor, "batch atoms 3"]) -> TorsionCondition:
         """Read the stiff coordinates; the soft torsions in ``internal`` have no influence."""
