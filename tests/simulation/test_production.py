@@ -128,7 +128,7 @@ def test_other_runs_are_not_written_over(tmp_path):
         ({"starts": ("built", "psi_1=3")}, "starts"),
         ({"length_ns": 0.01}, "length_ns"),
     ]:
-        with pytest.raises(FileExistsError, match=f"another {field}"):
+        with pytest.raises(FileExistsError, match=f"whose {field} is"):
             run_toy(tmp_path, **changes)
     with pytest.raises(FileExistsError, match="another molecule"):
         run_toy(tmp_path, build_molecule("Ace-G-Nme"))
