@@ -6,16 +6,9 @@
 
 namespace timewarp::TIMEWARP_ISA {
 
-typedef Vec3<VD> Point;
-
 TW_INLINE Point unit(Point a) { return a * rcp(vsqrt(dot(a, a))); }
 
 TW_INLINE void sincos(VD angle, VD& sine, VD& cosine) { sincos_turns(angle * (0.5 / kPi), sine, cosine); }
-
-TW_INLINE VD dihedral(Point i, Point j, Point k, Point l) {
-  const Point axis = k - j, left = cross(j - i, axis), right = cross(axis, l - k);
-  return vatan2(dot(cross(left, right), axis) * rcp(vsqrt(dot(axis, axis))), dot(left, right));
-}
 
 // y[3 * atom + column] of one vector of chains; dihedrals as the tree has them, relative to those of siblings.
 TW_INLINE void to_internal(const TreeTables& t, const VD* x, VD* y) {

@@ -3,6 +3,7 @@
 
 #include "energy_tables.hpp"
 #include "flow_kernels.hpp"
+#include "geometry_kernels.hpp"
 
 namespace timewarp {
 
@@ -39,6 +40,7 @@ struct InstructionSet {
   const ElementaryKernels* elementary;
   const EnergyKernels* energy;
   const FlowKernels* flow;
+  const GeometryKernels* geometry;
 };
 
 // The one in use. `choose` picks by name ("auto": the best that the processor has) and throws std::invalid_argument.

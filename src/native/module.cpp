@@ -25,4 +25,5 @@ NB_MODULE(_core, m) {
   });
   bind_energy(m);
   bind_flow(m);
+  bind_geometry(m);
 }

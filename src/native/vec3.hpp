@@ -34,4 +34,13 @@ TW_INLINE Vec3<V> at(const V* x, int atom) {
   return {x[3 * atom], x[3 * atom + 1], x[3 * atom + 2]};
 }
 
+
+typedef Vec3<VD> Point;
+
+// In [-pi, pi], with the IUPAC sign.
+TW_INLINE VD dihedral(Point i, Point j, Point k, Point l) {
+  const Point axis = k - j, left = cross(j - i, axis), right = cross(axis, l - k);
+  return vatan2(dot(cross(left, right), axis) * rcp(vsqrt(dot(axis, axis))), dot(left, right));
+}
+
 }  // namespace timewarp::TIMEWARP_ISA

@@ -104,14 +104,34 @@ class NativeTorsionFlow:
         return angles, log_q
 
 
-def accelerated(density: InternalDensity) -> InternalDensity:
-    """The compiled form of a density where there is one: a torsion flow in single precision on the CPU.
+ENGINES = ("auto", "native", "torch")
+DEFAULT_ENGINE = "auto"
 
-    Any other density, or without the compiled kernels (:func:`timewarp.native.why_not`), is returned as it is.
+
+def with_engine(density: InternalDensity, engine: str | None = None) -> InternalDensity:
+    """A density as an engine computes it.
+
+    Args:
+        density: any density.
+        engine: ``"native"``, the compiled kernels, which know a :class:`TorsionFlow` in single precision on the CPU;
+            ``"torch"``, the density as it is; ``"auto"`` (the default), the first where it is possible, or the second.
+
+    Raises:
+        ValueError: no such engine, or the kernels do not know this density.
+        RuntimeError: the compiled kernels are asked for, and are not there.
     """
-    if not isinstance(density, TorsionFlow) or not native.available():
+    engine = DEFAULT_ENGINE if engine is None else engine
+    if engine not in ENGINES:
+        raise ValueError(f"no flow engine {engine!r}; there are {', '.join(ENGINES)}")
+    weight = next(density.parameters()) if isinstance(density, TorsionFlow) else None
+    known = weight is not None and weight.dtype == torch.float32 and weight.device.type == "cpu"
+    if engine == "torch" or (engine == "auto" and not (known and native.available())):
         return density
-    weight = next(density.parameters())
-    if weight.dtype != torch.float32 or weight.device.type != "cpu":
-        return density
+    if not known:
+        raise ValueError(
+            f"the native flow engine computes family C in float32 on the cpu, got {type(density).__name__}"
+            + ("" if weight is None else f" in {weight.dtype} on {weight.device}")
+            + "; leave the engine to 'auto'"
+        )
+    assert isinstance(density, TorsionFlow)
     return NativeTorsionFlow(density)
