@@ -4,16 +4,24 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 STAMP = $(VENV)/.installed
 
-.PHONY: install test demo lint check wheel-test clean
+.PHONY: install native test demo lint check wheel-test clean
 
 install: $(STAMP)
 
-$(STAMP): pyproject.toml constraints.txt
+NATIVE = CMakeLists.txt $(wildcard src/native/*)
+
+$(STAMP): pyproject.toml constraints.txt $(NATIVE)
 	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "timewarp needs Python 3.11 or newer; this is " + sys.version.split()[0] + " (set PYTHON=python3.12, say)")'
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt torch
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	touch $(STAMP)
+
+# The extension module alone, into the source tree: for work on the kernels.
+native:
+	PATH=$(abspath $(BIN)):$$PATH cmake -S . -B build/native -G Ninja -DPython_EXECUTABLE=$(abspath $(BIN))/python > /dev/null
+	PATH=$(abspath $(BIN)):$$PATH cmake --build build/native
+	cp build/native/_core*.so src/timewarp/native/
 
 lint: install
 	$(BIN)/ruff check .
@@ -41,4 +49,4 @@ wheel-test: install
 	  wheel-env/bin/timewarp report wheel-run
 
 clean:
-	rm -rf $(VENV) demo-run build dist
+	rm -rf $(VENV) demo-run build dist src/timewarp/native/_core*.so

@@ -1,0 +1,33 @@
+// What the parts of the module share.
+#pragma once
+
+#include <nanobind/nanobind.h>
+#include <nanobind/ndarray.h>
+
+#include <cstdint>
+#include <stdexcept>
+#include <string>
+#include <vector>
+
+namespace timewarp {
+
+namespace nb = nanobind;
+
+// Contiguous arrays in main memory, of torch or numpy; `Out` is written to.
+template <class T, int N>
+using Array = nb::ndarray<const T, nb::ndim<N>, nb::c_contig, nb::device::cpu>;
+template <class T, int N>
+using Out = nb::ndarray<T, nb::ndim<N>, nb::c_contig, nb::device::cpu>;
+
+inline void expect(bool good, const char* what) {
+  if (!good) throw std::invalid_argument(std::string("timewarp.native: expected ") + what);
+}
+
+template <class T, class A>
+std::vector<T> copied(const A& array) {
+  return std::vector<T>(array.data(), array.data() + array.size());
+}
+
+void bind_energy(nb::module_& m);
+
+}  // namespace timewarp

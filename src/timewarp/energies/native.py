@@ -1,0 +1,158 @@
+"""The potential energy as the compiled kernel reads it, built from the same tables as the torch version."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from .. import native
+from ..shapes import Float
+from .bonded import Torsions
+from .born import Born
+from .cmap import bicubic_coefficients
+from .pairs import Plain, pair_list
+from .parameters import HIGHEST_PERIODICITY, Parameters
+
+POWERS = HIGHEST_PERIODICITY + 1
+
+
+class NativePotential:
+    """One molecule's energies and forces on the CPU, in the compiled kernel.
+
+    Args:
+        parameters: of the molecule.
+
+    Raises:
+        RuntimeError: the compiled kernels are not there.
+    """
+
+    def __init__(self, parameters: Parameters) -> None:
+        self.handle = native.core().EnergyPotential(**_tables(parameters))
+        self.n_atoms = parameters.n_atoms
+
+    def evaluate(
+        self,
+        positions: Float[Tensor, "batch atoms 3"],
+        energy: Float[Tensor, " batch"],
+        forces: Float[Tensor, "batch atoms 3"] | None,
+        *,
+        single: bool,
+        n_threads: int,
+    ) -> None:
+        """Write energies (kJ/mol) and, if wanted, forces (kJ/mol/nm) of contiguous positions (nm) of one dtype.
+
+        Rows beyond the molecule's atoms are padding: not read, and their forces not written.
+        """
+        wanted = forces is not None
+        self.handle.evaluate(
+            positions, energy, positions.new_empty(0, 1, 3) if forces is None else forces, wanted, single, n_threads
+        )
+
+    def leapfrog(
+        self,
+        masses: Float[Tensor, " atoms"],
+        positions: Float[Tensor, "batch atoms 3"],
+        momenta: Float[Tensor, "batch atoms 3"],
+        step_ps: Float[Tensor, " batch"],
+        n_steps: int,
+        *,
+        single: bool,
+        n_threads: int,
+    ) -> None:
+        """Move contiguous positions (nm) and momenta (Da nm/ps) along a position-first leapfrog trajectory, in place.
+
+        Args:
+            masses: in Da, float64.
+            positions: where the trajectories start, and then end.
+            momenta: likewise.
+            step_ps: step size of each configuration, in the dtype of the positions.
+            n_steps: forces in each trajectory.
+            single: compute in single precision.
+            n_threads: threads to use.
+        """
+        self.handle.leapfrog(masses, positions, momenta, step_ps, n_steps, single, n_threads)
+
+
+def _tables(p: Parameters) -> dict[str, Any]:
+    n = p.n_atoms
+    i, j = pair_list([p], n)
+    plain, born = Plain.build([p]), Born.build([p], i, j, n)
+    torsions = Torsions.build([p], [0], n)
+    pair = torch.zeros(len(i), 4, dtype=torch.float64)
+    pair[:, 0], pair[:, 1], pair[:, 2] = plain.charge[:, 0], plain.lj12[:, 0], plain.lj6[:, 0]
+    pair_cut = torch.zeros(0, 5, dtype=torch.float64)
+    born_atom, globals_ = torch.zeros(0, 8, dtype=torch.float64), torch.zeros(5, dtype=torch.float64)
+    if born is not None:
+        pair[:, 3] = born.charge[:, 0]
+        columns = [1 / born.atom_radius, born.atom_alpha, born.atom_beta, born.atom_gamma, born.atom_self]
+        born_atom = torch.cat([born.atom_offset_radius, p.gb_scaled_radius[:, None], *columns, born.atom_surface], 1)
+        globals_[0] = torch.nan_to_num(p.gb_cutoff**2, posinf=_FAR**2)
+        globals_[1] = 1 / p.gb_cutoff
+        globals_[2], globals_[3] = float(p.gb_engulfed), born.closest
+    cut = plain.cutoff is not None or (born is not None and bool(torch.isfinite(p.gb_cutoff)))
+    if cut:
+        pair_cut = torch.zeros(len(i), 5, dtype=torch.float64)
+        pair_cut[:, 0] = _FAR**2
+    if plain.cutoff is not None:
+        c = plain.cutoff
+        pair_cut[:, 0] = torch.nan_to_num(c.squared[:, 0], posinf=_FAR**2)
+        pair_cut[:, 1], pair_cut[:, 2] = c.field[:, 0], c.shift[:, 0]
+        if c.switch_start is not None:
+            pair_cut[:, 3], pair_cut[:, 4] = c.switch_start[:, 0], c.switch_scale[:, 0]
+            globals_[4] = 1
+    maps = len(p.cmap_atoms) > 0
+    size = p.cmap_grids.shape[-1] if maps else 0
+    patches = bicubic_coefficients(p.cmap_grids).reshape(-1, 16) if maps else torch.zeros(0, 16, dtype=torch.float64)
+    quadruples, even, odd = _torsions(p, torsions)
+    return {
+        "n_atoms": n,
+        "bond_atoms": _int(p.bond_atoms, 2),
+        "bond": _real(torch.stack([p.bond_length, p.bond_k], 1)),
+        "angle_atoms": _int(p.angle_atoms, 3),
+        "angle": _real(torch.stack([p.angle_theta, p.angle_k], 1)),
+        "torsion_atoms": _int(quadruples, 4),
+        "torsion_degree": _int(torch.stack([_degree(even).clamp_min(0), _degree(odd)], 1), 2),
+        "even": _real(even),
+        "odd": _real(odd),
+        "map_atoms": _int(p.cmap_atoms, 8),
+        "map_first": _int(p.cmap_map * size**2),
+        "map_patches": _real(patches),
+        "map_size": size,
+        "pair": _real(pair),
+        "pair_cut": _real(pair_cut),
+        "born_atom": _real(born_atom),
+        "born": _real(globals_),
+    }
+
+
+_FAR = 1e9
+"""Beyond every distance, in nm: stands for an infinite cutoff, and its square is finite in single precision."""
+
+
+def _torsions(p: Parameters, torsions: Torsions | None) -> tuple[Tensor, Tensor, Tensor]:
+    """Distinct quadruples (n, 4) and the powers of cos(phi) of both polynomials (n, POWERS)."""
+    if torsions is None:
+        return torch.zeros(0, 4), torch.zeros(0, POWERS), torch.zeros(0, POWERS)
+    quadruples = p.torsion_atoms.unique(dim=0)
+    even, odd = torch.zeros(2, len(quadruples), POWERS, dtype=torch.float64)
+    even[:, : len(torsions.even)] = torsions.even[..., 0].T
+    if torsions.odd is not None:
+        odd[:, : len(torsions.odd)] = torsions.odd[..., 0].T
+    return quadruples, even, odd
+
+
+def _degree(powers: Tensor) -> Tensor:
+    """Highest power with a coefficient; -1 for none."""
+    return torch.where(powers != 0, torch.arange(powers.shape[1]), -1).amax(1)
+
+
+def _int(values: Tensor, columns: int | None = None) -> np.ndarray:
+    values = values if columns is None else values.reshape(-1, columns)
+    return np.ascontiguousarray(values.numpy(), dtype=np.int32)
+
+
+def _real(values: Tensor) -> np.ndarray:
+    return np.ascontiguousarray(values.numpy(), dtype=np.float64)
