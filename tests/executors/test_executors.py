@@ -25,9 +25,7 @@ def die(folder, times, *, heartbeat):
     mark.touch()
     if int(mark.name) < times:
         os.kill(os.getpid(), signal.SIGKILL)
-    import torch
-
-    return torch.get_num_threads(), os.environ.get("OMP_NUM_THREADS"), int(mark.name)
+    return os.environ.get("OMP_NUM_THREADS"), int(mark.name)
 
 
 def linger(folder, *, heartbeat):
@@ -40,9 +38,13 @@ def linger(folder, *, heartbeat):
 
 @pytest.fixture(scope="module")
 def local_cluster():
+    import dask
     from distributed import LocalCluster
 
-    with LocalCluster(n_workers=1, threads_per_worker=1, dashboard_address=None, silence_logs=50) as found:
+    with (
+        dask.config.set({"distributed.scheduler.worker-saturation": 1.0}),
+        LocalCluster(n_workers=1, threads_per_worker=1, dashboard_address=None, silence_logs=50) as found,
+    ):
         yield found
 
 
@@ -70,7 +72,9 @@ def test_outcomes(executor, tmp_path):
     assert (outcomes["good"].value, outcomes["good"].error) == (42, None)
     assert outcomes["bad"].error == "three lines here"
     assert outcomes["bug"].error == "unexpected ZeroDivisionError: by zero"
-    assert outcomes["once"].value == (1, "1", 1)
+    threads, begun = outcomes["once"].value
+    assert threads == "1"
+    assert begun >= 1  # Dask computes again what a dead worker had finished and not yet handed over
     assert "died 4 times" in outcomes["always"].error
     assert len(list((tmp_path / "always").iterdir())) == 4
     assert polls
@@ -100,7 +104,9 @@ def test_dask_is_loaded_only_where_it_is_used():
     import subprocess
     import sys
 
-    code = "import sys, timewarp.simulation, timewarp.executors, timewarp.commands.campaign; print('dask' in sys.modules)"
+    code = (
+        "import sys, timewarp.simulation, timewarp.executors, timewarp.commands.campaign; print('dask' in sys.modules)"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
 

@@ -200,7 +200,8 @@ def test_a_peptide_waits_for_the_worker_that_had_it(finished, tmp_path):
     settings = SimulationSettings(**{**vars(SETTINGS), "seed": peptide_seed(3, "GG")})
     with exclusive(folder) as _:
         thread = threading.Thread(
-            target=simulate_peptide, args=("GG", "amber14-obc2", folder, settings),
+            target=simulate_peptide,
+            args=("GG", "amber14-obc2", folder, settings),
             kwargs={"heartbeat": lambda: waits.append(1)},
         )
         thread.start()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import importlib.util
 import logging
+import os
 import tempfile
 import time
 import uuid
@@ -63,10 +64,11 @@ class DaskCluster:
         if not tasks:
             return
         with _quiet_logs(), self._client() as client:
-            run = uuid.uuid4().hex[:8]  # a key is never that of an earlier run, which may still be stopping
-            waiting = {
-                client.submit(_on_worker, task, key=f"timewarp-{run}-{task.name}", pure=False): task for task in tasks
-            }
+            # One group of tasks stays in the scheduler's queue until a worker is free. Were they handed out at once, a
+            # worker's death would be blamed on all those that wait for it. Keys are never those of an earlier run.
+            group = f"timewarp-{uuid.uuid4().hex[:8]}"
+            futures = client.map(_on_worker, tasks, key=[(group, k) for k in range(len(tasks))], pure=False)
+            waiting = dict(zip(futures, tasks, strict=True))
             try:
                 while waiting:
                     ended = [future for future in waiting if future.done()]
@@ -118,14 +120,26 @@ class DaskCluster:
 
     def _connect(self, client_type: Any) -> Any:
         assert self.scheduler is not None
-        where = {"scheduler_file": self.scheduler} if self.scheduler.endswith(".json") else {"address": self.scheduler}
+        by_file = self.scheduler.endswith(".json")
         try:
+            if by_file:
+                self._wait_for_file()
+            where = {"scheduler_file" if by_file else "address": self.scheduler}
             return client_type(**where, timeout=CONNECT_S, set_as_default=False)
         except (OSError, ValueError) as error:
             raise ConnectionError(
                 f"no Dask scheduler answers at {self.scheduler} ({_first_line(error)}); give its address, "
                 f"such as tcp://host:8786, or its scheduler file"
             ) from None
+
+    def _wait_for_file(self) -> None:
+        """A scheduler that was started a moment ago may not have written its file yet; Dask would wait for ever."""
+        assert self.scheduler is not None
+        end = time.monotonic() + CONNECT_S
+        while not os.path.exists(self.scheduler):
+            if time.monotonic() > end:
+                raise FileNotFoundError("no such file")
+            time.sleep(0.2)
 
 
 def _on_worker(task: Task) -> Outcome:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 DEATHS_ALLOWED = 3
 """How often a task is begun again because the process that ran it died (Dask's own default)."""
@@ -53,6 +54,7 @@ class Outcome:
     error: str | None = None
 
 
+@runtime_checkable
 class Executor(Protocol):
     """Runs tasks on its workers, each on one thread."""
 
@@ -82,9 +84,8 @@ class Executor(Protocol):
 
 def perform(task: Task, heartbeat: Heartbeat) -> Outcome:
     """Run a task here, on one thread; a failure becomes its :class:`Outcome`."""
-    import torch
-
-    torch.set_num_threads(1)
+    if (torch := sys.modules.get("torch")) is not None:  # came with the task; if later, OMP_NUM_THREADS counts
+        torch.set_num_threads(1)
     try:
         return Outcome(task.name, value=task.function(*task.arguments, heartbeat=heartbeat))
     except Exception as error:
