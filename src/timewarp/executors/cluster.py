@@ -172,6 +172,13 @@ def _outcome(future: Any, task: Task) -> Outcome | None:
         return None
     except KilledWorker:
         return died(task, DEATHS_ALLOWED + 1)
+    except RuntimeError as error:
+        if "deserialization" not in str(error):
+            return Outcome(task.name, error=f"Dask: {_first_line(error)}")
+        raise ConnectionError(
+            "the Dask scheduler cannot read the tasks; it and its workers need the Python environment of this process, "
+            "this program and version included"
+        ) from None
     except ImportError as error:
         return Outcome(task.name, error=f"a worker cannot import this program ({error}); install it there")
     except Exception as error:
