@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from . import options
+from . import campaign, options
 from .errors import UserError
 
 
@@ -17,7 +17,10 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
         "moment; the same command goes on with it, exactly, and a larger --length extends it.",
     )
     parser.add_argument(
-        "molecule", metavar="MOLECULE", help="one-letter sequence (AIVL), with caps (Ace-A-Nme), or a PDB file"
+        "molecule",
+        metavar="MOLECULE",
+        nargs="?",
+        help="one-letter sequence (AIVL), with caps (Ace-A-Nme), or a PDB file",
     )
     options.add_out(parser, what="run folder, new or to be resumed")
     options.add_preset(parser)
@@ -105,12 +108,14 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
         metavar="NAME",
         help="OpenMM platform: Reference, CPU, CUDA, OpenCL (default: the fastest on one core for this molecule)",
     )
-    options.add_threads(parser, what="replicas run at once, one core each")
+    campaign.add_arguments(parser)
+    options.add_threads(parser, what="replicas, or peptides of a list, run at once, one core each")
     options.add_quiet(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     """Simulate, and leave the compiled energy beside the frames for training and sampling."""
+    campaign.check(args)
     from ..energies import compile_system
     from ..molecules import build_molecule
     from ..simulation import SimulationError, SimulationSettings, simulate
@@ -131,6 +136,8 @@ def run(args: argparse.Namespace) -> int:
         seed=args.seed,
         platform=args.platform,
     )
+    if args.sequences is not None:
+        return campaign.run(args, settings)
     molecule = build_molecule(args.molecule, args.preset)
     for note in molecule.notes:
         print(f"timewarp: {note}")

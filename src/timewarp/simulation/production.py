@@ -7,8 +7,7 @@ import os
 import platform as machine
 import signal
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from importlib import metadata
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
@@ -20,6 +19,7 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save
 
+from ..executors import interrupts_ignored
 from ..files import write_atomically
 from ..molecules import Molecule
 from ..progress import Progress
@@ -44,6 +44,7 @@ def simulate(
     quiet: bool = False,
     processes: int | None = None,
     prepare: Callable[[RunFolder], None] | None = None,
+    heartbeat: Callable[[], None] | None = None,
 ) -> RunFolder:
     """Run Langevin MD of a molecule: minimise, burn in, produce.
 
@@ -61,6 +62,7 @@ def simulate(
         quiet: no progress lines.
         processes: how many replicas run at once; all cores by default.
         prepare: called once with the run folder before the MD, to put further files beside the segments.
+        heartbeat: called about twice a second; what it raises ends the run, which keeps its closed segments.
 
     Returns:
         The run folder.
@@ -109,11 +111,13 @@ def simulate(
             ReplicaJob(path, stream, system_xml, start, settings, temperature_K, platform)
             for stream, start in enumerate(_load_starts(path, settings.replicas))
         ]
-        _produce(run, jobs, min(processes or _cores(), len(jobs)), quiet)
+        _produce(run, jobs, min(processes or _cores(), len(jobs)), quiet, heartbeat)
     return run
 
 
-def _produce(run: RunFolder, jobs: list[ReplicaJob], processes: int, quiet: bool) -> None:
+def _produce(
+    run: RunFolder, jobs: list[ReplicaJob], processes: int, quiet: bool, heartbeat: Callable[[], None] | None
+) -> None:
     settings = jobs[0].settings
     frame_ns = settings.frame_spacing_ps / PICOSECONDS_PER_NANOSECOND
     done = sum(run.n_frames(job.stream) for job in jobs)
@@ -125,6 +129,8 @@ def _produce(run: RunFolder, jobs: list[ReplicaJob], processes: int, quiet: bool
 
     def report(frames: int) -> None:
         nonlocal made, saved
+        if heartbeat is not None:
+            heartbeat()
         made += frames
         rate = made * frame_ns / max(time.monotonic() - began, 1e-9) * SECONDS_PER_DAY
         progress.advance(frames * frame_ns, note=f"{rate:,.0f} ns/day")
@@ -163,7 +169,7 @@ def _run_processes(jobs: list[ReplicaJob], most: int, report: Callable[[int], No
                 job = queue.pop(0)
                 ours, theirs = context.Pipe(duplex=False)
                 process = context.Process(target=_work, args=(job, theirs, os.getpid()), daemon=True)
-                with _interrupts_ignored():  # inherited: Ctrl-C reaches the whole group, and we stop the replicas
+                with interrupts_ignored():  # inherited: Ctrl-C reaches the whole group, and we stop the replicas
                     process.start()
                 theirs.close()
                 running[ours] = (job, process)
@@ -210,19 +216,6 @@ def _work(job: ReplicaJob, connection: Connection, parent: int) -> None:
     except Exception as error:
         plain = isinstance(error, (SimulationError, ValueError, OSError))
         connection.send(str(error) if plain else f"replica {job.stream} failed: {type(error).__name__}: {error}")
-
-
-@contextmanager
-def _interrupts_ignored() -> Iterator[None]:
-    try:
-        before = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    except ValueError:  # not in the main thread
-        yield
-        return
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
 
 
 # --- files beside the segments --------------------------------------------------------------------------------------
