@@ -21,7 +21,7 @@ class NativeTorsionFlow:
     The networks compute in single precision; angles, splines, internal coordinates and log densities are in double
     precision. Against the flow in double precision log q is right to about 1e-5, and the log q of a draw is that of the
     draw scored afterwards to 1e-6 or so. Chains do not see each other: results depend neither on the batch nor on the
-    number of threads, which is torch's.
+    number of threads (:func:`timewarp.native.threads`).
 
     Args:
         flow: the flow; later changes of its weights are not seen.
@@ -48,7 +48,7 @@ class NativeTorsionFlow:
         context = None
         if self.config.context_blocks:
             context = torch.empty(1, len(internal), len(self._torsions), self.config.width)
-            self._kernel.encode(internal.contiguous(), context[0], torch.get_num_threads())
+            self._kernel.encode(internal.contiguous(), context[0], native.threads())
         return TorsionCondition(internal, context)
 
     def sample(
@@ -84,7 +84,7 @@ class NativeTorsionFlow:
         candidates = torch.empty(positions.shape, dtype=positions.dtype)
         there, here = torch.empty(2, n, dtype=torch.float64)
         base = self._base(n, generator)
-        self._kernel.propose(positions.contiguous(), base, candidates, there, here, torch.get_num_threads())
+        self._kernel.propose(positions.contiguous(), base, candidates, there, here, native.threads())
         return candidates, there, here
 
     def _base(self, n: int, generator: torch.Generator) -> Float[Tensor, "n torsions"]:
@@ -100,7 +100,7 @@ class NativeTorsionFlow:
         context = torch.empty(0, 1, 1)
         if condition.context is not None:
             context = condition.context[0].repeat(len(angles) // len(condition.context[0]), 1, 1)
-        self._kernel.transport(context, angles, log_q, sampling, torch.get_num_threads())
+        self._kernel.transport(context, angles, log_q, sampling, native.threads())
         return angles, log_q
 
 
