@@ -5,6 +5,7 @@ from .cycle import Cycle, Mixture
 from .flow import FlowKernel
 from .hmc import HMCKernel, repartition_hydrogen_mass
 from .kernel import Info, Kernel, Outcome, Tuning
+from .length import LengthTrial
 from .metropolis import Proposal, metropolis
 from .starts import check_starts, minimise, set_torsions, start_positions
 from .summary import backbone_torsions, kernel_table, summarise
@@ -20,6 +21,7 @@ __all__ = [
     "HMCKernel",
     "Info",
     "Kernel",
+    "LengthTrial",
     "Mixture",
     "Outcome",
     "Proposal",
