@@ -13,14 +13,15 @@ several measurements in turn: what the machine can do, undisturbed.
 from __future__ import annotations
 
 import argparse
+import functools
 from collections.abc import Callable
 from pathlib import Path
 from time import perf_counter, process_time
 
 import torch
+from scaling import matrix_product_gflops
 
 from energies import environment
-from scaling import matrix_product_gflops
 from timewarp import native
 from timewarp.energies import Potential, compile_system
 from timewarp.files import write_json
@@ -156,9 +157,8 @@ def main() -> None:
         print(line)
     limit = {n: matrix_product_gflops(n) for n in arguments.threads}
     print("machine: " + ", ".join(f"{g:.0f} GFLOP/s in matrix products on {n} thread(s)" for n, g in limit.items()))
-    print(
-        f"\n{'chains':>6} {'threads':>7} {'proposals/s':>12} {'/processor s':>12} | ms of a step: whole, parts | the networks"
-    )
+    heading = f"{'chains':>6} {'threads':>7} {'proposals/s':>12} {'/processor s':>12}"
+    print(f"\n{heading} | ms of a step: whole, parts | the networks")
     torch.set_num_threads(1)
     rows = []
     for chains in arguments.chains:
@@ -168,7 +168,8 @@ def main() -> None:
         for threads in arguments.threads:
             native.set_threads(threads)
             calls = flow_parts(kernels["flow"], target, state, generator)
-            calls |= {name: lambda k=k: k.step(state, generator) for name, k in kernels.items() if name != "flow"}
+            for name in ("torsion", "hmc"):
+                calls[name] = functools.partial(kernels[name].step, state, generator)
             ms = best_ms(calls, arguments.seconds, arguments.repeats)
             row = {"chains": chains, "threads": threads, "global_proposals_per_second": 1e3 * chains / ms["step"]}
             row["proposals_per_processor_second"] = 1e3 * chains / best_cpu_ms(calls["step"], 3 * arguments.repeats)
