@@ -29,5 +29,6 @@ std::vector<T> copied(const A& array) {
 }
 
 void bind_energy(nb::module_& m);
+void bind_langevin(nb::module_& m);
 
 }  // namespace timewarp

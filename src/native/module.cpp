@@ -24,4 +24,5 @@ NB_MODULE(_core, m) {
     isa().elementary->apply_f64(function, x.data(), y.data(), out.data(), long(out.size()));
   });
   bind_energy(m);
+  bind_langevin(m);
 }
