@@ -60,6 +60,7 @@ using VD = Vec<double>;
 using IF = Int<float>;
 using ID = Int<double>;
 
+// Minus zero becomes plus zero.
 template <class T>
 TW_INLINE Vec<T> splat(T s) {
   return Vec<T>{} + s;
@@ -262,7 +263,7 @@ TW_INLINE VF vatan2(VF y, VF x) {
   a = far ? a + 0.785398163397448f : a;
   a = ay > ax ? 1.57079632679489662f - a : a;
   a = x < 0.0f ? 3.14159265358979324f - a : a;
-  return (VF)(((IF)y & (IF)splat(-0.0f)) ^ (IF)a);
+  return (VF)(((IF)y & (1 << 31)) ^ (IF)a);
 }
 
 TW_INLINE VD vatan2(VD y, VD x) {
@@ -285,7 +286,7 @@ TW_INLINE VD vatan2(VD y, VD x) {
   a = far ? a + 0.78539816339744830962 : a;
   a = ay > ax ? 1.57079632679489661923 - a : a;
   a = x < 0.0 ? 3.14159265358979323846 - a : a;
-  return (VD)(((ID)y & (ID)splat(-0.0)) ^ (ID)a);
+  return (VD)(((ID)y & (1LL << 63)) ^ (ID)a);
 }
 
 // sin and cos of 2 pi turns, |turns| below 2^20.

@@ -11,7 +11,7 @@ from energy_tolerances import FINITE_DIFFERENCE, FLOAT32_ENERGY, FLOAT32_FORCE, 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import timewarp.energies.potential as potential_module
+import timewarp.energies.eager as eager_module
 from timewarp.energies import OpenMMEvaluator, Parameters, Potential, compile_system
 
 MOLECULES = [("Ace-A-Nme", "amber14-obc2"), ("Ace-A-Nme", "amber14-obc1"), ("KG", "amber14-obc2")]
@@ -135,8 +135,8 @@ def test_padded_molecules_equal_each_on_its_own(garbage):
 
 @pytest.mark.parametrize("n", [0, 1, 5])
 def test_a_batch_equals_a_loop(n, monkeypatch, threads):
-    monkeypatch.setattr(potential_module, "CPU_CHUNK_NUMBERS", 1)  # sixteen configurations at a time
-    monkeypatch.setattr(potential_module, "SMALLEST_CPU_CHUNK_NUMBERS", 1)
+    monkeypatch.setattr(eager_module, "CPU_CHUNK_NUMBERS", 1)  # sixteen configurations at a time
+    monkeypatch.setattr(eager_module, "SMALLEST_CPU_CHUNK_NUMBERS", 1)
     molecule = peptide("Ace-A-Nme")
     potential = potential_of(molecule.system)
     x = shaken(molecule.start_positions, 8 * n)

@@ -35,6 +35,17 @@ def test_every_residue_under_every_preset(residue, preset):
     check(molecule.system, shaken(molecule.start_positions, 2))
 
 
+@pytest.mark.parametrize("residue", RESIDUES)
+def test_single_precision_of_every_residue_against_reference(residue):
+    molecule = peptide(f"{residue}{residue}")
+    x = shaken(molecule.start_positions, 20).float()
+    energy, forces = Potential(compile_system(molecule.system), torch.float32).energy_and_forces(x)
+    expected, expected_forces = OpenMMEvaluator(molecule.system).energy_and_forces(x.double())
+    assert float((energy - expected).abs().max()) < 1e-3 * 2.577  # kT at 310 K
+    error = (forces - expected_forces).norm(dim=(1, 2)) / expected_forces.norm(dim=(1, 2))
+    assert float(error.max()) < 1e-4
+
+
 @pytest.mark.parametrize("name", ["NQ", "KG", "AIVL"])
 @pytest.mark.parametrize("preset", PRESET_NAMES)
 def test_zwitterions(name, preset):

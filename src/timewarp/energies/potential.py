@@ -3,26 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from functools import cached_property
 
 import torch
 from torch import Tensor
 
+from .. import native
 from ..shapes import Bool, Float
 from .autograd import differentiable_energy
-from .bonded import Angles, Bonds, Maps, Torsions
-from .born import Born
-from .pairs import Distances, Plain, pair_list
+from .eager import TorchEvaluator
+from .native import NativePotential
 from .parameters import Parameters
-from .rows import SumPlan, moved
-from .threads import run_chunks
 
-CPU_CHUNK_NUMBERS = 65536
-"""Numbers (pairs times configurations) per chunk and core, so that temporaries stay in the cache."""
-SMALLEST_CPU_CHUNK_NUMBERS = 16384
-"""A batch is not cut into smaller pieces than this to occupy more cores."""
-GPU_CHUNK_NUMBERS = 2**25
-SIMD_WIDTH = 16
+ENGINES = ("auto", "native", "torch", "compiled")
+DEFAULT_ENGINE = "auto"
 
 
 class Potential:
@@ -41,6 +35,13 @@ class Potential:
         parameters: of one molecule, or a sequence of several.
         dtype: of the computation; results come back in the dtype of the positions.
         device: where the positions are.
+        engine: ``"native"``, the compiled kernel for the CPU; ``"torch"``, plain torch operations, on any device;
+            ``"compiled"``, the same through ``torch.compile``. ``"auto"`` (the default) takes
+            the kernel on a CPU where it was built, and plain torch elsewhere.
+
+    Raises:
+        ValueError: there are no parameters, or no such dtype or engine.
+        RuntimeError: the compiled kernel is asked for and not there.
 
     Example::
 
@@ -53,6 +54,7 @@ class Potential:
         parameters: Parameters | Sequence[Parameters],
         dtype: torch.dtype = torch.float32,
         device: torch.device | str = "cpu",
+        engine: str | None = None,
     ) -> None:
         self.parameters = (parameters,) if isinstance(parameters, Parameters) else tuple(parameters)
         self.is_single = isinstance(parameters, Parameters)
@@ -61,34 +63,31 @@ class Potential:
         if dtype not in (torch.float32, torch.float64):
             raise ValueError(f"a potential computes in float32 or float64, got {dtype}")
         self.dtype, self.device = dtype, torch.device(device)
-        if self.device.type == "cpu":
-            _keep_freed_memory()
+        engine = DEFAULT_ENGINE if engine is None else engine
+        self._asked_engine = engine
+        self.engine = self._resolve(engine)
         self.n_atoms = max(p.n_atoms for p in self.parameters)
-        n_molecules = len(self.parameters)
-        n_rows = n_molecules * self.n_atoms
-        offsets = [m * self.n_atoms for m in range(n_molecules)]
         sizes = torch.tensor([p.n_atoms for p in self.parameters])
         self.is_atom: Bool[Tensor, "molecules atoms"] = (torch.arange(self.n_atoms) < sizes[:, None]).to(self.device)
-        i, j = pair_list(self.parameters, self.n_atoms)
-        self._n_pairs = max(len(i), 1)
-        tables: dict[str, Any] = {
-            "bonds": Bonds.build(self.parameters, offsets, n_rows),
-            "angles": Angles.build(self.parameters, offsets, n_rows),
-            "torsions": Torsions.build(self.parameters, offsets, n_rows),
-            "cmap": Maps.build(self.parameters, offsets, n_rows),
-        }
-        self._bonded = {name: moved(t, dtype, self.device) for name, t in tables.items() if t is not None}
-        self._distances = moved(Distances.build(i, j, n_rows), dtype, self.device)
-        self._pair_sum = moved(SumPlan.build(i, n_rows), dtype, self.device)
-        self._plain = moved(Plain.build(self.parameters), dtype, self.device)
-        born = Born.build(self.parameters, i, j, self.n_atoms)
-        self._born = None if born is None else moved(born, dtype, self.device)
+        self._native = [NativePotential(p) for p in self.parameters] if self.engine == "native" else []
+
+    def _resolve(self, engine: str) -> str:
+        if engine not in ENGINES:
+            raise ValueError(f"no energy engine {engine!r}; there are {', '.join(ENGINES)}")
+        if engine == "auto":
+            return "native" if self.device.type == "cpu" and native.available() else "torch"
+        if engine == "native" and self.device.type != "cpu":
+            raise ValueError(f"the native energy engine runs on the cpu, not on {self.device}; try 'compiled' there")
+        return engine
+
+    @cached_property
+    def _torch(self) -> TorchEvaluator:
+        return TorchEvaluator(self.parameters, self.dtype, self.device, compiled=self.engine == "compiled")
 
     def __repr__(self) -> str:
-        terms = [*self._bonded, "nonbonded", *(["solvent"] if self._born is not None else [])]
         return (
-            f"Potential({len(self.parameters)} molecule(s) of up to {self.n_atoms} atoms, {' + '.join(terms)}, "
-            f"{self.dtype}, {self.device})"
+            f"Potential({len(self.parameters)} molecule(s) of up to {self.n_atoms} atoms, "
+            f"{' + '.join(self._torch.terms)}, {self.dtype}, {self.device}, {self.engine} engine)"
         )
 
     def energy(self, positions: Float[Tensor, "*batch atoms 3"]) -> Float[Tensor, "*batch"]:
@@ -114,21 +113,68 @@ class Potential:
 
     @torch.no_grad()
     def energy_terms(self, positions: Float[Tensor, "*batch atoms 3"]) -> dict[str, Float[Tensor, "*batch"]]:
-        """The energy by term: those present of bonds, angles, torsions, cmap, nonbonded and solvent."""
-        x = self._rows(self._batched(self._check(positions)))
-        energies = {name: self._per_molecule(term(x, False)[0]) for name, term in self._bonded.items()}
-        _, squared, inverse = self._distances(x)
-        energies["nonbonded"] = self._per_molecule(self._pair_sum(self._plain(squared, inverse, False)[0]))
-        if self._born is not None:
-            pairs, atoms, _ = self._born(squared, inverse, False)
-            energies["solvent"] = self._per_molecule(self._pair_sum(pairs) + atoms)
-        shape = positions.shape[:-2]
-        return {name: e.to(positions.dtype).reshape(shape) for name, e in energies.items()}
+        """The energy by term (in torch): those present of bonds, angles, torsions, cmap, nonbonded and solvent."""
+        terms = self._torch.energy_terms(self._batched(self._check(positions)))
+        return {name: e.reshape(positions.shape[:-2]) for name, e in terms.items()}
+
+    def leapfrog(
+        self,
+        positions: Float[Tensor, "batch atoms 3"],
+        momenta: Float[Tensor, "batch atoms 3"],
+        masses: Float[Tensor, " atoms"],
+        step_ps: Float[Tensor, " batch"],
+        n_steps: int,
+    ) -> tuple[Float[Tensor, "batch atoms 3"], Float[Tensor, "batch atoms 3"]]:
+        """The end of a position-first leapfrog trajectory: half a drift, kick and drift in turn, half a drift.
+
+        With the native engine the whole trajectory stays in the kernel.
+
+        Args:
+            positions: in nm, of one molecule.
+            momenta: in Da nm/ps, in the dtype of the positions.
+            masses: in Da.
+            step_ps: step size of each configuration, in ps.
+            n_steps: forces in the trajectory.
+
+        Returns:
+            Positions and momenta at the end.
+
+        Raises:
+            ValueError: the potential is of several molecules, or there is no step.
+        """
+        if not self.is_single or n_steps < 1:
+            raise ValueError("leapfrog moves one molecule's configurations, by at least one step")
+        positions = self._check(positions)
+        step_ps = step_ps.to(positions)
+        if self._native:
+            x = positions.detach().clone(memory_format=torch.contiguous_format)
+            p = momenta.detach().to(x.dtype, copy=True, memory_format=torch.contiguous_format)
+            self._native[0].leapfrog(
+                masses.double().cpu(),
+                x,
+                p,
+                step_ps,
+                n_steps,
+                single=self.dtype == torch.float32,
+                n_threads=torch.get_num_threads(),
+            )
+            return x, p
+        drift = step_ps[:, None, None] / masses.to(positions)[:, None]
+        x, p = positions + 0.5 * drift * momenta, momenta
+        for step in range(n_steps):
+            p = p + step_ps[:, None, None] * self.forces(x)
+            x = x + (drift if step < n_steps - 1 else 0.5 * drift) * p
+        return x, p
 
     def to(self, dtype: torch.dtype | None = None, device: torch.device | str | None = None) -> Potential:
         """The same potential in another dtype or on another device, built anew from the float64 parameters."""
         parameters = self.parameters[0] if self.is_single else self.parameters
-        return Potential(parameters, self.dtype if dtype is None else dtype, self.device if device is None else device)
+        return Potential(
+            parameters,
+            self.dtype if dtype is None else dtype,
+            self.device if device is None else device,
+            self._asked_engine,
+        )
 
     def _check(self, positions: Tensor) -> Tensor:
         leading = 1 if self.is_single else 2
@@ -146,70 +192,28 @@ class Potential:
     def _batched(self, positions: Tensor) -> Float[Tensor, "molecules batch atoms 3"]:
         return positions[None] if self.is_single else positions
 
-    def _rows(self, positions: Float[Tensor, "molecules batch atoms 3"]) -> Float[Tensor, "rows batch"]:
-        """Structure of arrays: rows x, then y, then z, of all molecules' atoms; the batch innermost.
-
-        No term names a padding row, so what it holds does not matter.
-        """
-        x = positions.permute(3, 0, 2, 1).to(self.dtype)
-        return x.reshape(3 * x.shape[1] * x.shape[2], x.shape[3])
-
-    def _per_molecule(self, rows: Float[Tensor, "rows batch"]) -> Float[Tensor, "molecules batch"]:
-        return rows.view(len(self.parameters), self.n_atoms, rows.shape[1]).sum(1)
-
-    def _chunks(self, batch: int, n_threads: int) -> list[slice]:
-        """Cut a batch into equal pieces of whole SIMD widths."""
-        if self.device.type == "cpu":
-            most = max(SIMD_WIDTH, CPU_CHUNK_NUMBERS // self._n_pairs)
-            least = max(SIMD_WIDTH, SMALLEST_CPU_CHUNK_NUMBERS // self._n_pairs)
-            size = min(most, max(least, -(-batch // n_threads)))
-        else:
-            size = max(SIMD_WIDTH, GPU_CHUNK_NUMBERS // self._n_pairs)
-        size = -(-size // SIMD_WIDTH) * SIMD_WIDTH
-        return [slice(start, start + size) for start in range(0, batch, size)]
-
     def _evaluate(self, positions: Tensor, with_forces: bool) -> tuple[Tensor, Tensor | None]:
-        batched = self._batched(positions)
-        energy = batched.new_empty(batched.shape[:2])
-        forces = torch.empty_like(batched, memory_format=torch.contiguous_format) if with_forces else None
-
-        def work(part: slice) -> None:
-            e, f = self._evaluate_chunk(self._rows(batched[:, part]), with_forces)
-            energy[:, part] = e
-            if forces is not None and f is not None:
-                forces[:, part] = f.view(3, *self.is_atom.shape, f.shape[1]).permute(1, 3, 2, 0)
-
-        n_threads = torch.get_num_threads() if self.device.type == "cpu" else 1
-        run_chunks(work, self._chunks(batched.shape[1], n_threads), n_threads)
-        shape = positions.shape[:-2]
+        batched, shape = self._batched(positions), positions.shape[:-2]
+        if not self._native:
+            energy, forces = self._torch.evaluate(batched, with_forces)
+        else:
+            energy, forces = self._evaluate_natively(batched, with_forces)
         return energy.view(shape), None if forces is None else forces.view(positions.shape)
 
-    def _evaluate_chunk(self, x: Float[Tensor, "rows batch"], with_forces: bool) -> tuple[Tensor, Tensor | None]:
-        d, squared, inverse = self._distances(x)
-        energy, pull = self._plain(squared, inverse, with_forces)
-        rows = None
-        if self._born is not None:
-            pairs, rows, born_pull = self._born(squared, inverse, with_forces)
-            energy += pairs
-            if pull is not None:
-                pull += born_pull
-        total = self._pair_sum(energy)
-        if rows is not None:
-            total += rows
-        forces = None if pull is None else self._distances.force_sum(d.mul_(pull).flatten(0, 1))
-        for term in self._bonded.values():
-            energy, force = term(x, with_forces)
-            total += energy
-            if forces is not None:
-                forces += force
-        return self._per_molecule(total), forces
-
-
-def _keep_freed_memory() -> None:
-    """Let the allocator reuse the temporaries of a chunk.
-
-    glibc returns freed blocks to the system, and faults them in again page by page, until it has seen a large block
-    freed (its dynamic mmap threshold, 32 MiB at most). One such block, never touched, costs nothing and saves up to
-    half of the time of an evaluation.
-    """
-    torch.empty(31 * 2**20, dtype=torch.uint8)
+    def _evaluate_natively(self, batched: Tensor, with_forces: bool) -> tuple[Tensor, Tensor | None]:
+        # The kernel takes the two precisions; others (float16) are converted on the way in and out.
+        kernel_dtype = batched.dtype if batched.dtype in (torch.float32, torch.float64) else torch.float32
+        x = batched.detach().to(kernel_dtype).contiguous()
+        energy = x.new_empty(x.shape[:2])
+        # Padding feels no force, and the kernel leaves it alone.
+        padded = len(self._native) > 1
+        forces = None if not with_forces else torch.zeros_like(x) if padded else torch.empty_like(x)
+        for m, molecule in enumerate(self._native):
+            molecule.evaluate(
+                x[m],
+                energy[m],
+                None if forces is None else forces[m],
+                single=self.dtype == torch.float32,
+                n_threads=torch.get_num_threads(),
+            )
+        return energy.to(batched.dtype), None if forces is None else forces.to(batched.dtype)

@@ -112,13 +112,7 @@ class HMCKernel(Kernel):
         step_ps: Float[Tensor, "chains 1 1"],
     ) -> tuple[Float[Tensor, "chains atoms 3"], Float[Tensor, "chains atoms 3"]]:
         """The leapfrog trajectory's end: positions and momenta."""
-        drift = step_ps / self.masses.to(positions)
-        x = positions + 0.5 * drift * momenta
-        for step in range(self.n_steps):
-            _, forces = self.target.energy_and_forces(x)
-            momenta = momenta + step_ps * forces
-            x = x + (drift if step < self.n_steps - 1 else 0.5 * drift) * momenta
-        return x, momenta
+        return self.target.leapfrog(positions, momenta, self.masses[:, 0], step_ps[:, 0, 0], self.n_steps)
 
     def adapt(self, info: Mapping[str, Outcome]) -> None:
         """Move the step size towards the target acceptance."""

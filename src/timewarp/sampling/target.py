@@ -27,6 +27,16 @@ class EnergyFunction(Protocol):
         """Potential energy in kJ/mol and forces in kJ/mol/nm."""
 
 
+@runtime_checkable
+class Leapfrogs(Protocol):
+    """A potential that integrates the equations of motion itself, as ``timewarp.energies.Potential`` does."""
+
+    def leapfrog(
+        self, positions: Tensor, momenta: Tensor, masses: Tensor, step_ps: Tensor, n_steps: int
+    ) -> tuple[Tensor, Tensor]:
+        """Positions and momenta at the end of a position-first leapfrog trajectory; see :meth:`Target.leapfrog`."""
+
+
 class Restriction:
     """The stereochemistry of a reference structure: the sign of each stereocentre, cis or trans of each peptide bond.
 
@@ -117,6 +127,36 @@ class Target:
         self.force_evaluations += positions.shape[0]
         energy, forces = self.potential.energy_and_forces(positions)
         return energy.detach(), forces.detach()
+
+    def leapfrog(
+        self,
+        positions: Float[Tensor, "chains atoms 3"],
+        momenta: Float[Tensor, "chains atoms 3"],
+        masses: Float[Tensor, " atoms"],
+        step_ps: Float[Tensor, " chains"],
+        n_steps: int,
+    ) -> tuple[Float[Tensor, "chains atoms 3"], Float[Tensor, "chains atoms 3"]]:
+        """The end of a position-first leapfrog trajectory: half a drift, kick and drift in turn, half a drift.
+
+        A potential that has a ``leapfrog`` of its own keeps the whole trajectory to itself.
+
+        Args:
+            positions: where it starts, in nm.
+            momenta: in Da nm/ps.
+            masses: in Da.
+            step_ps: step size of each chain, in ps.
+            n_steps: forces in the trajectory.
+        """
+        if isinstance(self.potential, Leapfrogs):
+            self.force_evaluations += n_steps * positions.shape[0]
+            return self.potential.leapfrog(positions, momenta, masses, step_ps, n_steps)
+        kick = step_ps[:, None, None]
+        drift = kick / masses.to(positions)[:, None]
+        x, p = positions + 0.5 * drift * momenta, momenta
+        for step in range(n_steps):
+            p = p + kick * self.energy_and_forces(x)[1]
+            x = x + (drift if step < n_steps - 1 else 0.5 * drift) * p
+        return x, p
 
     def reduced_energy(self, energy: Float[Tensor, " chains"]) -> Float[Tensor, " chains"]:
         """Energy in kT (float64) of an energy in kJ/mol."""
