@@ -3,7 +3,8 @@
 from .chains import ChainRecord, ChainSettings, run_chains
 from .cycle import Cycle, Mixture
 from .flow import FlowKernel
-from .hmc import HMCKernel, repartition_hydrogen_mass
+from ..state import repartition_hydrogen_mass
+from .hmc import HMCKernel
 from .kernel import Info, Kernel, Outcome, Tuning
 from .metropolis import Proposal, metropolis
 from .starts import check_starts, minimise, set_torsions, start_positions
