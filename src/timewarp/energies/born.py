@@ -106,7 +106,8 @@ class Born:
         integral = torch.addcmul(distance, self.scaled_squared, inverse, value=-1).mul_(total).mul_(-0.25).add_(1)
         integral.mul_(gap).addcmul_(log_ratio, inverse, value=0.5)
         # Only where atoms nearly coincide; a NaN anywhere in the chunk must not hide another configuration's overlap.
-        close = self.closest > 0 and (squared.is_cuda or not float(squared.amin()) >= self.closest**2)
+        always = squared.is_cuda or torch.compiler.is_compiling()  # where asking costs more than the correction
+        close = self.closest > 0 and (always or not float(squared.amin()) >= self.closest**2)
         engulfing = (self.scaled - distance).clamp_min_(self.offset_radius) if close else None
         if engulfing is not None:
             integral += self.engulfed * 2 * (1 / self.offset_radius - 1 / engulfing)

@@ -37,7 +37,7 @@ class Potential:
         device: where the positions are.
         engine: ``"native"``, the compiled kernel for the CPU; ``"torch"``, plain torch operations, on any device;
             ``"compiled"``, the same through ``torch.compile``. ``"auto"`` (the default) takes
-            the kernel on a CPU where it was built, and plain torch elsewhere.
+            the kernel on a CPU where it was built, ``"compiled"`` on CUDA, and plain torch elsewhere.
 
     Raises:
         ValueError: there are no parameters, or no such dtype or engine.
@@ -75,6 +75,8 @@ class Potential:
         if engine not in ENGINES:
             raise ValueError(f"no energy engine {engine!r}; there are {', '.join(ENGINES)}")
         if engine == "auto":
+            if self.device.type == "cuda":
+                return "compiled"
             return "native" if self.device.type == "cpu" and native.available() else "torch"
         if engine == "native" and self.device.type != "cpu":
             raise ValueError(f"the native energy engine runs on the cpu, not on {self.device}; try 'compiled' there")
@@ -83,6 +85,11 @@ class Potential:
     @cached_property
     def _torch(self) -> TorchEvaluator:
         return TorchEvaluator(self.parameters, self.dtype, self.device, compiled=self.engine == "compiled")
+
+    @property
+    def compile_s(self) -> float:
+        """Seconds that ``torch.compile`` has taken so far; 0 with the other engines."""
+        return self._torch.compile_s if self.engine == "compiled" else 0.0
 
     def __repr__(self) -> str:
         return (
