@@ -22,6 +22,7 @@ SHORT = {
     "frame_spacing_ps": 0.5,
     "torsion_moves_per_ps": 2.0,
     "seed": 5,
+    "engine": "openmm",
 }
 
 
