@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import math
 import os
+import socket
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 TEMPORARY_SUFFIX = ".part"
+LOCK_FILE = ".lock"
+
+
+class Locked(FileExistsError):
+    """Another process is writing to a folder."""
 
 
 def write_atomically(path: Path | str, data: bytes | str) -> None:
@@ -33,6 +40,31 @@ def write_atomically(path: Path | str, data: bytes | str) -> None:
     finally:
         temporary.unlink(missing_ok=True)
     sync_folder(path.parent)
+
+
+@contextlib.contextmanager
+def exclusive(folder: Path) -> Iterator[None]:
+    """Hold a folder for writing, by a lock on its ``.lock`` that says who holds it and ends with the process.
+
+    Raises:
+        Locked: another process holds it.
+    """
+    try:
+        import fcntl
+    except ImportError:  # Windows: no advisory locks
+        yield
+        return
+    with open(folder / LOCK_FILE, "a+") as handle:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            handle.seek(0)
+            holder = " ".join(handle.read().split()) or "of this machine or another"
+            raise Locked(f"another process is writing to {folder} ({holder}); stop it or wait for it") from None
+        handle.truncate(0)
+        handle.write(f"pid {os.getpid()} on {socket.gethostname()}\n")
+        handle.flush()
+        yield
 
 
 def sync_folder(folder: Path) -> None:

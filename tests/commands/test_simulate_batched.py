@@ -101,15 +101,11 @@ def test_a_resumed_run_keeps_its_engine_and_replicas(tmp_path):
     ("more", "message"),
     [
         (["--engine", "batched", "--platform", "CPU"], "the platform CPU is OpenMM's"),
-        (["--engine", "fast"], "invalid choice: 'fast'"),
         (["--timestep", "10", "--hydrogen-mass", "1"], "4 of 4 replicas stopped"),
     ],
 )
 def test_bad_input_is_one_line(tmp_path, capsys, more, message):
-    try:
-        assert main(arguments(tmp_path / "run", *more)) == 2
-    except SystemExit as stop:
-        assert stop.code == 2
+    assert main(arguments(tmp_path / "run", *more)) == 2
     said = capsys.readouterr().err
     assert message in said
     assert segments(tmp_path / "run") == 0

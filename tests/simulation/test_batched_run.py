@@ -46,7 +46,9 @@ def explode(monkeypatch, replica, after_ps, energy):
 def test_a_lost_replica_stops_alone(tmp_path, monkeypatch, energy):
     whole = run_toy(tmp_path / "whole")
     explode(monkeypatch, 3, 17.2, energy)
-    with pytest.raises(SimulationError, match=r"replica 3 exploded within 17\.5 ps.*--timestep.*1 of 5 replicas stopped"):
+    with pytest.raises(
+        SimulationError, match=r"replica 3 exploded within 17\.5 ps.*--timestep.*1 of 5 replicas stopped"
+    ):
         run_toy(tmp_path / "lost")
     run = RunFolder.open(tmp_path / "lost")
     kept = [0, 1, 2, 4]
@@ -57,7 +59,7 @@ def test_a_lost_replica_stops_alone(tmp_path, monkeypatch, energy):
     summary = run.summary()
     assert summary["stopped"] == [{"replica": 3, "ps": 17.5, "why": "exploded"}]
     assert summary["frames"] == 4 * 80
-    assert summary["complete"]
+    assert not summary["complete"]
     monkeypatch.undo()
     with pytest.raises(SimulationError, match="replica 3 exploded"):  # extended, it stays stopped
         run_toy(tmp_path / "lost", length_ns=0.25)

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 KERNELS = ("flow", "torsion", "hmc")
 FAMILIES = ("C", "B")
+HMC_STEPS = (10, 20, 40, 80)
+DEFAULT_HMC_STEPS = 40
 STEPS_PER_SEGMENT = 50
 NUMBERS_PER_SEGMENT = 2**24
 
@@ -75,7 +77,13 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     )
     moves.add_argument("--no-flow", action="store_true", help="do without a network: torsion moves and hmc")
     _whole(moves, "--torsion-moves", 4, 1, "single-bond turns in a cycle, stiff peptide bonds included")
-    _whole(moves, "--hmc-steps", 40, 1, "leapfrog steps of a hmc move")
+    moves.add_argument(
+        "--hmc-steps",
+        type=options.integer("the value", least=1, most=10_000),
+        metavar="N",
+        help=f"leapfrog steps of a hmc move (default: the best of {', '.join(map(str, HMC_STEPS))}, tried in the "
+        f"warm-up; {DEFAULT_HMC_STEPS} where that is shorter than 100 steps)",
+    )
     moves.add_argument(
         "--hmc-acceptance",
         type=options.number("the acceptance of hmc", above=0, most=0.99),
@@ -149,7 +157,7 @@ def run(args: argparse.Namespace) -> int:
         "weights_sha256": None if model is None else model.sha256,
         "kernels": list(names),
         "torsion_moves": args.torsion_moves,
-        "hmc_steps": args.hmc_steps,
+        "hmc_steps": args.hmc_steps or "tuned",
         "hmc_acceptance": args.hmc_acceptance,
         "starts": list(starts),
         "n_chains": settings.n_chains,
@@ -298,7 +306,19 @@ def _cycle(
     model: LoadedModel | None,
     device: str,
 ) -> Cycle:
-    from ..sampling import Cycle, FlowKernel, HMCKernel, Kernel, TorsionKernel, backbone_torsions, stiff_torsions
+    import torch
+
+    from ..analysis import named_torsions
+    from ..sampling import (
+        Cycle,
+        FlowKernel,
+        HMCKernel,
+        Kernel,
+        LengthTrial,
+        TorsionKernel,
+        backbone_torsions,
+        stiff_torsions,
+    )
     from ..sampling import repartition_hydrogen_mass as repartition
 
     atoms = molecule.atoms
@@ -311,13 +331,22 @@ def _cycle(
         kernels["flow"] = FlowKernel(target, model.densities["flow"].to(device).eval(), atoms.tree, watched=watched)
     if "torsion" in names:
         kernels["torsion"] = TorsionKernel(target, atoms.tree, stiff=stiff, watched=watched)
+    repeats = {"torsion": args.torsion_moves}
     if "hmc" in names:
+        torsions = torch.tensor(list(named_torsions(atoms).values()), dtype=torch.long).reshape(-1, 4)
+        trial = None
+        if args.hmc_steps is None and len(torsions):
+            others = sum(kernels[name].cost * repeats.get(name, 1) for name in names if name != "hmc")
+            trial = LengthTrial(HMC_STEPS, torsions, others / names.count("hmc"))
         kernels["hmc"] = HMCKernel(
-            target, repartition(atoms), n_steps=args.hmc_steps, target_acceptance=args.hmc_acceptance
+            target,
+            repartition(atoms),
+            n_steps=args.hmc_steps or DEFAULT_HMC_STEPS,
+            target_acceptance=args.hmc_acceptance,
+            trial=trial,
         )
     if "hmc" not in names and (model is None or model.densities["flow"].family == "C"):
         raise UserError("these kernels leave bond lengths and angles as they are; add hmc to --kernels")
-    repeats = {"torsion": args.torsion_moves}
     return Cycle([kernels[name] for name in names for _ in range(repeats.get(name, 1))])
 
 

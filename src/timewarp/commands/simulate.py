@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from . import options
+from . import campaign, options
 from .errors import UserError
 
 
@@ -17,7 +17,10 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
         "moment; the same command goes on with it, exactly, and a larger --length extends it.",
     )
     parser.add_argument(
-        "molecule", metavar="MOLECULE", help="one-letter sequence (AIVL), with caps (Ace-A-Nme), or a PDB file"
+        "molecule",
+        metavar="MOLECULE",
+        nargs="?",
+        help="one-letter sequence (AIVL), with caps (Ace-A-Nme), or a PDB file",
     )
     options.add_out(parser, what="run folder, new or to be resumed")
     options.add_preset(parser)
@@ -35,8 +38,8 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
         type=options.integer("the number of replicas", least=1, most=65536),
         default=None,
         metavar="N",
-        help="independent trajectories (default: with the batched engine up to 32, of 0.25 ns or more each; with OpenMM, "
-        "where each is a process, 1)",
+        help="independent trajectories (default: with the batched engine up to 32 of 0.25 ns or more each, up to 16 in a "
+        "list; with OpenMM 1)",
     )
     run.add_argument(
         "--frame-spacing",
@@ -104,8 +107,8 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
         "--engine",
         choices=("auto", "batched", "openmm"),
         default="auto",
-        help="batched: all replicas side by side in the compiled kernel; openmm: one process each (default auto: batched "
-        "wherever it applies)",
+        help="batched: all replicas side by side in the compiled kernel; openmm: one process each "
+        "(default auto: batched wherever it applies)",
     )
     dynamics.add_argument(
         "--precision",
@@ -117,15 +120,17 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
         "--platform",
         default="auto",
         metavar="NAME",
-        help="OpenMM platform: Reference, CPU, CUDA, OpenCL; takes the OpenMM engine (default: the fastest on one core for "
-        "this molecule)",
+        help="OpenMM platform: Reference, CPU, CUDA, OpenCL; takes the OpenMM engine "
+        "(default: the fastest on one core for this molecule)",
     )
-    options.add_threads(parser, what="threads of the batched engine, or OpenMM's replicas run at once")
+    campaign.add_arguments(parser)
+    options.add_threads(parser, what="threads of the batched engine, or processes for OpenMM's replicas or a list")
     options.add_quiet(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     """Simulate, and leave the compiled energy beside the frames for training and sampling."""
+    campaign.check(args)
     from ..energies import compile_system
     from ..molecules import build_molecule
     from ..simulation import SimulationError, SimulationSettings, simulate
@@ -148,6 +153,8 @@ def run(args: argparse.Namespace) -> int:
         engine=args.engine,
         precision=args.precision,
     )
+    if args.sequences is not None:
+        return campaign.run(args, settings)
     molecule = build_molecule(args.molecule, args.preset)
     for note in molecule.notes:
         print(f"timewarp: {note}")

@@ -163,7 +163,7 @@ class Potential:
                 step_ps,
                 n_steps,
                 single=self.dtype == torch.float32,
-                n_threads=torch.get_num_threads(),
+                n_threads=native.threads(),
             )
             return x, p
         drift = step_ps[:, None, None] / masses.to(positions)[:, None]
@@ -221,6 +221,6 @@ class Potential:
                 energy[m],
                 None if forces is None else forces[m],
                 single=self.dtype == torch.float32,
-                n_threads=torch.get_num_threads(),
+                n_threads=native.threads(),
             )
         return energy.to(batched.dtype), None if forces is None else forces.to(batched.dtype)

@@ -2,5 +2,6 @@
 
 from .molecule import Molecule, build_molecule
 from .presets import PRESETS, Preset, get_preset
+from .sequence_lists import read_sequences
 
-__all__ = ["PRESETS", "Molecule", "Preset", "build_molecule", "get_preset"]
+__all__ = ["PRESETS", "Molecule", "Preset", "build_molecule", "get_preset", "read_sequences"]

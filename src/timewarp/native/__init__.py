@@ -12,6 +12,7 @@ from typing import Any
 
 _core: Any = None
 _why_not = ""
+_threads: int | None = None
 
 if os.environ.get("TIMEWARP_NATIVE", "1") == "0":
     _why_not = "TIMEWARP_NATIVE=0 switches the compiled kernels off"
@@ -46,6 +47,29 @@ def core() -> Any:
     if _core is None:
         raise RuntimeError(_why_not)
     return _core
+
+
+def set_threads(count: int | None) -> None:
+    """Threads of the kernels from here on; None for as many as torch uses.
+
+    They are set apart from torch's own, because small torch operations are slower on several threads than on one.
+
+    Raises:
+        ValueError: fewer than one.
+    """
+    global _threads
+    if count is not None and count < 1:
+        raise ValueError(f"the kernels need at least one thread, got {count}")
+    _threads = count
+
+
+def threads() -> int:
+    """Threads that a kernel uses at most; small batches take fewer."""
+    if _threads is not None:
+        return _threads
+    import torch
+
+    return torch.get_num_threads()
 
 
 def instruction_set() -> str:

@@ -1,11 +1,12 @@
 """Exact Markov chains: targets, kernels that leave them invariant, and many chains at once."""
 
+from ..state import repartition_hydrogen_mass
 from .chains import ChainRecord, ChainSettings, run_chains
 from .cycle import Cycle, Mixture
 from .flow import FlowKernel
-from ..state import repartition_hydrogen_mass
 from .hmc import HMCKernel
 from .kernel import Info, Kernel, Outcome, Tuning
+from .length import LengthTrial
 from .metropolis import Proposal, metropolis
 from .starts import check_starts, minimise, set_torsions, start_positions
 from .summary import backbone_torsions, kernel_table, summarise
@@ -21,6 +22,7 @@ __all__ = [
     "HMCKernel",
     "Info",
     "Kernel",
+    "LengthTrial",
     "Mixture",
     "Outcome",
     "Proposal",

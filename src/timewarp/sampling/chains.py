@@ -153,10 +153,11 @@ class _Chains:
         self.state = self.kernel.init(starts(self.generator))
         if self.state.n_chains != self.settings.n_chains:
             raise ValueError(f"{self.settings.n_chains} chains need as many starts, got {self.state.n_chains}")
+        self.kernel.begin_warmup(self.settings.warmup)
         with Progress("warm-up", self.settings.warmup, unit="steps", quiet=quiet) as bar:
             for _ in range(self.settings.warmup):
                 self.state, info = self.kernel.step(self.state, self.generator)
-                self.kernel.adapt(info)
+                self.kernel.adapt(info, self.state)
                 bar.advance(1, _acceptances(info))
         self.kernel.freeze()
         self.record.tuning = self.kernel.tuning

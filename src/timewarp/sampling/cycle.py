@@ -38,10 +38,15 @@ class Cycle(Kernel):
             info = add_infos(info, new)
         return state, info
 
-    def adapt(self, info: Mapping[str, Outcome]) -> None:
+    def begin_warmup(self, n_steps: int) -> None:
+        """Let each kernel plan."""
+        for kernel in _distinct(self.kernels):
+            kernel.begin_warmup(n_steps)
+
+    def adapt(self, info: Mapping[str, Outcome], state: State | None = None) -> None:
         """Let each kernel learn."""
         for kernel in _distinct(self.kernels):
-            kernel.adapt(info)
+            kernel.adapt(info, state)
 
     def freeze(self) -> None:
         """End the adaptation of each kernel."""

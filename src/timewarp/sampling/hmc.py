@@ -12,8 +12,12 @@ from ..shapes import Float
 from ..state import State
 from ..units import FEMTOSECONDS_PER_PICOSECOND
 from .kernel import Info, Kernel, Outcome, Tuning
+from .length import LengthTrial
 from .metropolis import Proposal, metropolis
 from .target import Target
+
+MOST_STEPS = 10_000
+"""Leapfrog steps of a trajectory, at most."""
 
 
 class HMCKernel(Kernel):
@@ -31,7 +35,8 @@ class HMCKernel(Kernel):
     the state, so that no vibration stays in resonance with the trajectory's length (Neal 2011, section 3.2).
 
     Warm-up sets the step size by dual averaging towards ``target_acceptance`` (Hoffman & Gelman 2014, section 3.2);
-    :meth:`freeze` fixes it at the averaged value.
+    :meth:`freeze` fixes it at the averaged value. With a ``trial`` it also tries several numbers of steps, and keeps
+    the one with the cheapest independent sample.
 
     Args:
         target: the distribution.
@@ -41,6 +46,7 @@ class HMCKernel(Kernel):
         target_acceptance: what the adaptation aims for.
         jitter: relative half-width of the step size's distribution, in [0, 1).
         adaptive: whether :meth:`adapt` does anything.
+        trial: numbers of steps to try in warm-up; None for the given ``n_steps``.
         name: the key of its outcomes.
 
     Raises:
@@ -57,6 +63,7 @@ class HMCKernel(Kernel):
         target_acceptance: float = 0.8,
         jitter: float = 0.1,
         adaptive: bool = True,
+        trial: LengthTrial | None = None,
         name: str = "hmc",
     ) -> None:
         super().__init__(target, name)
@@ -75,6 +82,8 @@ class HMCKernel(Kernel):
         self.step_fs = step_fs
         self.jitter = jitter
         self._averaging = _DualAveraging(step_fs, target_acceptance) if adaptive else None
+        self.trial = trial
+        self._trying = adaptive and trial is not None
 
     def __repr__(self) -> str:
         return f"HMCKernel({self.name!r}, {self.n_steps} steps of {self.step_fs:.3g} fs)"
@@ -114,31 +123,46 @@ class HMCKernel(Kernel):
         """The leapfrog trajectory's end: positions and momenta."""
         return self.target.leapfrog(positions, momenta, self.masses[:, 0], step_ps[:, 0, 0], self.n_steps)
 
-    def adapt(self, info: Mapping[str, Outcome]) -> None:
-        """Move the step size towards the target acceptance."""
+    def begin_warmup(self, n_steps: int) -> None:
+        """Plan when each trajectory length is tried."""
+        if self.trial is not None:
+            self.trial.begin(n_steps)
+
+    def adapt(self, info: Mapping[str, Outcome], state: State | None = None) -> None:
+        """Move the step size towards the target acceptance, and try the next trajectory length when it is time."""
         if self._averaging is not None and self.name in info:
             outcome = info[self.name]
             proposed = int(outcome.proposed.sum())
             if proposed:
                 self.step_fs = self._averaging.update(float(outcome.acceptance.sum()) / proposed)
+        if self._trying and self.trial is not None and state is not None:
+            self.n_steps = self.trial.observe(state, self.n_steps)
 
     def freeze(self) -> None:
-        """Fix the step size at the average over the adaptation."""
+        """Fix the step size at the average over the adaptation, and the number of steps."""
+        self._trying = False
         if self._averaging is not None:
             self.step_fs = self._averaging.average
             self._averaging = None
 
     @property
     def tuning(self) -> Tuning:
-        """The step size."""
-        return {self.name: {"step_fs": self.step_fs}}
+        """The step size, and the number of steps where it is tuned."""
+        length = {} if self.trial is None else {"n_steps": float(self.n_steps)}
+        return {self.name: {"step_fs": self.step_fs, **length}}
 
     def retune(self, tuning: Mapping[str, Mapping[str, float]]) -> None:
-        """Take over a step size.
+        """Take over a step size, and a number of steps where it is tuned.
 
         Raises:
-            ValueError: it is not a positive number.
+            ValueError: the step size is not a positive number, or the number of steps not a positive whole one.
         """
+        if self.trial is not None and "n_steps" in tuning.get(self.name, {}):
+            n_steps = tuning[self.name]["n_steps"]
+            if not (math.isfinite(n_steps) and 1 <= n_steps <= MOST_STEPS and n_steps == int(n_steps)):
+                raise ValueError(f"the tuning of {self.name} needs n_steps of 1 to {MOST_STEPS}, got {n_steps!r}")
+            self.n_steps = int(n_steps)
+            self._trying = False
         if self.name in tuning and "step_fs" in tuning[self.name]:
             step_fs = tuning[self.name]["step_fs"]
             if not (isinstance(step_fs, (int, float)) and math.isfinite(step_fs) and step_fs > 0):

@@ -70,6 +70,9 @@ class Kernel:
         name: the key of its outcomes.
     """
 
+    cost: float = 1.0
+    """Rough computing time of one step of one chain, in force evaluations of its molecule."""
+
     def __init__(self, target: Target, name: str) -> None:
         self.target = target
         self.name = name
@@ -85,8 +88,11 @@ class Kernel:
         """One step of every chain: the new state, and what happened, by kernel name."""
         raise NotImplementedError
 
-    def adapt(self, info: Mapping[str, Outcome]) -> None:
-        """Learn from a warm-up step; most kernels have nothing to learn."""
+    def begin_warmup(self, n_steps: int) -> None:
+        """Plan the adaptation for a warm-up of this many steps; most kernels have nothing to plan."""
+
+    def adapt(self, info: Mapping[str, Outcome], state: State | None = None) -> None:
+        """Learn from a warm-up step and the state that it led to; most kernels have nothing to learn."""
 
     def freeze(self) -> None:
         """End the adaptation: from here on the kernel does not change."""

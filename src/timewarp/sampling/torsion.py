@@ -41,6 +41,8 @@ class TorsionKernel(Kernel):
         ValueError: there is no bond to turn, a window is not in (0, 180], or the target is not invariant.
     """
 
+    cost = 6.0  # one energy, and the decision
+
     def __init__(
         self,
         target: Target,

@@ -1,5 +1,6 @@
-"""Langevin MD of peptides, batched in the compiled kernel or with OpenMM: crash-safe runs, exact resume, torsion moves."""
+"""Langevin MD of peptides, batched in the compiled kernel or with OpenMM: crash-safe runs, exact resume."""
 
+from .campaign import peptide_seed, simulate_campaign
 from .engines import choose_engine
 from .langevin import BatchedLangevin
 from .production import simulate
@@ -14,7 +15,9 @@ __all__ = [
     "SimulationSettings",
     "TorsionMoves",
     "choose_engine",
+    "peptide_seed",
     "set_torsions",
     "simulate",
+    "simulate_campaign",
     "start_positions",
 ]

@@ -122,7 +122,7 @@ class BatchedLangevin:
         }
 
     def start(self, positions: np.ndarray, ids: Sequence[int] | None = None) -> Replicas:
-        """Replicas at positions (replicas, atoms, 3) in nm, with thermal velocities; numbered from 0 without ``ids``."""
+        """Replicas at positions (replicas, atoms, 3) in nm with thermal velocities; numbered from 0 without ``ids``."""
         n = len(positions)
         numbers = np.arange(n, dtype=np.uint32) if ids is None else np.array(ids, dtype=np.uint32)
         velocities = self.normals(0, FIRST_VELOCITIES, numbers) * np.sqrt(self.kT / self.masses)[:, None]

@@ -8,8 +8,7 @@ import platform as machine
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from importlib import metadata
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
@@ -22,6 +21,7 @@ from safetensors import safe_open
 from safetensors.torch import save
 
 from .. import native
+from ..executors import interrupts_ignored
 from ..files import write_atomically
 from ..molecules import Molecule
 from ..progress import Progress
@@ -49,6 +49,7 @@ def simulate(
     quiet: bool = False,
     processes: int | None = None,
     prepare: Callable[[RunFolder], None] | None = None,
+    heartbeat: Callable[[], None] | None = None,
 ) -> RunFolder:
     """Run Langevin MD of a molecule: minimise, burn in, produce.
 
@@ -67,6 +68,7 @@ def simulate(
         quiet: no progress lines.
         processes: threads of the batched engine, or how many of OpenMM's replicas run at once; all cores by default.
         prepare: called once with the run folder before the MD, to put further files beside the segments.
+        heartbeat: called about twice a second; what it raises ends the run, which keeps its closed segments.
 
     Returns:
         The run folder.
@@ -120,18 +122,20 @@ def simulate(
         workers = processes or _cores()
         if choice.parameters is not None:
             batched = BatchedRun(run, choice.parameters, masses, settings, temperature_K, starts, workers)
-            _produce_batched(run, batched, workers, quiet)
+            _produce_batched(run, batched, workers, quiet, heartbeat)
         else:
             system_xml = openmm.XmlSerializer.serialize(system)
             jobs = [
                 ReplicaJob(path, stream, system_xml, start, settings, temperature_K, platform)
                 for stream, start in enumerate(starts)
             ]
-            _produce(run, jobs, min(workers, len(jobs)), quiet, choice.note)
+            _produce(run, jobs, min(workers, len(jobs)), quiet, heartbeat, choice.note)
     return run
 
 
-def _produce_batched(run: RunFolder, batched: BatchedRun, threads: int, quiet: bool) -> None:
+def _produce_batched(
+    run: RunFolder, batched: BatchedRun, threads: int, quiet: bool, heartbeat: Callable[[], None] | None
+) -> None:
     n = batched.settings.n_replicas
     done, total = n * run.n_frames(STREAM), n * batched.settings.frames_per_replica
 
@@ -146,13 +150,20 @@ def _produce_batched(run: RunFolder, batched: BatchedRun, threads: int, quiet: b
         _summarise(run, batched.settings, going * run.n_frames(STREAM), batched.wall_s, how)
 
     try:
-        with _Reporter(run, batched.settings, done, total, quiet, summarise) as report:
+        with _Reporter(run, batched.settings, done, total, quiet, heartbeat, summarise) as report:
             batched.produce(report)
     finally:
         summarise()
 
 
-def _produce(run: RunFolder, jobs: list[ReplicaJob], processes: int, quiet: bool, note: str) -> None:
+def _produce(
+    run: RunFolder,
+    jobs: list[ReplicaJob],
+    processes: int,
+    quiet: bool,
+    heartbeat: Callable[[], None] | None,
+    note: str,
+) -> None:
     settings = jobs[0].settings
     done = sum(run.n_frames(job.stream) for job in jobs)
     total = settings.frames_per_replica * len(jobs)
@@ -173,7 +184,7 @@ def _produce(run: RunFolder, jobs: list[ReplicaJob], processes: int, quiet: bool
         _summarise(run, settings, frames, stream_s / max(1, min(processes, len(jobs))), how)
 
     try:
-        with _Reporter(run, settings, done, total, quiet, summarise) as report:
+        with _Reporter(run, settings, done, total, quiet, heartbeat, summarise) as report:
             if processes == 1:
                 for job in waiting:
                     try:
@@ -199,13 +210,14 @@ class _Reporter:
         done: int,
         total: int,
         quiet: bool,
+        heartbeat: Callable[[], None] | None,
         summarise: Callable[[], None],
     ) -> None:
         self.frame_ns = settings.frame_spacing_ps / PICOSECONDS_PER_NANOSECOND
         self.progress = Progress(
             f"MD of {run.name}", total * self.frame_ns, done=done * self.frame_ns, unit="ns", quiet=quiet
         )
-        self.summarise = summarise
+        self.heartbeat, self.summarise = heartbeat, summarise
         self.began = self.saved = time.monotonic()
         self.made = 0
 
@@ -217,6 +229,8 @@ class _Reporter:
         self.progress.__exit__(*error)
 
     def __call__(self, frames: int) -> None:
+        if self.heartbeat is not None:
+            self.heartbeat()
         self.made += frames
         rate = self.made * self.frame_ns / max(time.monotonic() - self.began, 1e-9) * SECONDS_PER_DAY
         self.progress.advance(frames * self.frame_ns, note=f"{rate:,.0f} ns/day" if self.made else "burn-in")
@@ -239,7 +253,7 @@ def _run_processes(jobs: list[ReplicaJob], most: int, report: Callable[[int], No
                 job = queue.pop(0)
                 ours, theirs = context.Pipe(duplex=False)
                 process = context.Process(target=_work, args=(job, theirs, os.getpid()), daemon=True)
-                with _interrupts_ignored():  # inherited: Ctrl-C reaches the whole group, and we stop the replicas
+                with interrupts_ignored():  # inherited: Ctrl-C reaches the whole group, and we stop the replicas
                     process.start()
                 theirs.close()
                 running[ours] = (job, process)
@@ -288,19 +302,6 @@ def _work(job: ReplicaJob, connection: Connection, parent: int) -> None:
         connection.send(str(error) if plain else f"replica {job.stream} failed: {type(error).__name__}: {error}")
 
 
-@contextmanager
-def _interrupts_ignored() -> Iterator[None]:
-    try:
-        before = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    except ValueError:  # not in the main thread
-        yield
-        return
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
-
-
 # --- files beside the segments --------------------------------------------------------------------------------------
 
 
@@ -323,9 +324,7 @@ def _check_not_shorter(path: Path, settings: SimulationSettings) -> None:
             )
 
 
-def _summarise(
-    run: RunFolder, settings: SimulationSettings, frames: int, wall_s: float, how: dict[str, Any]
-) -> None:
+def _summarise(run: RunFolder, settings: SimulationSettings, frames: int, wall_s: float, how: dict[str, Any]) -> None:
     """Write ``summary.json`` from what the closed segments say."""
     done_ns = frames * settings.frame_spacing_ps / PICOSECONDS_PER_NANOSECOND
     steps = frames * settings.frame_steps
@@ -335,7 +334,7 @@ def _summarise(
         "schema": 1,
         **run.config,
         "engine": settings.engine,
-        "complete": len(each) == streams and min(each) == settings.frames_per_replica,
+        "complete": len(each) == streams and min(each) == settings.frames_per_replica and not how.get("stopped"),
         "length_ns": settings.length_ns,
         "done_ns": done_ns,
         "frames": frames,
@@ -346,7 +345,9 @@ def _summarise(
         "versions": versions(),
         "machine": {"processor": machine.machine(), "system": machine.system(), "cores": _cores()},
     }
-    if settings.torsion_moves_per_round and (states := [s for k in run.streams if (s := run.last_state(k)) is not None]):
+    if settings.torsion_moves_per_round and (
+        states := [s for k in run.streams if (s := run.last_state(k)) is not None]
+    ):
         interval_ps = settings.torsion_interval_steps * settings.timestep_fs / FEMTOSECONDS_PER_PICOSECOND
         moves = TorsionMoves(run.atoms, np.ones(run.atoms.n_atoms), 1.0, 1.0)
         for state in states:  # one row, or one for each replica of the batched engine

@@ -11,7 +11,17 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..files import TEMPORARY_SUFFIX, read_json, read_toml, to_toml, write_atomically, write_json, write_toml
+from ..files import (
+    LOCK_FILE,
+    TEMPORARY_SUFFIX,
+    exclusive,
+    read_json,
+    read_toml,
+    to_toml,
+    write_atomically,
+    write_json,
+    write_toml,
+)
 from ..state import Atoms
 from . import segments
 from .segments import SegmentHeader, read_header, segment_name, write_segment
@@ -19,7 +29,7 @@ from .trajectory import Trajectory
 
 SCHEMA = 1
 KINDS = ("md", "chain")
-_OWN_FILES = {"topology.pdb", "atoms.json", "segments", ".lock"}
+_OWN_FILES = {"topology.pdb", "atoms.json", "segments", LOCK_FILE}
 
 
 class RunFolder:
@@ -132,18 +142,9 @@ class RunFolder:
         """Hold the folder for writing, so that two processes cannot write one run.
 
         Raises:
-            FileExistsError: another process holds it.
+            Locked: another process holds it (a FileExistsError).
         """
-        try:
-            import fcntl
-        except ImportError:  # Windows: no advisory locks; append() still refuses to write over a segment
-            yield
-            return
-        with open(self.path / ".lock", "w") as handle:
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError:
-                raise FileExistsError(f"another process is writing to {self.path}; stop it or wait for it") from None
+        with exclusive(self.path):
             for stale in self.path.glob(f"**/*{TEMPORARY_SUFFIX}"):  # left by a killed writer
                 stale.unlink(missing_ok=True)
             yield

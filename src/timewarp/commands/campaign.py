@@ -1,0 +1,102 @@
+"""``timewarp simulate --sequences``: the same MD for a list of peptides."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from . import options
+from .errors import UserError
+
+if TYPE_CHECKING:
+    from ..executors import Executor
+    from ..simulation import SimulationSettings
+
+PROCESSES, LOCAL = "processes", "local"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """``--sequences`` and ``--scheduler``."""
+    group = parser.add_argument_group("many peptides")
+    group.add_argument(
+        "--sequences",
+        type=Path,
+        default=None,
+        metavar="FILE",
+        help="in place of MOLECULE: a text file with one sequence per line (# starts a comment). Each gets --length ns "
+        "and a run folder under --out; the same command goes on, retries what failed and skips what is done",
+    )
+    group.add_argument(
+        "--scheduler",
+        default=None,
+        metavar="WHERE",
+        help=f"with --sequences: {PROCESSES} of this machine, a {LOCAL} Dask cluster, or the address or *.json file of "
+        f"a Dask scheduler, such as tcp://host:8786 (default: {LOCAL} where Dask is installed, else {PROCESSES})",
+    )
+
+
+def check(args: argparse.Namespace) -> None:
+    """Check that there is one molecule or one list.
+
+    Raises:
+        UserError: there are both or neither, or an option that means nothing.
+    """
+    if (args.molecule is None) == (args.sequences is None):
+        what = "neither" if args.molecule is None else f"{args.molecule} and --sequences {args.sequences}"
+        raise UserError(f"give a MOLECULE or --sequences FILE, got {what}")
+    if args.scheduler is not None and args.sequences is None:
+        raise UserError("--scheduler is for a list of peptides: give --sequences FILE too")
+    if _is_address(args.scheduler) and args.threads is not None:
+        raise UserError(f"--threads counts workers of this machine; {args.scheduler} has its own, leave --threads out")
+
+
+def run(args: argparse.Namespace, settings: SimulationSettings) -> int:
+    """Simulate every peptide of the list.
+
+    Raises:
+        UserError: some peptides failed.
+    """
+    from ..molecules import read_sequences
+    from ..simulation import simulate_campaign
+
+    sequences = read_sequences(args.sequences)
+
+    def say(line: str) -> None:
+        if not args.quiet:
+            print(f"timewarp: {line}", file=sys.stderr, flush=True)
+
+    summary = simulate_campaign(
+        sequences,
+        args.out,
+        settings,
+        _executor(args.scheduler, min(args.threads or options.available_cores(), len(sequences))),
+        preset=args.preset,
+        quiet=args.quiet,
+        say=say,
+    )
+    print(
+        f"{args.out}: {summary['done']} of {summary['peptides']} peptides, "
+        f"{summary['done_ns']:,.4g} ns, {summary['ns_per_day']:,.0f} ns/day"
+    )
+    failures = [row for row in summary["table"] if row["state"] == "failed"]
+    if failures:
+        first = failures[0]
+        raise UserError(
+            f"{len(failures)} of {summary['peptides']} peptides failed, {first['sequence']}: {first['message']} "
+            f"(all are in {args.out / 'summary.json'}; the same command tries them again)"
+        )
+    return 0
+
+
+def _is_address(scheduler: str | None) -> bool:
+    return scheduler not in (None, PROCESSES, LOCAL)
+
+
+def _executor(scheduler: str | None, workers: int) -> Executor:
+    from ..executors import DaskCluster, LocalProcesses, is_dask_installed
+
+    if scheduler == PROCESSES or (scheduler is None and not is_dask_installed()):
+        return LocalProcesses(workers)
+    return DaskCluster(scheduler if _is_address(scheduler) else None, workers)
