@@ -150,6 +150,24 @@ def set_threads(threads: int | None) -> int:
     return count
 
 
+def set_sampling_threads(threads: int | None, device: str) -> int:
+    """Threads for chains: the compiled kernels take them (all cores by default), and torch gets one.
+
+    Batches of a few hundred chains are many small operations to torch: measured, a second thread makes them slower.
+    Without the kernels one thread is the default.
+    """
+    import torch
+
+    from .. import native
+
+    if not native.available() or device != "cpu":
+        return set_threads(1 if threads is None else threads)
+    count = available_cores() if threads is None else threads
+    native.set_threads(count)
+    torch.set_num_threads(1)
+    return count
+
+
 def resolve_device(name: str) -> str:
     """Check that torch has this device.
 

@@ -99,8 +99,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
         "--precision", choices=("float32", "float64"), default="float32", help="of positions and energies in memory"
     )
     options.add_device(machine)
-    # Batches of a few hundred chains are many small operations: measured, a second thread makes them slower.
-    options.add_threads(machine, "threads of torch; more pay for thousands of chains", default=1)
+    options.add_threads(machine, "threads of the compiled kernels, or of torch where those are missing")
     options.add_quiet(machine)
     machine.add_argument(
         "--export",
@@ -127,7 +126,7 @@ def run(args: argparse.Namespace) -> int:
     starts = _starts(args)
     tuning = _tuning(args.tuning)
     device = options.resolve_device(args.device)
-    threads = options.set_threads(args.threads)
+    threads = options.set_sampling_threads(args.threads, device)
     dtype = getattr(torch, args.precision)
 
     molecule = build_molecule(args.molecule, args.preset)

@@ -18,7 +18,7 @@ from ..files import TEMPORARY_SUFFIX, Locked, exclusive, read_json, read_toml, t
 from ..molecules import build_molecule, get_preset
 from ..progress import Progress
 from ..trajectories import RunFolder
-from ..units import FEMTOSECONDS_PER_PICOSECOND, PICOSECONDS_PER_NANOSECOND, SECONDS_PER_DAY
+from ..units import FEMTOSECONDS_PER_PICOSECOND, SECONDS_PER_DAY
 from .engines import resolve_for_presets
 from .production import SUMMARY_INTERVAL_S, simulate, versions
 from .replica import SimulationError
@@ -130,12 +130,6 @@ class _Peptide:
     state: str = "waiting"
     message: str | None = None
 
-    @property
-    def length_ns(self) -> float:
-        """Time in whole frames, in ns."""
-        frames = self.settings.frames_per_replica * self.settings.n_replicas
-        return frames * self.settings.frame_spacing_ps / PICOSECONDS_PER_NANOSECOND
-
     def read(self) -> dict[str, Any]:
         """The summary of its run; empty before there is one."""
         try:
@@ -146,7 +140,7 @@ class _Peptide:
     def is_finished(self) -> bool:
         """Whether its run says that it is complete, and is the one that this campaign would make."""
         found = self.read()
-        same = all(found.get(key) == getattr(self.settings, key) for key in ("seed", "timestep_fs", "replicas"))
+        same = all(found.get(key) == getattr(self.settings, key) for key in ("seed", "timestep_fs"))
         return same and found.get("complete") is True and found.get("length_ns", 0.0) >= self.settings.length_ns
 
 
@@ -180,7 +174,7 @@ class _Campaign:
             Task(p.sequence, simulate_peptide, (p.sequence, self.preset, p.folder, p.settings), expected)
             for p in waiting
         ]
-        total_ns = sum(peptide.length_ns for peptide in self.peptides.values())
+        total_ns = self.settings.length_ns * len(self.peptides)
         first_ns = shown_ns = self._done_ns()
         progress = Progress(f"{len(self.peptides)} peptides", total_ns, done=first_ns, unit="ns", quiet=quiet)
         looked = took = 0.0
@@ -219,8 +213,10 @@ class _Campaign:
             write_json(self.out / SUMMARY_FILE, self.summary())
 
     def _done_ns(self) -> float:
+        """Time so far; a run whose length is rounded up to whole frames counts what was asked for."""
+        length_ns = self.settings.length_ns
         return sum(
-            peptide.length_ns if peptide.state == "done" else self.closed[sequence].ns()
+            length_ns if peptide.state == "done" else min(self.closed[sequence].ns(), length_ns)
             for sequence, peptide in self.peptides.items()
         )
 
@@ -253,7 +249,7 @@ class _Campaign:
             "state": peptide.state,
             "message": peptide.message,
             "seed": peptide.settings.seed,
-            "done_ns": peptide.length_ns if peptide.state == "done" else self.closed[peptide.sequence].ns(),
+            "done_ns": found.get("done_ns", 0.0) if peptide.state == "done" else self.closed[peptide.sequence].ns(),
             "wall_s": found.get("wall_s"),
             "ns_per_day": found.get("ns_per_day"),
         }
