@@ -180,7 +180,8 @@ def _time_md(form: str, seconds: float) -> float:
     import openmm
 
     from timewarp.molecules import build_molecule
-    from timewarp.simulation.system import make_context, repartitioned_masses, with_masses
+    from timewarp.simulation.system import make_context, with_masses
+    from timewarp.state import repartition_hydrogen_mass
     from timewarp.units import FEMTOSECONDS_PER_PICOSECOND
 
     molecule = build_molecule("Ace-A-Nme")
@@ -188,7 +189,7 @@ def _time_md(form: str, seconds: float) -> float:
     if form == "xml":
         field = openmm.app.ForceField(*SOLVENT_XML["amber14-obc2"])
         system = field.createSystem(molecule.topology, nonbondedMethod=openmm.app.NoCutoff, constraints=None)
-    system = with_masses(system, repartitioned_masses(molecule.atoms, 3.0))
+    system = with_masses(system, repartition_hydrogen_mass(molecule.atoms, 3.0).numpy())
     best = 0.0
     for platform in ("Reference", "CPU"):  # the faster of the two, each on one thread
         integrator = openmm.LangevinMiddleIntegrator(310.0, 1.0, 2.0 / FEMTOSECONDS_PER_PICOSECOND)

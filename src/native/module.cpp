@@ -26,4 +26,5 @@ NB_MODULE(_core, m) {
   bind_energy(m);
   bind_flow(m);
   bind_geometry(m);
+  bind_langevin(m);
 }

@@ -144,6 +144,36 @@ class Atoms:
             raise ValueError(f"not a description of atoms: {type(error).__name__} {error}") from None
 
 
+def repartition_hydrogen_mass(atoms: Atoms, hydrogen_mass_Da: float | None = 3.0) -> Float[Tensor, " atoms"]:
+    """Masses in Da with mass moved onto each hydrogen from the heavy atom that it is bonded to.
+
+    Slower hydrogens allow a longer time step, and the molecule as a whole moves as before (Feenstra, Hess & Berendsen
+    1999; Hopkins et al. 2015).
+
+    Args:
+        atoms: the molecule.
+        hydrogen_mass_Da: what each hydrogen gets; None leaves all masses as they are.
+
+    Raises:
+        ValueError: a heavy atom would be left with less mass than a hydrogen's.
+    """
+    masses = torch.tensor(atoms.masses, dtype=torch.float64)
+    if hydrogen_mass_Da is None:
+        return masses
+    for pair in atoms.bonds:
+        for hydrogen, heavy in (pair, pair[::-1]):
+            if atoms.elements[hydrogen] == "H" and atoms.elements[heavy] != "H":
+                masses[heavy] -= hydrogen_mass_Da - masses[hydrogen]
+                masses[hydrogen] = hydrogen_mass_Da
+    if bool((masses < min(1.0, hydrogen_mass_Da)).any()):
+        lightest = int(masses.argmin())
+        raise ValueError(
+            f"hydrogen_mass_Da = {hydrogen_mass_Da:g} leaves atom {lightest} ({atoms.names[lightest]}) with "
+            f"{float(masses[lightest]):.3g} Da; try 3"
+        )
+    return masses
+
+
 @dataclass(frozen=True)
 class State:
     """A batch of chains: positions and, where a proposal wants it, the auxiliary variable.

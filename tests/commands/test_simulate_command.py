@@ -14,7 +14,7 @@ from timewarp.commands import main
 from timewarp.trajectories import RunFolder
 
 TINY = ["--length", "0.02", "--replicas", "2", "--burn-in", "0.5", "--segment", "0.5", "--frame-spacing", "0.1"]
-TINY += ["--torsion-moves", "10", "--start", "built", "--start", "phi_1=60", "--quiet"]
+TINY += ["--torsion-moves", "10", "--engine", "openmm", "--start", "built", "--start", "phi_1=60", "--quiet"]
 
 
 def arguments(out, *more, molecule="Ace-A-Nme"):
@@ -61,10 +61,10 @@ for line in sys.stdin:
 """
 
 
-def test_ten_kills_and_the_run_is_the_uninterrupted_one(whole, tmp_path):
+def kill_ten_times(path, argv, last):
+    """Run in a forked process and kill it, ten times, at up to the ``last`` segment."""
     rng = random.Random(7)
-    path = tmp_path / "run"
-    command = [sys.executable, "-c", FORKER, *arguments(path, "--threads", "1")]
+    command = [sys.executable, "-c", FORKER, *argv]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as forker:
 
         def read():
@@ -79,7 +79,7 @@ def test_ten_kills_and_the_run_is_the_uninterrupted_one(whole, tmp_path):
             forker.stdin.flush()
             child = int(read())
             if kill:  # the first dies while the molecule is built or burnt in
-                wanted = min(kept + rng.randint(0, 7), 38)
+                wanted = min(kept + rng.randint(0, 7), last)
                 wait_until(lambda wanted=wanted: segments(path) >= wanted)
             time.sleep(rng.uniform(0, 0.1))
             os.kill(child, signal.SIGKILL)
@@ -87,6 +87,12 @@ def test_ten_kills_and_the_run_is_the_uninterrupted_one(whole, tmp_path):
             assert segments(path) >= kept
             kept = segments(path)
         forker.stdin.close()
+    return kept
+
+
+def test_ten_kills_and_the_run_is_the_uninterrupted_one(whole, tmp_path):
+    path = tmp_path / "run"
+    kept = kill_ten_times(path, arguments(path, "--threads", "1"), 38)
     assert not kept or RunFolder.open(path).n_segments(0) <= 20
     assert main(arguments(path)) == 0
     assert same_frames(whole, path)

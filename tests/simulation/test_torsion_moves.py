@@ -77,6 +77,7 @@ def run_toy(path, torsion_moves_per_ps=10.0, seed=3):
         segment_ps=200,
         torsion_moves_per_ps=torsion_moves_per_ps,
         seed=seed,
+        engine="openmm",
         hydrogen_mass_Da=1.0,
     )
     run = simulate(toy_molecule(), path, settings, quiet=True, processes=1)

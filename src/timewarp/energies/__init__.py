@@ -5,8 +5,9 @@ OpenMM is imported only when :func:`compile_system` reads a system and when :cla
 """
 
 from .compiler import UnknownForceError, compile_system
+from .native import NativePotential
 from .oracle import OpenMMEvaluator
 from .parameters import Parameters
 from .potential import Potential
 
-__all__ = ["OpenMMEvaluator", "Parameters", "Potential", "UnknownForceError", "compile_system"]
+__all__ = ["NativePotential", "OpenMMEvaluator", "Parameters", "Potential", "UnknownForceError", "compile_system"]

@@ -1,9 +1,10 @@
 """Exact Markov chains: targets, kernels that leave them invariant, and many chains at once."""
 
+from ..state import repartition_hydrogen_mass
 from .chains import ChainRecord, ChainSettings, run_chains
 from .cycle import Cycle, Mixture
 from .flow import FlowKernel
-from .hmc import HMCKernel, repartition_hydrogen_mass
+from .hmc import HMCKernel
 from .kernel import Info, Kernel, Outcome, Tuning
 from .length import LengthTrial
 from .metropolis import Proposal, metropolis

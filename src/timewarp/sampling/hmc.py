@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from ..shapes import Float
-from ..state import Atoms, State
+from ..state import State
 from ..units import FEMTOSECONDS_PER_PICOSECOND
 from .kernel import Info, Kernel, Outcome, Tuning
 from .length import LengthTrial
@@ -40,7 +40,7 @@ class HMCKernel(Kernel):
 
     Args:
         target: the distribution.
-        masses: of each atom, in Da; see :func:`repartition_hydrogen_mass`.
+        masses: of each atom, in Da; see :func:`timewarp.state.repartition_hydrogen_mass`.
         n_steps: leapfrog steps in a trajectory.
         step_fs: step size before adaptation.
         target_acceptance: what the adaptation aims for.
@@ -169,35 +169,6 @@ class HMCKernel(Kernel):
                 raise ValueError(f"the tuning of {self.name} needs a positive step_fs, got {step_fs!r}")
             self.step_fs = float(step_fs)
             self._averaging = None
-
-
-def repartition_hydrogen_mass(atoms: Atoms, hydrogen_mass_Da: float = 3.0) -> Float[Tensor, " atoms"]:
-    """Masses in Da with mass moved onto each hydrogen from the heavy atom that it is bonded to.
-
-    Slower hydrogens allow a longer leapfrog step, and the molecule as a whole moves as before (Hopkins et al. 2015).
-
-    Args:
-        atoms: the molecule.
-        hydrogen_mass_Da: what each hydrogen gets.
-
-    Raises:
-        ValueError: a heavy atom would be left with less than a hydrogen's mass.
-    """
-    masses = torch.tensor(atoms.masses, dtype=torch.float64)
-    is_hydrogen = [element == "H" for element in atoms.elements]
-    for pair in atoms.bonds:
-        for hydrogen, heavy in (pair, pair[::-1]):
-            if is_hydrogen[hydrogen] and not is_hydrogen[heavy]:
-                moved = hydrogen_mass_Da - atoms.masses[hydrogen]
-                masses[hydrogen] += moved
-                masses[heavy] -= moved
-    if (masses < min(1.0, hydrogen_mass_Da)).any():
-        lightest = int(masses.argmin())
-        raise ValueError(
-            f"a hydrogen mass of {hydrogen_mass_Da} Da leaves atom {lightest} ({atoms.names[lightest]}) with "
-            f"{float(masses[lightest]):.2f} Da; try 3"
-        )
-    return masses
 
 
 class _DualAveraging:

@@ -19,6 +19,7 @@ from ..molecules import build_molecule, get_preset
 from ..progress import Progress
 from ..trajectories import RunFolder
 from ..units import FEMTOSECONDS_PER_PICOSECOND, SECONDS_PER_DAY
+from .engines import resolve_for_presets
 from .production import SUMMARY_INTERVAL_S, simulate, versions
 from .replica import SimulationError
 from .settings import SimulationSettings
@@ -26,6 +27,8 @@ from .watching import ClosedTime
 
 CAMPAIGN_FILE, SUMMARY_FILE = "campaign.toml", "summary.json"
 ENERGY_FILE = "energy.safetensors"
+REPLICAS_PER_WORKER = 16
+"""Default of a peptide's replicas with the batched engine: they fill the widest vectors of a worker's one core."""
 LOCK_PATIENCE_S = 120.0
 """How long a peptide waits for the process that had it before: a lock on a network file system outlives its holder by
 a lease of some 90 s."""
@@ -76,6 +79,7 @@ def simulate_campaign(
     """
     if not sequences or len(set(sequences)) != len(sequences):
         raise ValueError(f"sequences must be one or more, each once; got {len(sequences)}")
+    settings = resolve_for_presets(settings, REPLICAS_PER_WORKER)
     out = Path(out).resolve()  # workers have other working directories
     _open_campaign(out, settings, preset)
     with exclusive(out):

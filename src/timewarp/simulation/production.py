@@ -1,4 +1,4 @@
-"""A production run: replicas in processes of their own, one per core, with progress, resume and a summary."""
+"""A production run: replicas side by side, or in processes of their own with OpenMM; progress, resume, summary."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import multiprocessing
 import os
 import platform as machine
 import signal
+import sys
 import time
 from collections.abc import Callable
 from importlib import metadata
@@ -19,16 +20,20 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save
 
+from .. import native
 from ..executors import interrupts_ignored
 from ..files import write_atomically
 from ..molecules import Molecule
 from ..progress import Progress
+from ..state import repartition_hydrogen_mass
 from ..trajectories import RunFolder
 from ..units import FEMTOSECONDS_PER_PICOSECOND, PICOSECONDS_PER_NANOSECOND, SECONDS_PER_DAY
+from .batched import STREAM, BatchedRun
+from .engines import choose_engine
 from .replica import ReplicaJob, SimulationError, run_replica
 from .settings import SimulationSettings
 from .starts import start_positions
-from .system import choose_platform, repartitioned_masses, with_masses
+from .system import choose_platform, with_masses
 from .torsion_moves import TorsionMoves
 
 SUMMARY_INTERVAL_S = 30.0
@@ -48,11 +53,12 @@ def simulate(
 ) -> RunFolder:
     """Run Langevin MD of a molecule: minimise, burn in, produce.
 
-    Each replica is a stream of the run folder, written by a process of its own. A run that was killed goes on from its
-    last closed segments and equals the uninterrupted one bit for bit (same machine, same OpenMM); a finished
+    The batched engine runs all replicas side by side in the compiled kernel and writes them as the chains of stream 0;
+    with OpenMM, each replica is a stream of its own, written by a process of its own. A run that was killed goes on
+    from its last closed segments and equals the uninterrupted one bit for bit (same machine, same versions); a finished
     run is extended by a larger ``length_ns``.
 
-    With several processes, call it from under ``if __name__ == "__main__":`` (they are spawned).
+    With OpenMM in several processes, call it from under ``if __name__ == "__main__":`` (they are spawned).
 
     Args:
         molecule: what to simulate.
@@ -60,7 +66,7 @@ def simulate(
         settings: of the run; the defaults if None.
         resume: go on with a run that has frames; otherwise refuse it.
         quiet: no progress lines.
-        processes: how many replicas run at once; all cores by default.
+        processes: threads of the batched engine, or how many of OpenMM's replicas run at once; all cores by default.
         prepare: called once with the run folder before the MD, to put further files beside the segments.
         heartbeat: called about twice a second; what it raises ends the run, which keeps its closed segments.
 
@@ -72,10 +78,15 @@ def simulate(
         FileExistsError: the folder holds something else, or another process is writing to it.
         SimulationError: a replica exploded; the others were finished.
     """
-    settings = SimulationSettings() if settings is None else settings
+    path = Path(run_folder_path)
+    choice = choose_engine(molecule, SimulationSettings() if settings is None else settings, path)
+    settings = choice.settings
+    if choice.note and not quiet:
+        print(f"timewarp: {choice.note}", file=sys.stderr, flush=True)
     temperature_K = molecule.preset.temperature_K if settings.temperature_K is None else settings.temperature_K
     platform = choose_platform(molecule.system, settings.platform)
-    masses = repartitioned_masses(molecule.atoms, settings.resolved_hydrogen_mass_Da)
+    masses = repartition_hydrogen_mass(molecule.atoms, settings.resolved_hydrogen_mass_Da).numpy()
+    system = with_masses(molecule.system, masses)
     if settings.torsion_moves_per_round:
         TorsionMoves(molecule.atoms, masses, 1.0, 1.0)  # raises early where there is nothing to turn
     config = settings.to_config(
@@ -85,10 +96,11 @@ def simulate(
         n_atoms=molecule.atoms.n_atoms,
         platform=platform,
     )
-    path = Path(run_folder_path)
+    if not choice.recorded:
+        del config["engine"]
     _check_not_shorter(path, settings)
     if not (path / "config.toml").exists():  # find bad starts before anything is written
-        starts = start_positions(molecule, settings.starts, settings.replicas, platform)
+        starts = start_positions(molecule, settings.starts, settings.n_replicas, platform)
     run = RunFolder.create(
         path,
         kind="md",
@@ -104,42 +116,75 @@ def simulate(
         if prepare is not None:
             prepare(run)
         if not (path / STARTS_FILE).exists():
-            starts = start_positions(molecule, settings.starts, settings.replicas, platform)
+            starts = start_positions(molecule, settings.starts, settings.n_replicas, platform)
             write_atomically(path / STARTS_FILE, save({"positions": torch.from_numpy(starts)}))
-        system_xml = openmm.XmlSerializer.serialize(with_masses(molecule.system, masses))
-        jobs = [
-            ReplicaJob(path, stream, system_xml, start, settings, temperature_K, platform)
-            for stream, start in enumerate(_load_starts(path, settings.replicas))
-        ]
-        _produce(run, jobs, min(processes or _cores(), len(jobs)), quiet, heartbeat)
+        starts = _load_starts(path, settings.n_replicas)
+        workers = processes or _cores()
+        if choice.parameters is not None:
+            batched = BatchedRun(run, choice.parameters, masses, settings, temperature_K, starts, workers)
+            _produce_batched(run, batched, workers, quiet, heartbeat)
+        else:
+            system_xml = openmm.XmlSerializer.serialize(system)
+            jobs = [
+                ReplicaJob(path, stream, system_xml, start, settings, temperature_K, platform)
+                for stream, start in enumerate(starts)
+            ]
+            _produce(run, jobs, min(workers, len(jobs)), quiet, heartbeat, choice.note)
     return run
 
 
+def _produce_batched(
+    run: RunFolder, batched: BatchedRun, threads: int, quiet: bool, heartbeat: Callable[[], None] | None
+) -> None:
+    n = batched.settings.n_replicas
+    done, total = n * run.n_frames(STREAM), n * batched.settings.frames_per_replica
+
+    def summarise() -> None:
+        going = n - len(batched.stopped)
+        how = {
+            "threads": threads,
+            "precision": batched.settings.precision,
+            "instruction_set": native.instruction_set(),
+            "stopped": batched.describe_stopped(),
+        }
+        _summarise(run, batched.settings, going * run.n_frames(STREAM), batched.wall_s, how)
+
+    try:
+        with _Reporter(run, batched.settings, done, total, quiet, heartbeat, summarise) as report:
+            batched.produce(report)
+    finally:
+        summarise()
+
+
 def _produce(
-    run: RunFolder, jobs: list[ReplicaJob], processes: int, quiet: bool, heartbeat: Callable[[], None] | None
+    run: RunFolder,
+    jobs: list[ReplicaJob],
+    processes: int,
+    quiet: bool,
+    heartbeat: Callable[[], None] | None,
+    note: str,
 ) -> None:
     settings = jobs[0].settings
-    frame_ns = settings.frame_spacing_ps / PICOSECONDS_PER_NANOSECOND
     done = sum(run.n_frames(job.stream) for job in jobs)
     total = settings.frames_per_replica * len(jobs)
     waiting = [job for job in jobs if run.n_frames(job.stream) < settings.frames_per_replica]
-    began = saved = time.monotonic()
-    made, failures = 0, []
-    progress = Progress(f"MD of {run.name}", total * frame_ns, done=done * frame_ns, unit="ns", quiet=quiet)
+    failures = []
 
-    def report(frames: int) -> None:
-        nonlocal made, saved
-        if heartbeat is not None:
-            heartbeat()
-        made += frames
-        rate = made * frame_ns / max(time.monotonic() - began, 1e-9) * SECONDS_PER_DAY
-        progress.advance(frames * frame_ns, note=f"{rate:,.0f} ns/day")
-        if time.monotonic() - saved > SUMMARY_INTERVAL_S:
-            saved = time.monotonic()
-            _summarise(run, jobs, processes)
+    def summarise() -> None:
+        run.refresh()
+        frames = sum(run.n_frames(job.stream) for job in jobs)
+        states = [state for job in jobs if (state := run.last_state(job.stream)) is not None]
+        stream_s = sum(float(state["wall_s"]) for state in states)
+        steps = frames * settings.frame_steps
+        how = {
+            "steps_per_second_per_process": steps / stream_s if stream_s else None,
+            "processes": processes,
+            **({"engine_note": note} if note else {}),
+        }
+        _summarise(run, settings, frames, stream_s / max(1, min(processes, len(jobs))), how)
 
     try:
-        with progress:
+        with _Reporter(run, settings, done, total, quiet, heartbeat, summarise) as report:
             if processes == 1:
                 for job in waiting:
                     try:
@@ -149,10 +194,49 @@ def _produce(
             else:
                 failures = _run_processes(waiting, processes, report)
     finally:
-        _summarise(run, jobs, processes)
+        summarise()
     if failures:
         others = f" ({len(failures)} of {len(jobs)} replicas stopped)" if len(jobs) > 1 else ""
         raise SimulationError(failures[0] + others)
+
+
+class _Reporter:
+    """Progress in ns, with the summary written anew now and then; called with numbers of new frames."""
+
+    def __init__(
+        self,
+        run: RunFolder,
+        settings: SimulationSettings,
+        done: int,
+        total: int,
+        quiet: bool,
+        heartbeat: Callable[[], None] | None,
+        summarise: Callable[[], None],
+    ) -> None:
+        self.frame_ns = settings.frame_spacing_ps / PICOSECONDS_PER_NANOSECOND
+        self.progress = Progress(
+            f"MD of {run.name}", total * self.frame_ns, done=done * self.frame_ns, unit="ns", quiet=quiet
+        )
+        self.heartbeat, self.summarise = heartbeat, summarise
+        self.began = self.saved = time.monotonic()
+        self.made = 0
+
+    def __enter__(self) -> _Reporter:
+        self.progress.__enter__()
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        self.progress.__exit__(*error)
+
+    def __call__(self, frames: int) -> None:
+        if self.heartbeat is not None:
+            self.heartbeat()
+        self.made += frames
+        rate = self.made * self.frame_ns / max(time.monotonic() - self.began, 1e-9) * SECONDS_PER_DAY
+        self.progress.advance(frames * self.frame_ns, note=f"{rate:,.0f} ns/day" if self.made else "burn-in")
+        if time.monotonic() - self.saved > SUMMARY_INTERVAL_S:
+            self.saved = time.monotonic()
+            self.summarise()
 
 
 # --- processes ------------------------------------------------------------------------------------------------------
@@ -240,36 +324,35 @@ def _check_not_shorter(path: Path, settings: SimulationSettings) -> None:
             )
 
 
-def _summarise(run: RunFolder, jobs: list[ReplicaJob], processes: int) -> None:
+def _summarise(run: RunFolder, settings: SimulationSettings, frames: int, wall_s: float, how: dict[str, Any]) -> None:
     """Write ``summary.json`` from what the closed segments say."""
-    run.refresh()
-    settings = jobs[0].settings
-    frames = sum(run.n_frames(job.stream) for job in jobs)
-    states = [state for job in jobs if (state := run.last_state(job.stream)) is not None]
-    stream_s = sum(float(state["wall_s"]) for state in states)
-    wall_s = stream_s / max(1, min(processes, len(jobs)))
     done_ns = frames * settings.frame_spacing_ps / PICOSECONDS_PER_NANOSECOND
     steps = frames * settings.frame_steps
+    each = [run.n_frames(stream) for stream in run.streams]
+    streams = 1 if settings.engine == "batched" else settings.n_replicas
     summary: dict[str, Any] = {
         "schema": 1,
         **run.config,
-        "complete": frames == settings.frames_per_replica * len(jobs),
+        "engine": settings.engine,
+        "complete": len(each) == streams and min(each) == settings.frames_per_replica and not how.get("stopped"),
         "length_ns": settings.length_ns,
         "done_ns": done_ns,
         "frames": frames,
         "wall_s": wall_s,
         "ns_per_day": done_ns / wall_s * SECONDS_PER_DAY if wall_s else None,
         "steps_per_second": steps / wall_s if wall_s else None,
-        "steps_per_second_per_process": steps / stream_s if stream_s else None,
-        "processes": processes,
+        **how,
         "versions": versions(),
         "machine": {"processor": machine.machine(), "system": machine.system(), "cores": _cores()},
     }
-    if settings.torsion_moves_per_round and states:
+    if settings.torsion_moves_per_round and (
+        states := [s for k in run.streams if (s := run.last_state(k)) is not None]
+    ):
         interval_ps = settings.torsion_interval_steps * settings.timestep_fs / FEMTOSECONDS_PER_PICOSECOND
         moves = TorsionMoves(run.atoms, np.ones(run.atoms.n_atoms), 1.0, 1.0)
-        moves.attempts += sum(state["torsion_attempts"].numpy() for state in states)
-        moves.accepts += sum(state["torsion_accepts"].numpy() for state in states)
+        for state in states:  # one row, or one for each replica of the batched engine
+            moves.attempts += state["torsion_attempts"].numpy().reshape(-1, len(moves.attempts)).sum(0)
+            moves.accepts += state["torsion_accepts"].numpy().reshape(-1, len(moves.accepts)).sum(0)
         summary["torsion_moves"] = {
             "interval_ps": interval_ps,
             "moves_per_round": settings.torsion_moves_per_round,

@@ -10,6 +10,12 @@ from ..units import FEMTOSECONDS_PER_PICOSECOND, PICOSECONDS_PER_NANOSECOND
 
 BUILT = "built"
 """Start specification: the molecule's own minimised positions."""
+ENGINES = ("auto", "batched", "openmm")
+PRECISIONS = ("float32", "float64")
+MOST_SEGMENT_NUMBERS = 2**24
+"""Coordinates in a segment of the batched engine: 64 MB."""
+MOST_REPLICAS, SHORTEST_REPLICA_NS = 32, 0.25
+"""Default of the batched engine: as many replicas side by side as keep each at least so long."""
 
 
 @dataclass(frozen=True)
@@ -18,7 +24,8 @@ class SimulationSettings:
 
     Attributes:
         length_ns: production time in ns, summed over the replicas; rounded up to whole frames.
-        replicas: independent trajectories.
+        replicas: independent trajectories. None: 1 with OpenMM; with the batched engine, which is at its best with 16
+            replicas or more for each core, up to 32 (a power of two) of at least 0.25 ns each.
         timestep_fs: integration step in fs.
         hydrogen_mass_Da: mass to which hydrogens are brought, taken from the atom they are bonded to
             (repartitioning, Feenstra, Hess & Berendsen 1999); configurational averages do not depend on masses.
@@ -36,10 +43,13 @@ class SimulationSettings:
             (``"phi_1=60"``, ``"phi_1=60,psi_1=40"``, degrees), or ``"FILE.pdb"`` / ``"FILE.pdb#3"`` (model 3).
         seed: of all random numbers.
         platform: OpenMM platform; ``"auto"``: Reference for small molecules with native GB, else CPU.
+        engine: ``"batched"``: all replicas side by side in the compiled kernel; ``"openmm"``: a process for each;
+            ``"auto"``: batched where it applies (see :func:`timewarp.simulation.choose_engine`).
+        precision: of the batched engine's dynamics, ``"float32"`` or ``"float64"``.
     """
 
     length_ns: float = 1.0
-    replicas: int = 1
+    replicas: int | None = None
     timestep_fs: float = 2.0
     hydrogen_mass_Da: float | None = None
     friction_per_ps: float = 1.0
@@ -51,6 +61,8 @@ class SimulationSettings:
     starts: tuple[str, ...] = (BUILT,)
     seed: int = 0
     platform: str = "auto"
+    engine: str = "auto"
+    precision: str = "float32"
 
     def __post_init__(self) -> None:
         _positive("length_ns", self.length_ns, "ns")
@@ -67,7 +79,11 @@ class SimulationSettings:
             raise ValueError(f"burn_in_ps must be zero or a positive number of ps, got {self.burn_in_ps!r}")
         if not (math.isfinite(self.torsion_moves_per_ps) and self.torsion_moves_per_ps >= 0):
             raise ValueError(f"torsion_moves_per_ps must be zero or positive, got {self.torsion_moves_per_ps!r}")
-        if self.replicas < 1:
+        if self.engine not in ENGINES:
+            raise ValueError(f"engine must be one of {', '.join(ENGINES)}, got {self.engine!r}")
+        if self.precision not in PRECISIONS:
+            raise ValueError(f"precision must be one of {', '.join(PRECISIONS)}, got {self.precision!r}")
+        if self.replicas is not None and self.replicas < 1:
             raise ValueError(f"replicas must be at least 1, got {self.replicas!r}")
         if not self.starts:
             raise ValueError("starts must name at least one start, such as 'built'")
@@ -95,13 +111,28 @@ class SimulationSettings:
     @property
     def frames_per_replica(self) -> int:
         """Frames of each replica."""
-        frames = self.length_ns * PICOSECONDS_PER_NANOSECOND / self.replicas / self.frame_spacing_ps
+        frames = self.length_ns * PICOSECONDS_PER_NANOSECOND / self.n_replicas / self.frame_spacing_ps
         return max(1, math.ceil(frames - 1e-9))
 
+    @property
+    def n_replicas(self) -> int:
+        """Replicas, where ``None`` is resolved by the engine."""
+        if self.replicas is not None:
+            return self.replicas
+        if self.engine != "batched":
+            return 1
+        longest_enough = max(1, min(MOST_REPLICAS, int(self.length_ns / SHORTEST_REPLICA_NS + 1e-9)))
+        return 1 << (longest_enough.bit_length() - 1)  # a power of two: whole vectors
+
     def segment_frames(self, n_atoms: int) -> int:
-        """Frames per closed segment; independent of the length, so that a run can be extended."""
-        segment_ps = 100.0 * min(1.0, (22 / n_atoms) ** 2) if self.segment_ps is None else self.segment_ps
-        return max(1, round(segment_ps / self.frame_spacing_ps))
+        """Frames per closed segment: some ten seconds of work, whatever the length, so that a run can be extended."""
+        segment_ps = self.segment_ps
+        if segment_ps is None:
+            segment_ps = (1000.0 if self.engine == "batched" else 100.0) * min(1.0, (22 / n_atoms) ** 2)
+        frames = segment_ps / self.frame_spacing_ps
+        if self.engine == "batched":
+            frames = min(frames, MOST_SEGMENT_NUMBERS / (3 * n_atoms * self.n_replicas))
+        return max(1, round(frames))
 
     @property
     def torsion_interval_steps(self) -> int:
@@ -130,13 +161,14 @@ class SimulationSettings:
     def to_config(
         self, *, molecule: str, preset: str, temperature_K: float, n_atoms: int, platform: str
     ) -> dict[str, Any]:
-        """The resolved configuration, as stored in ``config.toml``."""
+        """The resolved configuration, as stored in ``config.toml``; ``engine`` must not be ``"auto"`` any more."""
+        batched = self.engine == "batched"
         return {
             "molecule": molecule,
             "preset": preset,
             "temperature_K": float(temperature_K),
             "length_ns": float(self.length_ns),
-            "replicas": self.replicas,
+            "replicas": self.n_replicas,
             "timestep_fs": float(self.timestep_fs),
             "hydrogen_mass_Da": self.resolved_hydrogen_mass_Da,
             "friction_per_ps": float(self.friction_per_ps),
@@ -146,7 +178,9 @@ class SimulationSettings:
             "torsion_moves_per_ps": float(self.torsion_moves_per_ps),
             "starts": list(self.starts),
             "seed": self.seed,
-            "platform": platform,
+            "engine": self.engine,
+            "platform": None if batched else platform,
+            "precision": self.precision if batched else None,
             "dynamics": self.torsion_moves_per_ps == 0,
         }
 

@@ -5,29 +5,8 @@ from __future__ import annotations
 import numpy as np
 import openmm
 
-from ..state import Atoms
-
 REFERENCE_MOST_ATOMS = 64
 """Above this the CPU platform beats Reference on one core (measured with native GB, OpenMM 8.6)."""
-
-
-def repartitioned_masses(atoms: Atoms, hydrogen_mass_Da: float | None) -> np.ndarray:
-    """Masses (atoms,) in Da with hydrogens brought to a mass taken from the atoms they are bonded to.
-
-    Raises:
-        ValueError: a heavy atom would be left with less mass than its hydrogens have.
-    """
-    masses = np.array(atoms.masses, dtype=np.float64)
-    if hydrogen_mass_Da is None:
-        return masses
-    for i, j in atoms.bonds:
-        for hydrogen, heavy in ((i, j), (j, i)):
-            if atoms.elements[hydrogen] == "H" and atoms.elements[heavy] != "H":
-                masses[heavy] -= hydrogen_mass_Da - masses[hydrogen]
-                masses[hydrogen] = hydrogen_mass_Da
-    if (lightest := masses.min()) < min(1.0, hydrogen_mass_Da):
-        raise ValueError(f"hydrogen_mass_Da = {hydrogen_mass_Da:g} leaves a heavy atom with {lightest:.3g} Da; try 3")
-    return masses
 
 
 def with_masses(system: openmm.System, masses: np.ndarray) -> openmm.System:

@@ -151,7 +151,15 @@ class RunFolder:
 
     # --- writing ------------------------------------------------------------------------------------------------
 
-    def append(self, stream: int, positions: Tensor, energies: Tensor, steps: Tensor, state: dict[str, Tensor]) -> None:
+    def append(
+        self,
+        stream: int,
+        positions: Tensor,
+        energies: Tensor,
+        steps: Tensor,
+        state: dict[str, Tensor],
+        stopped: Sequence[int] = (),
+    ) -> None:
         """Close a segment: frames, and the state from which the next one starts. Atomic.
 
         Args:
@@ -160,6 +168,8 @@ class RunFolder:
             energies: (frames, chains) in kJ/mol; stored as float64.
             steps: (frames,) MD or MH step of each frame, increasing.
             state: tensors of any shape, enough to go on exactly from the last frame.
+            stopped: chains that could not go on, now or earlier; their frames only fill the array, and
+                :meth:`trajectory` leaves such chains out.
 
         Raises:
             ValueError: shapes or steps do not fit, or a value is not finite.
@@ -182,7 +192,7 @@ class RunFolder:
             "steps": steps.to(torch.int64),
             **{f"{segments.STATE_PREFIX}{key}": value for key, value in state.items()},
         }
-        write_segment(path, tensors, molecule=self.atoms.fingerprint, stream=stream, index=index)
+        write_segment(path, tensors, molecule=self.atoms.fingerprint, stream=stream, index=index, stopped=stopped)
         self._segments.setdefault(stream, []).append(read_header(path))
 
     def write_summary(self, summary: Mapping[str, Any]) -> None:
@@ -214,6 +224,11 @@ class RunFolder:
         """Closed segments of a stream."""
         return len(self._segments.get(stream, []))
 
+    def going_chains(self, stream: int) -> list[int]:
+        """Chains of a stream that were not stopped."""
+        last = self._segments[stream][-1]
+        return [chain for chain in range(last.n_chains) if chain not in last.stopped]
+
     def last_state(self, stream: int) -> dict[str, Tensor] | None:
         """The state at the end of the last closed segment, or None if there is none."""
         earlier = self._segments.get(stream)
@@ -224,7 +239,7 @@ class RunFolder:
         self._segments = self._scan()
 
     def trajectory(self, stride: int = 1, discard: int = 0, streams: Sequence[int] | None = None) -> Trajectory:
-        """Frames of all chains in memory: 264 MB per million frames of 22 atoms.
+        """Frames of all chains that were not stopped in memory: 264 MB per million frames of 22 atoms.
 
         Args:
             stride: keep every ``stride``-th frame.
@@ -245,12 +260,15 @@ class RunFolder:
             raise ValueError(
                 f"{self.path} has {shortest} frames per chain, none left after {discard} discarded; run it for longer"
             )
-        chains = [self._segments[s][0].n_chains for s in chosen]
-        positions = torch.empty(sum(chains), n_frames, self.atoms.n_atoms, 3, dtype=torch.float32)
-        energies = torch.empty(sum(chains), n_frames, dtype=torch.float64)
+        kept = [self.going_chains(s) for s in chosen]
+        n_kept = sum(map(len, kept))
+        if n_kept == 0:
+            raise ValueError(f"{self.path}: every replica has stopped; see its summary.json, and run it differently")
+        positions = torch.empty(n_kept, n_frames, self.atoms.n_atoms, 3, dtype=torch.float32)
+        energies = torch.empty(n_kept, n_frames, dtype=torch.float64)
         steps = torch.full((len(chosen), n_frames), -1, dtype=torch.int64)
         first = 0
-        for row, (stream, width) in enumerate(zip(chosen, chains, strict=True)):
+        for row, (stream, chains) in enumerate(zip(chosen, kept, strict=True)):
             for start, header in self._starts(stream):
                 skip = max(discard - start, -(start - discard) % stride)
                 place = max(start - discard + stride - 1, 0) // stride
@@ -259,10 +277,10 @@ class RunFolder:
                     continue
                 where = slice(place, place + wanted)
                 x, u, k = (t[skip::stride][:wanted] for t in segments.read_frames(header.path))
-                positions[first : first + width, where] = x.transpose(0, 1)
-                energies[first : first + width, where] = u.transpose(0, 1)
+                positions[first : first + len(chains), where] = x[:, chains].transpose(0, 1)
+                energies[first : first + len(chains), where] = u[:, chains].transpose(0, 1)
                 steps[row, where] = k
-            first += width
+            first += len(chains)
         if bool((steps != steps[0]).any()):
             raise ValueError(f"{self.path}: the streams' frames are not at the same steps; choose one with streams=")
         spacing = float(steps[0, 1] - steps[0, 0]) if n_frames > 1 else float(steps[0, 0])

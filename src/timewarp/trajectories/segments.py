@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -31,6 +31,7 @@ class SegmentHeader:
         n_atoms: atoms per configuration.
         last_step: MD or MH step of the last frame.
         molecule: fingerprint of the atoms.
+        stopped: chains that could not go on, in this segment or an earlier one; their frames stand still from there.
     """
 
     path: Path
@@ -41,6 +42,7 @@ class SegmentHeader:
     n_atoms: int
     last_step: int
     molecule: str
+    stopped: tuple[int, ...] = ()
 
 
 def segment_name(stream: int, index: int) -> str:
@@ -52,7 +54,15 @@ def segment_name(stream: int, index: int) -> str:
     return f"s{stream:03d}-{index:06d}.safetensors"
 
 
-def write_segment(path: Path, tensors: Mapping[str, Tensor], *, molecule: str, stream: int, index: int) -> None:
+def write_segment(
+    path: Path,
+    tensors: Mapping[str, Tensor],
+    *,
+    molecule: str,
+    stream: int,
+    index: int,
+    stopped: Sequence[int] = (),
+) -> None:
     """Write a segment atomically: a temporary file, synced, renamed."""
     metadata = {
         "format": FORMAT,
@@ -62,6 +72,8 @@ def write_segment(path: Path, tensors: Mapping[str, Tensor], *, molecule: str, s
         "index": str(index),
         "last_step": str(int(tensors["steps"][-1])),
     }
+    if stopped:
+        metadata["stopped"] = " ".join(map(str, stopped))
     plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     write_atomically(path, save(plain, metadata))
 
@@ -87,6 +99,7 @@ def read_header(path: Path) -> SegmentHeader:
                 n_atoms=atoms,
                 last_step=int(metadata["last_step"]),
                 molecule=metadata["molecule"],
+                stopped=tuple(map(int, metadata.get("stopped", "").split())),
             )
     except (SafetensorError, KeyError, OSError) as error:
         raise _unreadable(path, error) from None
