@@ -1,8 +1,9 @@
-"""``timewarp train``: fit a flow to the frames of molecular dynamics."""
+"""``timewarp train``: fit a flow to molecular dynamics."""
 
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,23 +18,32 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     parser = subparsers.add_parser(
         "train",
         help="train a flow on molecular dynamics",
-        description="Fit a normalising flow to the frames of one or more runs of `timewarp simulate`, by maximum "
-        "likelihood. Needs torch, numpy, safetensors and lightning-fabric only. Killed at any moment, the same "
-        "command goes on from the last checkpoint, step for step.",
+        description="Fit a normalising flow to the frames of one or more runs of `timewarp simulate`: by maximum "
+        "likelihood, and for family A, which learns from pairs of frames lag_ps apart, by acceptance and entropy too, "
+        "in the stages of the configuration. Needs torch, numpy, safetensors and lightning-fabric only. Killed at any "
+        "moment, the same command goes on from the last checkpoint, step for step.",
     )
-    parser.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="run folders of one molecule")
+    parser.add_argument(
+        "runs", nargs="+", type=Path, metavar="RUN", help="run folders of one molecule (of many, for family A)"
+    )
     options.add_out(parser, what="output folder: model.safetensors, model.toml, curves.json, summary.json")
     parser.add_argument(
         "--config", type=Path, metavar="FILE", help="TOML file of training settings (see configs/); options override it"
     )
     parser.add_argument(
-        "--family", choices=("C", "B"), help="C: soft torsions given the rest; B: all internal coordinates (default C)"
+        "--family",
+        choices=("C", "B", "A"),
+        help="C: soft torsions given the rest; B: all internal coordinates; A: Cartesian, needs lag_ps in the "
+        "configuration (default C)",
     )
     parser.add_argument(
         "--steps", type=options.integer("steps", least=1), metavar="N", help="optimiser steps (default 4000)"
     )
     parser.add_argument(
-        "--batch-size", type=options.integer("the batch size", least=1), metavar="N", help="frames (default 512)"
+        "--batch-size",
+        type=options.integer("the batch size", least=1),
+        metavar="N",
+        help="frames or pairs (default 512)",
     )
     parser.add_argument(
         "--learning-rate",
@@ -49,6 +59,13 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     )
     options.add_seed(parser, default=None)
     options.add_device(parser)
+    parser.add_argument(
+        "--devices",
+        type=options.integer("the number of devices", least=1),
+        default=1,
+        metavar="N",
+        help="GPUs, or processes on a CPU, that share each batch (default 1)",
+    )
     options.add_threads(parser)
     options.add_quiet(parser)
 
@@ -56,7 +73,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
 def run(args: argparse.Namespace) -> int:
     """Train."""
     from ..files import read_toml
-    from ..training import TrainingSettings, load_training_data, train
+    from ..training import TrainingSettings, is_main_process, load_pairs, load_training_data, train
 
     options.set_threads(args.threads)
     device = options.resolve_device(args.device)
@@ -68,31 +85,46 @@ def run(args: argparse.Namespace) -> int:
         if getattr(args, name) is not None:
             table[name] = getattr(args, name)
     settings = TrainingSettings.from_table(table)
-    data = load_training_data(
-        args.runs, validation_fraction=settings.validation_fraction, stride=settings.stride, seed=settings.seed
-    )
-    energy, provenance = None, _provenance(args.runs)
-    if not args.no_energy:
-        energy = _reduced_energy(args.runs[0] / ENERGY_FILE, provenance.get("temperature_K"))
+    split: dict[str, Any] = {
+        "validation_fraction": settings.validation_fraction,
+        "stride": settings.stride,
+        "seed": settings.seed,
+    }
+    provenance = _provenance(args.runs)
+    temperature_K = provenance.get("temperature_K")
+    if settings.family == "A":
+        pairs = load_pairs(args.runs, settings.lag_ps, **split)
+        data: Any = pairs
+        learnt = f"{pairs.residues}: {len(pairs.train)} pairs {settings.lag_ps:g} ps apart"
+        energy = _mixed_energy([source / ENERGY_FILE for source in pairs.sources], temperature_K)
+        if len(pairs.molecules) > 1:
+            provenance["molecule"] = pairs.residues
+    else:
+        data = load_training_data(args.runs, **split)
+        learnt = f"{data.atoms.residues}: {len(data.train)} frames"
+        energy = _reduced_energy(args.runs[0] / ENERGY_FILE, temperature_K)
     progression = train(
         data,
         settings,
         args.out,
-        reduced_energy=energy,
+        reduced_energy=None if args.no_energy else energy,
         provenance=provenance,
         accelerator="cpu" if device == "cpu" else device.split(":")[0],
+        devices=args.devices,
         quiet=args.quiet,
     )
+    if not is_main_process():
+        return 0
     best = progression.best or {}
     _draw_curves(args.out)
     acceptance = best.get("validation_acceptance")
-    print(
-        f"trained    {settings.family} for {data.atoms.residues}: {progression.step} steps on {len(data.train)} frames"
-    )
+    print(f"trained    {settings.family} for {learnt}, {progression.step} steps")
     print(f"validation loss {best['validation_loss']:.3f} at step {best['step']}", end="")
-    print("" if acceptance is None else f", estimated acceptance {100 * acceptance:.1f} %")
+    print("" if acceptance is None else f", estimated acceptance {100 * acceptance:.2g} %")
     print(f"model      {args.out}")
-    print(f"next       timewarp sample {provenance.get('molecule', 'MOLECULE')} --model {args.out} --out my-samples")
+    if settings.family != "A" or len(data.molecules) == 1:
+        molecule = provenance.get("molecule", "MOLECULE")
+        print(f"next       timewarp sample {molecule} --model {args.out} --out my-samples")
     return 0
 
 
@@ -127,6 +159,28 @@ def _reduced_energy(path: Path, temperature_K: float | None) -> Any:
     def on(device: torch.device) -> Any:
         potential = Potential(parameters, dtype=torch.float32, device=str(device))
         return lambda positions: potential.energy(positions) / thermal
+
+    return on
+
+
+def _mixed_energy(paths: Sequence[Path], temperature_K: float | None) -> Any:
+    """The compiled energies of several molecules, in kT, as a function of the device."""
+    if temperature_K is None or not all(path.is_file() for path in paths):
+        return None
+    import torch
+
+    from ..energies import MixedPotential, Parameters, Potential
+    from ..units import kT
+
+    thermal = kT(temperature_K)
+
+    def on(device: torch.device) -> Any:
+        # In double precision, atoms that are almost on top of each other still have a finite energy, and a direction.
+        # Each molecule would be compiled anew on a GPU, which pays for one alone.
+        engine = "torch" if device.type != "cpu" and len(paths) > 1 else None
+        potentials = [Potential(Parameters.load(path), torch.float64, str(device), engine) for path in paths]
+        mixed = MixedPotential(potentials)
+        return lambda positions, molecule: mixed.energy(positions, molecule) / thermal
 
     return on
 

@@ -5,9 +5,18 @@ OpenMM is imported only when :func:`compile_system` reads a system and when :cla
 """
 
 from .compiler import UnknownForceError, compile_system
+from .mixed import MixedPotential
 from .native import NativePotential
 from .oracle import OpenMMEvaluator
 from .parameters import Parameters
 from .potential import Potential
 
-__all__ = ["NativePotential", "OpenMMEvaluator", "Parameters", "Potential", "UnknownForceError", "compile_system"]
+__all__ = [
+    "MixedPotential",
+    "NativePotential",
+    "OpenMMEvaluator",
+    "Parameters",
+    "Potential",
+    "UnknownForceError",
+    "compile_system",
+]

@@ -365,8 +365,12 @@ def _frame(positions: Float[Tensor, "batch atoms 3"], corners: Int[Tensor, "batc
 
 def _turn(vectors: Tensor, frame: Tensor | None) -> Tensor:
     """Components of vectors (..., batch, atoms, 3) along the axes of each row's frame."""
-    return vectors if frame is None else vectors @ frame
+    if frame is None:
+        return vectors
+    # Autocast would round positions to bfloat16: harmless within the networks, not here.
+    with torch.autocast(vectors.device.type, enabled=False):
+        return vectors @ frame.to(vectors.dtype)
 
 
 def _turn_back(vectors: Tensor, frame: Tensor | None) -> Tensor:
-    return vectors if frame is None else vectors @ frame.transpose(-1, -2)
+    return vectors if frame is None else _turn(vectors, frame.transpose(-1, -2))

@@ -30,7 +30,10 @@ TRANSFERABLE = ("A",)
 """Families whose weights serve any molecule of known elements, not only the one that they were trained on."""
 
 Flow = TorsionFlow | InternalFlow
-"""A density over internal coordinates that can be trained and saved."""
+"""A density over internal coordinates."""
+
+Trainable = Flow | CartesianFlow
+"""A density that can be trained and saved."""
 
 
 @dataclass(frozen=True)
@@ -86,7 +89,7 @@ def build_flow(atoms: Atoms, family: str, config: Mapping[str, Any] | None = Non
     return density(atoms, config_type(**given))
 
 
-def save_flow(folder: Path | str, name: str, flow: Flow | CartesianFlow, training: Mapping[str, Any]) -> WeightsFile:
+def save_flow(folder: Path | str, name: str, flow: Trainable, training: Mapping[str, Any]) -> WeightsFile:
     """Write ``<name>.safetensors`` and ``<name>.toml`` (last, so that a description never lacks its weights).
 
     Args:

@@ -20,17 +20,20 @@ def training_curves(rows: Sequence[Mapping[str, Any]], path: Path) -> Path:
     """
     if not rows:
         raise ValueError("there is no validation to draw: the training has not reached its first one")
-    steps = [row["step"] for row in rows]
 
     def losses(ax: Axes, theme: Theme) -> None:
         for key, label, colour in (
             ("training_loss", "training", theme.reference),
             ("validation_loss", "held out (moving average)", theme.run),
         ):
-            ax.plot(steps, [row[key] for row in rows], color=colour, label=label, marker="o", ms=3)
+            known = [(row["step"], row[key]) for row in rows if row.get(key) is not None]
+            if known:
+                ax.plot(*zip(*known, strict=True), color=colour, label=label, marker="o", ms=3)
         ax.set(xlabel="step", ylabel="mean −log q", title="Loss")
         # The first rows are far above the rest, and would flatten it.
-        shown = sorted(row[key] for row in rows[len(rows) // 5 :] for key in ("training_loss", "validation_loss"))
+        later = rows[len(rows) // 5 :]
+        keys = ("training_loss", "validation_loss")
+        shown = sorted(row[key] for row in later for key in keys if row.get(key) is not None)
         margin = 0.1 * (shown[-1] - shown[0]) + 1e-6
         ax.set_ylim(shown[0] - margin, shown[-1] + margin)
         grid(ax, theme)

@@ -1,8 +1,23 @@
-"""Maximum-likelihood training of the flows, with exact resume."""
+"""Training of the flows: maximum likelihood, and for family A acceptance and entropy too; with exact resume."""
 
 from .data import TrainingData, load_training_data
 from .loop import train
+from .pairs import PairData, PairSet, load_pairs
+from .parallel import is_main_process
 from .settings import TrainingSettings
+from .stages import Stage
 from .validation import Score, estimate_acceptance
 
-__all__ = ["Score", "TrainingData", "TrainingSettings", "estimate_acceptance", "load_training_data", "train"]
+__all__ = [
+    "PairData",
+    "PairSet",
+    "Score",
+    "Stage",
+    "TrainingData",
+    "TrainingSettings",
+    "estimate_acceptance",
+    "is_main_process",
+    "load_pairs",
+    "load_training_data",
+    "train",
+]

@@ -12,7 +12,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
 from ..files import write_atomically
-from ..flows.weights import Flow, check_tensors
+from ..flows.weights import Trainable, check_tensors
 
 FILE = "checkpoint.safetensors"
 OPTIMISER_STATE = ("step", "exp_avg", "exp_avg_sq")
@@ -25,22 +25,30 @@ class Progression:
     Attributes:
         step: optimiser steps done.
         wall_s: seconds spent, over all resumes.
-        history: one row per validation: step, training loss, learning rate, validation loss, acceptance.
+        history: one row per validation: step, stage, training loss, learning rate, validation loss, acceptance.
         best: the best validation's row, or None.
+        stage: number of the stage that goes on; the number of stages once all are done.
+        step_of_stage: steps done in it.
+        stale: validations since the best, or since the stage began.
+        skipped: steps without a finite gradient.
     """
 
     step: int = 0
     wall_s: float = 0.0
     history: list[dict[str, Any]] = field(default_factory=list)
     best: dict[str, Any] | None = None
+    stage: int = 0
+    step_of_stage: int = 0
+    stale: int = 0
+    skipped: int = 0
 
 
 def save_checkpoint(
     folder: Path,
     progression: Progression,
-    flow: Flow,
-    averaged: Flow,
-    best: Flow,
+    flow: Trainable,
+    averaged: Trainable,
+    best: Trainable,
     optimiser: torch.optim.Optimizer,
 ) -> None:
     """Write everything that a resumed run needs to equal the uninterrupted one."""
@@ -55,7 +63,7 @@ def save_checkpoint(
 
 
 def load_checkpoint(
-    folder: Path, flow: Flow, averaged: Flow, best: Flow, optimiser: torch.optim.Optimizer
+    folder: Path, flow: Trainable, averaged: Trainable, best: Trainable, optimiser: torch.optim.Optimizer
 ) -> Progression:
     """Read :func:`save_checkpoint`'s file into the modules and the optimiser.
 
@@ -78,11 +86,13 @@ def load_checkpoint(
         own = {k.removeprefix(f"{prefix}."): v for k, v in tensors.items() if k.startswith(f"{prefix}.")}
         check_tensors(own, module.state_dict(), f"{path} ({prefix})")
         module.load_state_dict(own)
+    # A stage begins with an optimiser that remembers nothing, and so do steps that were all skipped.
+    remembers = any(key.startswith("optimiser.") for key in tensors)
     for name, parameter in flow.named_parameters():
         state = {key: tensors.get(f"optimiser.{name}.{key}") for key in OPTIMISER_STATE}
-        if progression.step and any(value is None for value in state.values()):
+        if remembers and any(value is None for value in state.values()):
             raise ValueError(f"{path} is damaged: it lacks the optimiser's state of {name!r}")
-        if progression.step:
+        if remembers:
             optimiser.state[parameter] = {
                 key: value.to(parameter.device) if key != "step" else value
                 for key, value in state.items()
@@ -91,5 +101,5 @@ def load_checkpoint(
     return progression
 
 
-def _optimiser_states(flow: Flow, optimiser: torch.optim.Optimizer) -> dict[str, dict[str, torch.Tensor]]:
+def _optimiser_states(flow: Trainable, optimiser: torch.optim.Optimizer) -> dict[str, dict[str, torch.Tensor]]:
     return {name: optimiser.state[p] for name, p in flow.named_parameters() if p in optimiser.state}

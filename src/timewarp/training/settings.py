@@ -8,8 +8,11 @@ from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 from ..flows.weights import FAMILIES
+from .stages import Stage, parse_stages
 
 PRECISIONS = ("32-true", "bf16-mixed", "64-true")
+ALIGNMENTS = ("superpose", "centre", "none")
+OF_FAMILY_A = ("lag_ps", "align", "jitter_nm", "jitter_rad", "knee_kT", "stages")
 
 
 @dataclass(frozen=True)
@@ -17,10 +20,10 @@ class TrainingSettings:
     """How to train a flow.
 
     Attributes:
-        family: family of proposal (``docs/design.md`` section 4): C or B.
+        family: family of proposal (``docs/design.md`` section 5): C, B or A.
         flow: fields of the family's config.
-        steps: optimiser steps in all.
-        batch_size: frames per step.
+        steps: optimiser steps in all, where there are no ``stages``.
+        batch_size: frames (pairs, for family A) per step, shared by all devices.
         learning_rate: peak of the schedule.
         warmup_steps: steps over which the learning rate rises from 0; then it falls as a cosine.
         final_learning_rate: fraction of the peak at the end.
@@ -31,10 +34,20 @@ class TrainingSettings:
             (family C only), against overfitting.
         validation_fraction: fraction of the frames held out, in contiguous blocks.
         validation_every: steps between validations, each of which writes a checkpoint.
-        validation_frames: frames that a validation uses.
-        stride: use every stride-th frame.
+        validation_frames: frames (pairs) that a validation uses.
+        stride: use every stride-th frame (pair).
         seed: of initialisation, order of frames, noise and validation.
-        precision: of Lightning Fabric.
+        precision: of Lightning Fabric: ``bf16-mixed`` computes the networks' products in bfloat16; energies and log
+            ratios are summed in double precision whatever this is.
+        patience: validations without a better one that end a stage early; 0: never.
+        lag_ps: family A: time between the frames of a pair.
+        align: family A: what is taken out of the motion between the frames of a pair: ``superpose``, drift and
+            tumbling of the whole molecule; ``centre``, drift; ``none``, nothing.
+        jitter_nm: family A: a little drift given back to aligned pairs, per axis, so that their density has a width.
+        jitter_rad: family A: a little tumbling given back to superposed pairs.
+        knee_kT: family A: from here on a poor log ratio counts logarithmically (:mod:`timewarp.training.losses`).
+        stages: family A: the schedule, one table per stage (:class:`timewarp.training.stages.Stage`), in order.
+            Without any, ``steps`` steps of likelihood.
     """
 
     family: str = "C"
@@ -54,6 +67,13 @@ class TrainingSettings:
     stride: int = 1
     seed: int = 0
     precision: str = "32-true"
+    patience: int = 0
+    lag_ps: float = 0.0
+    align: str = "superpose"
+    jitter_nm: float = 0.01
+    jitter_rad: float = 0.05
+    knee_kT: float = 100.0
+    stages: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.family not in FAMILIES:
@@ -68,10 +88,10 @@ class TrainingSettings:
                 raise ValueError(f"{name} must be a whole number of at least 1, got {value!r}")
         if not isinstance(self.seed, int) or isinstance(self.seed, bool) or not 0 <= self.seed < 2**32:
             raise ValueError(f"seed must be a whole number from 0 to {2**32 - 1}, got {self.seed!r}")
-        for name in ("learning_rate", "gradient_clip"):
+        for name in ("learning_rate", "gradient_clip", "knee_kT"):
             if not (math.isfinite(getattr(self, name)) and getattr(self, name) > 0):
                 raise ValueError(f"{name} must be a positive number, got {getattr(self, name)!r}")
-        for name in ("weight_decay", "stiff_noise", "warmup_steps"):
+        for name in ("weight_decay", "stiff_noise", "warmup_steps", "lag_ps", "jitter_nm", "jitter_rad", "patience"):
             if not (math.isfinite(getattr(self, name)) and getattr(self, name) >= 0):
                 raise ValueError(f"{name} must be 0 or a positive number, got {getattr(self, name)!r}")
         for name, low, high in (
@@ -83,6 +103,22 @@ class TrainingSettings:
                 raise ValueError(f"{name} must lie between {low} and {high}, got {getattr(self, name)!r}")
         if self.validation_fraction == 0:
             raise ValueError("validation_fraction must be positive: without held-out frames no model can be chosen")
+        if self.align not in ALIGNMENTS:
+            raise ValueError(f"unknown alignment {self.align!r}; expected one of {', '.join(ALIGNMENTS)}")
+        if self.family != "A":
+            defaults = {f.name: f.default for f in fields(self)} | {"stages": {}}
+            for name in OF_FAMILY_A:
+                if getattr(self, name) != defaults[name]:
+                    raise ValueError(f"{name} is a setting of family A, not of family {self.family}; leave it out")
+            return
+        if not self.lag_ps:
+            raise ValueError("family A learns from pairs of frames: set lag_ps, the time between them, such as 500")
+        if self.align != "none" and not (self.jitter_nm and (self.jitter_rad or self.align == "centre")):
+            raise ValueError(
+                f"aligned pairs (align = {self.align!r}) have no width in the motion that is taken out, and so no "
+                "density: set jitter_nm and, for superpose, jitter_rad above 0"
+            )
+        self.schedule()
 
     @classmethod
     def from_table(cls, table: Mapping[str, Any]) -> TrainingSettings:
@@ -94,6 +130,8 @@ class TrainingSettings:
         known = {f.name: f for f in fields(cls)}
         if unknown := sorted(set(table) - set(known)):
             raise ValueError(f"training has no setting {unknown[0]!r}; its settings are {', '.join(sorted(known))}")
+        if table.get("stages") and "steps" in table:
+            raise ValueError("give either steps or stages, which have steps of their own, not both")
         kinds: dict[str, Any] = {"int": int, "float": (int, float), "str": str, "dict[str, Any]": Mapping}
         for name, value in table.items():
             kind = str(known[name].type)
@@ -106,14 +144,33 @@ class TrainingSettings:
         """Plain data for TOML."""
         return asdict(self)
 
-    def learning_rate_at(self, step: int) -> float:
+    def schedule(self) -> tuple[Stage, ...]:
+        """The stages, in order.
+
+        >>> TrainingSettings(steps=10).schedule()
+        (Stage(name='likelihood', steps=10, likelihood=1.0, acceptance=0.0, entropy=0.0, learning_rate=None),)
+        """
+        return parse_stages(self.stages) or (Stage("likelihood", self.steps, likelihood=1.0),)
+
+    @property
+    def total_steps(self) -> int:
+        """Optimiser steps of all stages."""
+        return sum(stage.steps for stage in self.schedule())
+
+    def learning_rate_at(self, step: int, stage: Stage | None = None) -> float:
         """Linear warm-up, then a cosine down to ``final_learning_rate`` of the peak (Loshchilov & Hutter 2017).
+
+        Args:
+            step: of the stage.
+            stage: whose steps and peak count; the first by default.
 
         >>> TrainingSettings(steps=100, warmup_steps=10, learning_rate=1.0).learning_rate_at(9)
         1.0
         """
+        stage = stage or self.schedule()[0]
+        peak = self.learning_rate if stage.learning_rate is None else stage.learning_rate
         if step < self.warmup_steps:
-            return self.learning_rate * (step + 1) / self.warmup_steps
-        done = (step - self.warmup_steps) / max(self.steps - self.warmup_steps, 1)
+            return peak * (step + 1) / self.warmup_steps
+        done = (step - self.warmup_steps) / max(stage.steps - self.warmup_steps, 1)
         low = self.final_learning_rate
-        return self.learning_rate * (low + (1 - low) * 0.5 * (1 + math.cos(math.pi * min(done, 1.0))))
+        return peak * (low + (1 - low) * 0.5 * (1 + math.cos(math.pi * min(done, 1.0))))

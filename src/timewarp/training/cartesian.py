@@ -1,0 +1,219 @@
+"""Family A's training: batches of time-lagged pairs with random rotations, the objective, and its validation."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ..flows.augmentation import jitter, rotate_together, superpose_pairs
+from ..flows.cartesian import CartesianFlow
+from ..flows.conditional import CartesianDensity
+from ..flows.weights import build_flow
+from ..shapes import Bool, Float
+from .losses import MixedEnergy, Reparametrised, acceptance, entropy, log_likelihood, propose
+from .pairs import PairData
+from .settings import TrainingSettings
+from .tasks import Metrics, Shard, frame_indices, part_of, spread
+
+CHUNK = 512
+"""Pairs validated at once."""
+FIT_PAIRS = 2048
+"""Pairs that the prior's scales start from."""
+
+
+class CartesianObjective(nn.Module):
+    """Minus the weighted sum of the three losses, as a module, so that Fabric can wrap it.
+
+    Args:
+        flow: the density.
+        energy: U / kT of positions and molecules; needed by acceptance.
+        knee: of the softened log ratio, in kT.
+    """
+
+    def __init__(self, flow: nn.Module, energy: Callable[[], MixedEnergy | None], knee: float) -> None:
+        super().__init__()
+        self.flow, self.knee = flow, knee
+        self._energy = energy
+
+    def forward(
+        self,
+        before: Float[Tensor, "batch atoms 3"],
+        after: Float[Tensor, "batch atoms 3"],
+        molecule: Tensor,
+        auxiliaries: Float[Tensor, "2 batch atoms 3"],
+        latents: Float[Tensor, "2 batch atoms 3"],
+        weights: tuple[float, float, float],
+    ) -> tuple[Tensor, Metrics]:
+        """The loss and its parts; a part of weight zero is not computed.
+
+        Args:
+            before: x(t).
+            after: x(t + tau).
+            molecule: which molecule each row is.
+            auxiliaries: v and v', zero where there is no atom.
+            latents: standard normal numbers that a proposal is drawn from.
+            weights: of likelihood, acceptance and entropy.
+        """
+        flow: Any = self.flow
+        likelihood_weight, acceptance_weight, entropy_weight = weights
+        total = before.new_zeros((), dtype=torch.float64)
+        metrics: Metrics = {}
+        if likelihood_weight:
+            likelihood = log_likelihood(flow, before, after, auxiliaries[0], auxiliaries[1], molecule).double().mean()
+            total = total + likelihood_weight * likelihood
+            metrics["loss"] = -likelihood.detach()
+        if acceptance_weight or entropy_weight:
+            energy = self._energy() if acceptance_weight else None
+            proposed = propose(flow, before, auxiliaries[0], molecule, latents, energy)
+            if acceptance_weight:
+                softened = acceptance(proposed, self.knee).mean()
+                total = total + acceptance_weight * softened
+                metrics["log_ratio"] = softened.detach()
+            if entropy_weight:
+                spread_out = entropy(proposed).mean()
+                total = total + entropy_weight * spread_out
+                metrics["entropy"] = spread_out.detach()
+            metrics["nonfinite"] = (~proposed.finite).sum().double()
+        return -total, metrics
+
+
+class PairTask:
+    """The three losses on time-lagged pairs of one or many molecules.
+
+    Args:
+        data: the pairs.
+        settings: how to train.
+        energy: makes U / kT on a device; or None.
+    """
+
+    def __init__(self, data: PairData, settings: TrainingSettings, energy: Callable[..., MixedEnergy] | None) -> None:
+        self.data, self.settings = data, settings
+        self._make_energy = energy
+        self._energy: MixedEnergy | None = None
+        self._device = torch.device("cpu")
+
+    def identity(self) -> dict[str, Any]:
+        """What tells this training's data from another's."""
+        data = self.data
+        return {
+            "residues": data.residues,
+            "fingerprint": data.molecules[0].fingerprint,
+            "fingerprints": [m.fingerprint for m in data.molecules],
+            "pairs": len(data.train),
+            "held_out": len(data.validation),
+        }
+
+    def flow(self) -> CartesianFlow:
+        """A new density whose prior has the width of the data's displacements."""
+        flow: CartesianFlow = build_flow(self.data.molecules[0], "A", self.settings.flow)
+        if len(self.data.molecules) > 1:
+            flow.serve(self.data.molecules)
+        which = spread(len(self.data.train), FIT_PAIRS)
+        before, after, _, is_atom = self._pairs(self.data.train, which, torch.Generator().manual_seed(0))
+        flow.fit_prior((after - before)[is_atom])
+        return flow
+
+    def objective(self, flow: Any) -> nn.Module:
+        """Minus the weighted sum of the losses."""
+        return CartesianObjective(flow, lambda: self._energy, self.settings.knee_kT)
+
+    def to(self, device: torch.device) -> None:
+        """Batches are made on the CPU, the same on every machine, and moved."""
+        self._device = device
+        if self._make_energy is not None:
+            self._energy = self._make_energy(device)
+
+    def batch(self, step: int, shard: Shard, flow: Any, weights: tuple[float, float, float]) -> tuple[Any, ...]:
+        """Pairs, turned at random, with auxiliaries and latents.
+
+        All random numbers of the batch are drawn by every process, so that its parts do not depend on how many
+        processes share it.
+        """
+        settings = self.settings
+        generator = torch.Generator().manual_seed((settings.seed + 7) * 1_000_003 + step)
+        which = frame_indices(len(self.data.train), settings.batch_size, step, settings.seed)
+        before, after, molecule, is_atom = self._pairs(self.data.train, which, generator)
+        before, after = rotate_together(generator, before, after)
+        auxiliaries, latents = self._normal(is_atom, generator)
+        parts = [part_of(t, shard) for t in (before, after, molecule)]
+        parts += [part_of(t.transpose(0, 1), shard).transpose(0, 1) for t in (auxiliaries, latents)]
+        return (*(t.contiguous().to(self._device) for t in parts), weights)
+
+    def row(self, averaged: Any, figures: Mapping[str, float]) -> dict[str, Any]:
+        """Likelihood of held-out pairs, and what becomes of proposals from held-out states."""
+        which = spread(len(self.data.validation), self.settings.validation_frames)
+        generator = torch.Generator().manual_seed(self.settings.seed + 1)
+        totals: dict[str, Tensor] = {}
+        for chunk in which.split(CHUNK):
+            for name, value in self._figures(averaged, chunk, generator).items():
+                totals[name] = totals.get(name, torch.zeros((), dtype=torch.float64)) + value
+        mean = {name: float(total) / len(which) for name, total in totals.items()}
+        row: dict[str, Any] = {
+            "training_loss": figures.get("loss"),
+            "validation_loss": mean["loss"],
+            "validation_acceptance": None,
+        }
+        row |= {f"training_{name}": figures[name] for name in ("log_ratio", "entropy", "nonfinite") if name in figures}
+        row["validation_entropy"] = mean["entropy"]
+        if self._energy is not None:
+            row["validation_acceptance"] = mean["acceptance"]
+            spread_of = max(mean["squared_acceptance"] - mean["acceptance"] ** 2, 0.0)
+            row["validation_acceptance_error"] = (spread_of / len(which)) ** 0.5
+            row["validation_nonfinite"] = totals["nonfinite"].item()
+            accepted = float(totals["acceptance"])
+            row["validation_move_nm"] = float(totals["move"]) / accepted if accepted > 0 else None
+        return row
+
+    @torch.no_grad()
+    def _figures(self, flow: CartesianDensity, which: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
+        """Sums over pairs: -log q, entropy, min(1, r) and its square, and moves (rms over atoms) times min(1, r)."""
+        before, after, molecule, is_atom = self._pairs(self.data.validation, which, generator)
+        auxiliaries, latents = self._normal(is_atom, generator)
+        dtype = next(flow.parameters()).dtype if isinstance(flow, nn.Module) else before.dtype
+        before, after, auxiliaries, latents = (t.to(self._device, dtype) for t in (before, after, auxiliaries, latents))
+        molecule, is_atom = molecule.to(self._device), is_atom.to(self._device)
+        loss = -log_likelihood(flow, before, after, auxiliaries[0], auxiliaries[1], molecule).double()
+        density: Reparametrised = flow  # type: ignore[assignment]
+        proposed = propose(density, before, auxiliaries[0], molecule, latents, self._energy)
+        sums = {"loss": loss.sum(), "entropy": entropy(proposed).sum()}
+        if self._energy is not None:
+            accepted = torch.where(proposed.finite, proposed.log_ratio, -torch.inf).clamp(max=0.0).exp()
+            squared = (proposed.candidate.positions[0] - before).double().square().sum((-1, -2)) / is_atom.sum(1)
+            moved = torch.where(proposed.finite, squared, 0.0).sqrt()
+            sums |= {
+                "acceptance": accepted.sum(),
+                "squared_acceptance": accepted.square().sum(),
+                "move": (accepted * moved).sum(),
+                "nonfinite": (~proposed.finite).sum(),
+            }
+        return {name: value.cpu() for name, value in sums.items()}
+
+    def _pairs(self, pairs: Any, which: Tensor, generator: torch.Generator) -> tuple[Tensor, ...]:
+        """Aligned pairs numbered ``which``, their molecules, and where there are atoms."""
+        settings = self.settings
+        before, after, molecule = pairs.take(which)
+        is_atom = torch.arange(before.shape[1]) < self.data.sizes[molecule][:, None]
+        # Runs drift by many nm, where single precision is coarse; nothing depends on where the molecule is.
+        origin = _centroid(before, is_atom)
+        before, after = ((t - origin).masked_fill(~is_atom[..., None], 0) for t in (before, after))
+        if settings.align == "superpose":
+            after = superpose_pairs(before, after, is_atom)
+        elif settings.align == "centre":
+            after = after + _centroid(before, is_atom) - _centroid(after, is_atom)
+        if settings.align != "none" and (settings.jitter_nm or settings.jitter_rad):
+            shift, turn = settings.jitter_nm, settings.jitter_rad if settings.align == "superpose" else 0.0
+            after = jitter(generator, after, is_atom, shift_nm=shift, turn_rad=turn)
+        return before, after.masked_fill(~is_atom[..., None], 0), molecule, is_atom
+
+    def _normal(self, is_atom: Bool[Tensor, "batch atoms"], generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Auxiliaries (v, v'), zero where there is no atom, and the latents of a proposal."""
+        noise = torch.randn(4, *is_atom.shape, 3, generator=generator)
+        return noise[:2].masked_fill(~is_atom[..., None], 0), noise[2:]
+
+
+def _centroid(positions: Tensor, is_atom: Tensor) -> Tensor:
+    mask = is_atom[..., None].to(positions.dtype)
+    return (positions * mask).sum(1, keepdim=True) / mask.sum(1, keepdim=True)

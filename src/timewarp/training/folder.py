@@ -1,0 +1,92 @@
+"""The output folder of a training: taken for one set of settings and data, and closed with a model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ..files import read_toml, write_json, write_toml
+from ..flows.weights import Trainable, save_flow
+from .checkpoint import FILE, Progression
+from .settings import TrainingSettings
+
+MODEL_NAME = "model"
+
+
+def claim(out: Path, settings: TrainingSettings, identity: dict[str, Any]) -> bool:
+    """Take the output folder for this training, or refuse it. True where there is a checkpoint to go on from.
+
+    Raises:
+        FileExistsError: it holds something else, or a training with other settings or data.
+    """
+    table = {"kind": "training", **identity, "training": settings.to_table()}
+    config = out / "config.toml"
+    if config.is_file():
+        found = read_toml(config)
+        if found.get("kind") != table["kind"]:
+            raise FileExistsError(f"{out} is not a training run; choose another --out")
+        if difference := _difference(found, table):
+            raise FileExistsError(f"{out} holds another training: {difference}; choose another --out")
+        return (out / FILE).is_file()
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise FileExistsError(f"{out} exists and is not a training run; choose another --out")
+    out.mkdir(parents=True, exist_ok=True)
+    write_toml(config, table)
+    return False
+
+
+def finish(
+    out: Path,
+    progression: Progression,
+    settings: TrainingSettings,
+    identity: dict[str, Any],
+    best: Trainable,
+    provenance: dict[str, Any],
+    device: str,
+) -> None:
+    """Write the model and the summary."""
+    assert progression.best is not None
+    chosen = progression.best
+    lag: dict[str, Any] = {"lag_ps": settings.lag_ps} if settings.lag_ps else {}
+    skipped: dict[str, Any] = {"skipped_steps": progression.skipped} if progression.skipped else {}
+    size: dict[str, Any] = {name: identity[name] for name in ("frames", "pairs") if name in identity}
+    scores: dict[str, Any] = {name: value for name, value in chosen.items() if name.startswith("validation_")}
+    training: dict[str, Any] = {
+        **provenance,
+        **size,
+        **lag,
+        "steps": progression.step,
+        "best_step": chosen["step"],
+        **scores,
+        **skipped,
+        "wall_s": round(progression.wall_s, 1),
+        "device": device,
+        "torch": torch.__version__,
+    }
+    described = save_flow(out, MODEL_NAME, best.float(), training)
+    summary = {
+        "schema": 1,
+        "molecule": identity["residues"],
+        "family": settings.family,
+        "parameters": sum(p.numel() for p in best.parameters()),
+        "seed": settings.seed,
+        "weights_sha256": described.sha256,
+        **training,
+    }
+    write_json(out / "summary.json", summary)
+
+
+def _difference(found: dict[str, Any], wanted: dict[str, Any], prefix: str = "") -> str:
+    """The first difference of two tables, or nothing; the order of stages is part of what they are."""
+    if prefix.endswith("stages.") and list(found) != list(wanted):
+        return f"{prefix[:-1]} are {', '.join(found)} there, {', '.join(wanted)} here"
+    for key in sorted(set(found) | set(wanted)):
+        a, b = found.get(key), wanted.get(key)
+        if isinstance(a, dict) and isinstance(b, dict):
+            if difference := _difference(a, b, f"{prefix}{key}."):
+                return difference
+        elif a != b:
+            return f"{prefix}{key} is {a!r} there, {b!r} here"
+    return ""

@@ -1,0 +1,161 @@
+"""Time-lagged pairs of one or more molecules, split into what is learnt from and what is held out (family A)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from ..shapes import Float, Int
+from ..state import Atoms
+from ..trajectories import FrameBlocks, LaggedPairs, RunFolder, split_frames, time_lagged_pairs
+
+FEWEST_FRAMES = 20
+"""Frames per chain that a split into blocks needs."""
+
+
+@dataclass(frozen=True, eq=False)
+class PairSet:
+    """Pairs from several runs, numbered through.
+
+    Attributes:
+        runs: pairs of each run.
+        molecules: which molecule each run is of.
+    """
+
+    runs: tuple[LaggedPairs, ...]
+    molecules: tuple[int, ...]
+
+    def __len__(self) -> int:
+        return sum(map(len, self.runs))
+
+    @cached_property
+    def _ends(self) -> Tensor:
+        return torch.tensor([len(run) for run in self.runs]).cumsum(0)
+
+    def take(
+        self, which: Int[Tensor, " n"]
+    ) -> tuple[Float[Tensor, "n atoms 3"], Float[Tensor, "n atoms 3"], Int[Tensor, " n"]]:
+        """Earlier and later frames of pairs, padded to the largest molecule among them, and their molecules."""
+        run = torch.searchsorted(self._ends, which, right=True)
+        present = run.unique().tolist()
+        most = max(self.runs[r].trajectory.atoms.n_atoms for r in present)
+        before, after = torch.zeros(2, len(which), most, 3).unbind()
+        for r in present:
+            mine = (run == r).nonzero()[:, 0]
+            first = int(self._ends[r]) - len(self.runs[r])
+            n_atoms = self.runs[r].trajectory.atoms.n_atoms
+            before[mine, :n_atoms], after[mine, :n_atoms] = self.runs[r].frames(which[mine] - first)
+        return before, after, torch.tensor(self.molecules)[run]
+
+
+@dataclass(frozen=True, eq=False)
+class PairData:
+    """Time-lagged pairs to train on, and pairs held out.
+
+    Attributes:
+        molecules: the molecules, each once.
+        train: pairs to learn from.
+        validation: pairs from blocks of the trajectories that ``train`` has no part of.
+        lag_ps: time between the frames of a pair.
+        sources: for each molecule, the run folder whose compiled energy is its target.
+    """
+
+    molecules: tuple[Atoms, ...]
+    train: PairSet
+    validation: PairSet
+    lag_ps: float
+    sources: tuple[Path, ...] = ()
+
+    def __repr__(self) -> str:
+        return (
+            f"PairData({self.residues}, {self.lag_ps:g} ps, {len(self.train)} pairs, {len(self.validation)} held out)"
+        )
+
+    @property
+    def residues(self) -> str:
+        """Residue names of the molecule, or how many molecules there are."""
+        return self.molecules[0].residues if len(self.molecules) == 1 else f"{len(self.molecules)} molecules"
+
+    @cached_property
+    def sizes(self) -> Int[Tensor, " molecules"]:
+        """Atoms of each molecule."""
+        return torch.tensor([m.n_atoms for m in self.molecules])
+
+
+def load_pairs(
+    runs: Sequence[Path | str],
+    lag_ps: float,
+    *,
+    validation_fraction: float = 0.1,
+    stride: int = 1,
+    seed: int = 0,
+) -> PairData:
+    """Read run folders of molecular dynamics, of one molecule or of many.
+
+    Args:
+        runs: folders that ``timewarp simulate`` wrote.
+        lag_ps: time between the frames of a pair; a multiple of each run's frame spacing.
+        validation_fraction: fraction of the frames held out, in contiguous blocks of each chain.
+        stride: use every stride-th pair.
+        seed: of the split.
+
+    Raises:
+        ValueError: a run is not of dynamics, its frame spacing does not divide the lag, or it is too short for it.
+        FileNotFoundError: a folder does not exist.
+    """
+    if not runs:
+        raise ValueError("training needs at least one run folder")
+    molecules: list[Atoms] = []
+    sources: list[Path] = []
+    numbers: list[int] = []
+    parts: tuple[list[LaggedPairs], list[LaggedPairs]] = ([], [])
+    for path in runs:
+        run = RunFolder.open(path)
+        known = [m.fingerprint for m in molecules]
+        if run.atoms.fingerprint not in known:
+            molecules.append(run.atoms)
+            sources.append(Path(path))
+            known.append(run.atoms.fingerprint)
+        numbers.append(known.index(run.atoms.fingerprint))
+        for part, pairs in zip(parts, _split_pairs(run, path, lag_ps, validation_fraction, stride, seed), strict=True):
+            part.append(pairs)
+    train, validation = (PairSet(tuple(part), tuple(numbers)) for part in parts)
+    return PairData(tuple(molecules), train, validation, lag_ps, tuple(sources))
+
+
+def _split_pairs(
+    run: RunFolder, path: Path | str, lag_ps: float, validation_fraction: float, stride: int, seed: int
+) -> tuple[LaggedPairs, LaggedPairs]:
+    if run.kind != "md" or run.config.get("dynamics") is False:
+        kind = "a sampled chain" if run.kind != "md" else "MD with torsion moves"
+        raise ValueError(
+            f"{path} is {kind}, which has no time: family A learns from pairs {lag_ps:g} ps apart; "
+            "give a run of plain `timewarp simulate`"
+        )
+    trajectory = run.trajectory()
+    spacing, frames = trajectory.frame_spacing, trajectory.n_frames
+    ratio = lag_ps / spacing
+    if round(ratio) < 1 or abs(round(ratio) - ratio) > 1e-6 * ratio:
+        raise ValueError(
+            f"{path} has a frame every {spacing:g} ps, which does not divide lag_ps = {lag_ps:g}; "
+            f"set lag_ps to a multiple of it, such as {max(1, round(ratio)) * spacing:g}, or simulate with another "
+            "--frame-spacing"
+        )
+    lag_frames = round(ratio)
+    # The smaller part must have a block that is longer than the lag.
+    n_blocks = min(20, frames // (2 * lag_frames))
+    if n_blocks < 2 or frames < FEWEST_FRAMES:
+        least = max(4 * lag_frames, FEWEST_FRAMES)
+        raise ValueError(
+            f"{path} has {frames} frames per chain, {frames * spacing:g} ps; pairs {lag_ps:g} ps apart with some held "
+            f"out need at least {least} frames; simulate {least * spacing / 1000:g} ns per chain"
+        )
+    fractions = (1 - validation_fraction, validation_fraction)
+    blocks: tuple[FrameBlocks, ...] = split_frames(trajectory, fractions, n_blocks=n_blocks, seed=seed)
+    learnt, held_out = (time_lagged_pairs(trajectory, lag_ps, within=part, stride=stride) for part in blocks)
+    return learnt, held_out

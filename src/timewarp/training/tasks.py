@@ -1,0 +1,170 @@
+"""What the loop needs to know of a family: its flow, batches, objective and validation. Here: families B and C."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Protocol, runtime_checkable
+
+import torch
+from torch import Tensor, nn
+
+from ..flows.weights import Flow, Trainable, build_flow
+from .data import TrainingData
+from .settings import TrainingSettings
+from .validation import ReducedEnergy, negative_log_likelihood, validate
+
+Shard = tuple[int, int]
+"""Which of how many equal parts of a batch a process takes."""
+
+Metrics = dict[str, Tensor]
+
+
+@runtime_checkable
+class Task(Protocol):
+    """A training problem. Whatever is random in a step depends on the seed and the step's number alone."""
+
+    def identity(self) -> dict[str, Any]:
+        """What tells this training's data from another's; saved, and compared on resuming."""
+        ...
+
+    def flow(self) -> Trainable:
+        """A new density, started from the data."""
+        ...
+
+    def objective(self, flow: Trainable) -> nn.Module:
+        """A module from a batch and weights to the loss, which is minimised, and figures to be averaged."""
+        ...
+
+    def to(self, device: torch.device) -> None:
+        """Move to a device."""
+        ...
+
+    def batch(self, step: int, shard: Shard, flow: Trainable, weights: tuple[float, float, float]) -> tuple[Any, ...]:
+        """What the objective reads at a step: the part of the batch that this process takes."""
+        ...
+
+    def row(self, averaged: Trainable, figures: Mapping[str, float]) -> dict[str, Any]:
+        """Validate; figures of the validation and of the steps since the last one, for the history."""
+        ...
+
+
+def part_of(batch: Tensor, shard: Shard) -> Tensor:
+    """This process's rows; what does not divide is left out."""
+    index, count = shard
+    size = len(batch) // count
+    return batch[index * size : (index + 1) * size]
+
+
+def frame_indices(n_frames: int, batch_size: int, step: int, seed: int) -> Tensor:
+    """Which frames a step learns from: every epoch is a new permutation, drawn from the seed and the epoch's number.
+
+    >>> first, second = (frame_indices(4, 2, step, 0) for step in (0, 1))
+    >>> sorted(torch.cat([first, second]).tolist())
+    [0, 1, 2, 3]
+    """
+    batch_size = min(batch_size, n_frames)
+    per_epoch = n_frames // batch_size
+    epoch, place = divmod(step, per_epoch)
+    key = (n_frames, seed, epoch)
+    if _permutation.get("key") != key:
+        generator = torch.Generator().manual_seed(seed * 1_000_003 + epoch)
+        _permutation.update(key=key, order=torch.randperm(n_frames, generator=generator))
+    return _permutation["order"][place * batch_size : (place + 1) * batch_size]
+
+
+_permutation: dict[str, Any] = {}
+
+
+def spread(n_frames: int, n: int) -> Tensor:
+    """At most ``n`` of the numbers below ``n_frames``, evenly spread.
+
+    >>> spread(10, 3).tolist(), spread(2, 3).tolist()
+    ([0, 4, 9], [0, 1])
+    """
+    return torch.arange(n_frames) if n_frames <= n else torch.linspace(0, n_frames - 1, n).long()
+
+
+class _Likelihood(nn.Module):
+    """Mean -log q of a batch, as a module, so that Fabric can wrap it."""
+
+    def __init__(self, flow: Flow) -> None:
+        super().__init__()
+        self.flow = flow
+
+    def forward(self, internal: Tensor, conditioning: Tensor) -> tuple[Tensor, Metrics]:
+        loss = negative_log_likelihood(self.flow, internal, conditioning).mean()
+        return loss, {"loss": loss.detach()}
+
+
+class FrameTask:
+    """Maximum likelihood of frames in internal coordinates.
+
+    Args:
+        data: frames.
+        settings: how to train.
+        reduced_energy: U / kT of positions, for estimates of the acceptance; or None.
+    """
+
+    def __init__(self, data: TrainingData, settings: TrainingSettings, reduced_energy: Any = None) -> None:
+        self.data, self.settings = data, settings
+        self._make_energy = reduced_energy
+        self._energy: ReducedEnergy | None = None
+        self._device = torch.device("cpu")
+        self._frames = data.train
+        self._held_out = data.validation[spread(len(data.validation), settings.validation_frames)]
+
+    def identity(self) -> dict[str, Any]:
+        """What tells this training's data from another's."""
+        return {
+            "residues": self.data.atoms.residues,
+            "fingerprint": self.data.atoms.fingerprint,
+            "frames": len(self.data.train),
+            "held_out": len(self.data.validation),
+        }
+
+    def flow(self) -> Any:
+        """A new density, standardised by the frames."""
+        flow: Any = build_flow(self.data.atoms, self.settings.family, self.settings.flow)
+        flow.fit_standardiser(self.data.train)
+        return flow
+
+    def objective(self, flow: Any) -> nn.Module:
+        """Mean -log q."""
+        return _Likelihood(flow)
+
+    def to(self, device: torch.device) -> None:
+        """Frames move too, unless they are very many."""
+        self._device = device
+        self._held_out = self._held_out.to(device)
+        if len(self._frames) < 5_000_000:
+            self._frames = self._frames.to(device)
+        if self._make_energy is not None:
+            self._energy = self._make_energy(device)
+
+    def batch(self, step: int, shard: Shard, flow: Any, weights: tuple[float, float, float]) -> tuple[Any, ...]:
+        """Frames, and the conditioning that the network reads."""
+        settings, frames = self.settings, self._frames
+        which = frame_indices(len(frames), settings.batch_size, step, settings.seed)
+        batch = frames[which.to(frames.device)].to(self._device)
+        return part_of(batch, shard), part_of(self._noisy(batch, flow, step), shard)
+
+    def row(self, averaged: Any, figures: Mapping[str, float]) -> dict[str, Any]:
+        """Loss and estimated acceptance on held-out frames."""
+        generator = torch.Generator(self._device).manual_seed(self.settings.seed + 1)
+        score = validate(averaged, self._held_out, self._energy, generator)
+        return {
+            "training_loss": figures["loss"],
+            "validation_loss": score.loss,
+            "validation_acceptance": score.acceptance,
+        }
+
+    def _noisy(self, batch: Tensor, flow: Any, step: int) -> Tensor:
+        settings = self.settings
+        if not settings.stiff_noise or flow.family != "C":
+            return batch
+        generator = torch.Generator(batch.device).manual_seed((settings.seed + 7) * 1_000_003 + step)
+        standardiser = flow.standardiser
+        noise = torch.randn(len(batch), standardiser.n_coordinates, generator=generator, device=batch.device)
+        noisy = batch.clone()
+        noisy[:, standardiser.stiff] += settings.stiff_noise * noise * standardiser.scale
+        return noisy
