@@ -210,7 +210,9 @@ def two_atoms(distance: float) -> torch.Tensor:
 def gradient_for(distance: float, knee: float = KNEE, energy=None) -> tuple[float, torch.Tensor]:
     flow = Fixed(two_atoms(distance))
     start, zero = two_atoms(0.15)[None], torch.zeros(1, 2, 3, dtype=torch.float64)
-    found = propose(flow, start, zero, molecules(1), torch.zeros(2, 1, 2, 3, dtype=torch.float64), energy or Repulsive())
+    found = propose(
+        flow, start, zero, molecules(1), torch.zeros(2, 1, 2, 3, dtype=torch.float64), energy or Repulsive()
+    )
     loss = -acceptance(found, knee).mean()
     loss.backward()
     return float(loss), flow.there.grad

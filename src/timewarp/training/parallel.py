@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import logging
 import os
 from collections.abc import Callable
@@ -22,10 +23,14 @@ def make_fabric(accelerator: str, devices: int, precision: Any) -> Any:
     except ImportError:
         from lightning.fabric import Fabric  # type: ignore[assignment, no-redef]
         from lightning.fabric.strategies import DDPStrategy  # type: ignore[assignment, no-redef]
+    from torch.nn.parallel import DistributedDataParallel
+
     for name in ("lightning_fabric", "lightning.fabric"):
         logging.getLogger(name).setLevel(logging.WARNING)
-    # No buffer changes in training, so none is sent around.
-    strategy = DDPStrategy(broadcast_buffers=False) if devices > 1 else "auto"
+    # No buffer changes in training, so none is sent around in each step.
+    known = inspect.signature(DistributedDataParallel).parameters
+    option = "forward_sync_buffers" if "forward_sync_buffers" in known else "broadcast_buffers"
+    strategy = DDPStrategy(**{option: False}) if devices > 1 else "auto"
     fabric = Fabric(accelerator=accelerator, devices=devices, precision=precision, strategy=strategy)
     fabric.launch()
     return fabric
