@@ -12,6 +12,8 @@ import pytest  # noqa: E402
 import torch  # noqa: E402
 from hypothesis import HealthCheck, settings  # noqa: E402
 
+from instruction_sets import instruction_set  # noqa: E402, F401
+
 settings.register_profile("timewarp", deadline=None, max_examples=25, suppress_health_check=list(HealthCheck))
 settings.load_profile("timewarp")
 torch.set_num_threads(1)

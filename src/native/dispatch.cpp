@@ -10,8 +10,11 @@ namespace timewarp {
   namespace isa {                                     \
   extern const ElementaryKernels elementary_kernels;  \
   extern const EnergyKernels energy_kernels;          \
+  extern const FlowKernels flow_kernels;              \
+  extern const GeometryKernels geometry_kernels;      \
   }                                                   \
-  static const InstructionSet isa##_set{#isa, &isa::elementary_kernels, &isa::energy_kernels};
+  static const InstructionSet isa##_set{#isa, &isa::elementary_kernels, &isa::energy_kernels, &isa::flow_kernels, \
+                                            &isa::geometry_kernels};
 
 DECLARE(baseline)
 #if defined(TIMEWARP_X86)

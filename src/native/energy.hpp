@@ -7,6 +7,7 @@
 
 #include "energy_tables.hpp"
 #include "simd.hpp"
+#include "vec3.hpp"
 
 namespace timewarp::TIMEWARP_ISA {
 
@@ -44,35 +45,6 @@ struct Block {
     f[3 * atom + 2] += fz;
   }
 };
-
-template <class V>
-struct Vec3 {
-  V x, y, z;
-};
-template <class V>
-TW_INLINE Vec3<V> operator-(Vec3<V> a, Vec3<V> b) {
-  return {a.x - b.x, a.y - b.y, a.z - b.z};
-}
-template <class V>
-TW_INLINE Vec3<V> operator+(Vec3<V> a, Vec3<V> b) {
-  return {a.x + b.x, a.y + b.y, a.z + b.z};
-}
-template <class V>
-TW_INLINE Vec3<V> operator*(Vec3<V> a, V s) {
-  return {a.x * s, a.y * s, a.z * s};
-}
-template <class V>
-TW_INLINE V dot(Vec3<V> a, Vec3<V> b) {
-  return a.x * b.x + a.y * b.y + a.z * b.z;
-}
-template <class V>
-TW_INLINE Vec3<V> cross(Vec3<V> a, Vec3<V> b) {
-  return {a.y * b.z - a.z * b.y, a.z * b.x - a.x * b.z, a.x * b.y - a.y * b.x};
-}
-template <class V>
-TW_INLINE Vec3<V> at(const V* x, int atom) {
-  return {x[3 * atom], x[3 * atom + 1], x[3 * atom + 2]};
-}
 
 // --- bonded ---------------------------------------------------------------------------------------------------------
 

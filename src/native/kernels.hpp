@@ -2,6 +2,8 @@
 #pragma once
 
 #include "energy_tables.hpp"
+#include "flow_kernels.hpp"
+#include "geometry_kernels.hpp"
 
 namespace timewarp {
 
@@ -37,6 +39,8 @@ struct InstructionSet {
   const char* name;
   const ElementaryKernels* elementary;
   const EnergyKernels* energy;
+  const FlowKernels* flow;
+  const GeometryKernels* geometry;
 };
 
 // The one in use. `choose` picks by name ("auto": the best that the processor has) and throws std::invalid_argument.

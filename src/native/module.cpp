@@ -24,5 +24,7 @@ NB_MODULE(_core, m) {
     isa().elementary->apply_f64(function, x.data(), y.data(), out.data(), long(out.size()));
   });
   bind_energy(m);
+  bind_flow(m);
+  bind_geometry(m);
   bind_langevin(m);
 }

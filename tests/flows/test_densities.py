@@ -25,6 +25,7 @@ def randomised(module: torch.nn.Module, seed: int = 0, scale: float = 0.5) -> to
 
 
 def flow(family: str) -> torch.nn.Module:
+    torch.manual_seed(0)
     if family == "C":
         model = TorsionFlow(ATOMS, TorsionFlowConfig(n_couplings=6, bins=5, context_blocks=1, **SMALL))
     else:

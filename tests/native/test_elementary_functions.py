@@ -14,24 +14,6 @@ NAMES = ("sqrt", "rsqrt", "rcp", "exp", "log", "atan2", "sin_turns", "cos_turns"
 RELATIVE = {torch.float32: 3e-7, torch.float64: 2e-15}
 
 
-def instruction_sets():
-    for name in ("baseline", "avx2", "avx512"):
-        try:
-            native.core().choose_instruction_set(name)
-        except ValueError:
-            continue
-        yield name
-    native.core().choose_instruction_set("auto")
-
-
-@pytest.fixture(params=list(instruction_sets()))
-def instruction_set(request):
-    before = native.instruction_set()
-    native.core().choose_instruction_set(request.param)
-    yield request.param
-    native.core().choose_instruction_set(before)
-
-
 def apply(name, x, y=None):
     out = torch.empty_like(x)
     native.core().elementary(NAMES.index(name), x, x if y is None else y, out)

@@ -81,8 +81,8 @@ def toy_hmc(toy, target, **kwargs):
     return HMCKernel(target, TOY_MASSES, **{"n_steps": 3, "step_fs": 25.0, "adaptive": False, **kwargs})
 
 
-def flow(density):
-    return lambda toy, target: FlowKernel(target, density(toy), toy.tree)
+def flow(density, engine=None):
+    return lambda toy, target: FlowKernel(target, density(toy), toy.tree, engine=engine)
 
 
 def network(toy, family):
@@ -130,6 +130,7 @@ CASES = {
     "flow B, exact": lambda: toy_case(flow(ExactInternal)),
     "flow B, rough": lambda: toy_case(flow(WideInternal)),
     "flow C, network": lambda: toy_case(flow(lambda toy: network(toy, "C"))),
+    "flow C, network in plain torch": lambda: toy_case(flow(lambda toy: network(toy, "C"), "torch")),
     "flow B, network": lambda: toy_case(flow(lambda toy: network(toy, "B"))),
     "torsion": lambda: toy_case(toy_torsion),
     "torsion, narrow": lambda: toy_case(narrow_torsion),

@@ -207,6 +207,7 @@ def run(args: argparse.Namespace) -> int:
         "versions": _versions(),
         "weights_sha256": config["weights_sha256"],
         "family": None if model is None else model.densities["flow"].family,
+        "engines": _engines(target, kernel),
         "thin": settings.thin,
         "starts": list(starts),
         "precision": args.precision,
@@ -354,6 +355,19 @@ def _frames_per_segment(args: argparse.Namespace, n_atoms: int) -> int:
     by_steps = STEPS_PER_SEGMENT // args.thin
     by_size = NUMBERS_PER_SEGMENT // (3 * n_atoms * args.chains)
     return max(1, min(by_steps, by_size))
+
+
+def _engines(target: Target, cycle: Cycle) -> dict[str, Any]:
+    """What computed the energies and the network: compiled kernels or torch."""
+    from .. import native
+    from ..sampling import FlowKernel
+
+    flows = [kernel.engine for kernel in cycle.kernels if isinstance(kernel, FlowKernel)]
+    return {
+        "energy": getattr(target.potential, "engine", None),
+        "flow": flows[0] if flows else None,
+        "instruction_set": native.instruction_set(),
+    }
 
 
 def _device_name(device: str) -> str:

@@ -2,6 +2,7 @@
 
 from .graph import automorphism_classes, find_stereocentres, neighbours, ring_bonds
 from .internal import InternalTree, log_volume, to_internal, to_positions
+from .measuring import measure_dihedrals, measure_volumes
 from .tree import build_tree
 from .vectors import (
     angles,
@@ -24,6 +25,8 @@ __all__ = [
     "distances",
     "find_stereocentres",
     "log_volume",
+    "measure_dihedrals",
+    "measure_volumes",
     "neighbours",
     "random_rotations",
     "ring_bonds",

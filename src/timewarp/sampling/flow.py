@@ -9,8 +9,9 @@ import torch
 from torch import Tensor
 
 from ..flows.density import InternalDensity
+from ..flows.native import NativeTorsionFlow, with_engine
 from ..flows.proposal import propose, redrawn_coordinates
-from ..geometry import InternalTree, dihedrals, to_internal, to_positions, wrap
+from ..geometry import InternalTree, measure_dihedrals, to_internal, to_positions, wrap
 from ..shapes import Bool, Float, Int
 from ..state import State
 from .kernel import Info, Kernel
@@ -34,9 +35,11 @@ class FlowKernel(Kernel):
         tree: the molecule's internal-coordinate tree.
         watched: integer (n, 4), torsions (phi, psi) whose jumps are counted.
         name: the key of its outcomes.
+        engine: what computes the density; see :func:`timewarp.flows.native.with_engine`. The compiled kernels take the
+            weights as they are now.
 
     Raises:
-        ValueError: the target is not invariant to rigid motion.
+        ValueError: the target is not invariant to rigid motion, or the engine cannot compute this density.
     """
 
     cost = 90.0  # alanine dipeptide with the shipped network, compiled
@@ -49,17 +52,24 @@ class FlowKernel(Kernel):
         *,
         watched: Int[Tensor, "n 4"] | None = None,
         name: str = "flow",
+        engine: str | None = None,
     ) -> None:
         if not target.invariant:
             raise ValueError("a proposal in internal coordinates needs a target that is invariant to rigid motion")
         super().__init__(target, name)
-        self.density = density
+        self.density = with_engine(density, engine)
         self.tree = tree
         self.watched = torch.zeros(0, 4, dtype=torch.long) if watched is None else watched
         self.redrawn = redrawn_coordinates(density, tree)
 
     def __repr__(self) -> str:
-        return f"FlowKernel({self.name!r}, family {self.density.family}, {int(self.redrawn.sum())} coordinates redrawn)"
+        redrawn = f"{int(self.redrawn.sum())} coordinates redrawn"
+        return f"FlowKernel({self.name!r}, family {self.density.family}, {redrawn}, {self.engine} engine)"
+
+    @property
+    def engine(self) -> str:
+        """What computes the density: ``"native"`` or ``"torch"``."""
+        return "native" if isinstance(self.density, NativeTorsionFlow) else "torch"
 
     @torch.no_grad()
     def step(self, state: State, generator: torch.Generator) -> tuple[State, Info]:
@@ -72,6 +82,10 @@ class FlowKernel(Kernel):
     @torch.no_grad()
     def propose(self, state: State, generator: torch.Generator) -> Proposal:
         """One candidate per chain, with the log ratio of its densities."""
+        if isinstance(self.density, NativeTorsionFlow):
+            # Stiff coordinates condition both directions alike and are kept, so that the volume element cancels.
+            positions, log_q_there, log_q_here = self.density.propose(state.positions, generator)
+            return Proposal(positions=positions, log_q_ratio=log_q_here - log_q_there)
         here = to_internal(state.positions, self.tree)
         there, log_q_ratio = propose(self.density, here, self.tree, generator)
         positions = to_positions(there, self.tree, frame=state.positions)
@@ -85,5 +99,5 @@ def jumps(
     if len(torsions) == 0:
         return torch.zeros(before.shape[0], dtype=torch.bool, device=before.device)
     torsions = torsions.to(before.device)
-    change = wrap(dihedrals(after, torsions) - dihedrals(before, torsions))
+    change = wrap(measure_dihedrals(after, torsions) - measure_dihedrals(before, torsions))
     return (change.abs() > math.radians(JUMP_DEGREES)).any(-1)

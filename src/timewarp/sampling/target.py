@@ -8,7 +8,7 @@ from typing import Protocol, runtime_checkable
 import torch
 from torch import Tensor
 
-from ..geometry import centre, dihedrals, signed_volumes
+from ..geometry import centre, measure_dihedrals, measure_volumes
 from ..shapes import Bool, Float
 from ..state import Atoms, State
 from ..units import kT
@@ -59,7 +59,7 @@ class Restriction:
         device = reference.device
         self.stereocentres = atoms.stereocentres.to(device)
         self.peptide_bonds = atoms.peptide_bonds.to(device)
-        self.signs = signed_volumes(reference, self.stereocentres).sign()
+        self.signs = measure_volumes(reference, self.stereocentres).sign()
         self.is_cis = self._cis(reference)
         if (self.signs == 0).any():
             flat = int(self.stereocentres[int((self.signs == 0).nonzero()[0]), 0])
@@ -72,14 +72,14 @@ class Restriction:
 
     def flipped(self, positions: Float[Tensor, "*batch atoms 3"]) -> Bool[Tensor, "*batch"]:
         """Which configurations have a stereocentre of the other handedness. NaN positions are not called flipped."""
-        return (signed_volumes(positions, self.stereocentres) * self.signs.to(positions) <= 0).any(-1)
+        return (measure_volumes(positions, self.stereocentres) * self.signs.to(positions) <= 0).any(-1)
 
     def turned(self, positions: Float[Tensor, "*batch atoms 3"]) -> Bool[Tensor, "*batch"]:
         """Which configurations have a peptide bond of the other kind (cis for trans, or trans for cis)."""
         return (self._cis(positions) != self.is_cis).any(-1)
 
     def _cis(self, positions: Tensor) -> Tensor:
-        return dihedrals(positions, self.peptide_bonds).abs() < math.pi / 2
+        return measure_dihedrals(positions, self.peptide_bonds).abs() < math.pi / 2
 
 
 class Target:

@@ -1,0 +1,266 @@
+// timewarp.native._core.FlowNetwork and TorsionFlow.
+#include <nanobind/stl/shared_ptr.h>
+#include <nanobind/stl/tuple.h>
+#include <nanobind/stl/unique_ptr.h>
+#include <nanobind/stl/vector.h>
+
+#include <deque>
+#include <memory>
+
+#include "bindings.hpp"
+#include "kernels.hpp"
+#include "threads.hpp"
+
+namespace timewarp {
+namespace {
+
+using D1 = Array<double, 1>;
+using D2 = Array<double, 2>;
+using D3 = Array<double, 3>;
+using I1 = Array<std::int32_t, 1>;
+using I2 = Array<std::int32_t, 2>;
+// attention, value, then weight and bias of project, widen and narrow.
+using BlockArrays = std::tuple<D3, D2, D2, D1, D2, D1, D2, D1>;
+
+// One network's tables; the memory is shared by the flows that use it.
+struct FlowNetwork {
+  std::deque<std::vector<float>> floats;
+  std::deque<std::vector<std::int32_t>> integers;
+  std::vector<AttentionBlock> blocks;
+  NetworkTables view{};
+
+  const float* keep(const double* values, std::size_t n) { return floats.emplace_back(values, values + n).data(); }
+  const std::int32_t* keep(const I1& values) { return integers.emplace_back(copied<std::int32_t>(values)).data(); }
+
+  // Rows of `weight` are outputs, of which n_in / width parts are read from vectors of `width` numbers.
+  LinearTable pack(const D2& weight, const double* bias) {
+    const int n_out = int(weight.shape(0)), n_in = int(weight.shape(1));
+    expect(n_out % kTile == 0, "outputs padded to whole tiles");
+    std::vector<float> packed(std::size_t(n_out) * n_in);
+    for (int o = 0; o < n_out; ++o)
+      for (int k = 0; k < n_in; ++k)
+        packed[(std::size_t(o / kTile) * n_in + k) * kTile + o % kTile] = float(weight.data()[std::size_t(o) * n_in + k]);
+    const float* weights = floats.emplace_back(std::move(packed)).data();
+    const std::vector<double> none(n_out);
+    return {n_in, n_out, weights, keep(bias ? bias : none.data(), n_out)};
+  }
+};
+
+void check_tokens(const std::int32_t* tokens, std::size_t n, int n_tokens) {
+  for (std::size_t k = 0; k < n; ++k) expect(tokens[k] >= 0 && tokens[k] < n_tokens, "tokens within the network");
+}
+
+std::shared_ptr<FlowNetwork> make_network(int width, int n_heads, double epsilon, D2 base, D2 embed, D2 from_context,
+                                          const std::vector<BlockArrays>& blocks, I1 active, D2 read, D1 read_bias) {
+  auto network = std::make_shared<FlowNetwork>();
+  FlowNetwork& w = *network;
+  NetworkTables& n = w.view;
+  n.width = width;
+  n.padded = (width + kTile - 1) / kTile * kTile;
+  n.n_heads = n_heads;
+  n.n_tokens = int(base.shape(0));
+  n.n_inputs = int(embed.shape(0));
+  n.n_blocks = int(blocks.size());
+  n.epsilon = float(epsilon);
+  n.n_active = int(active.size());
+  const std::size_t padded = n.padded, tokens = n.n_tokens;
+  expect(width > 0 && n_heads > 0 && width % n_heads == 0, "a width that is a multiple of the heads");
+  expect(tokens > 0 && base.shape(1) == 2 * padded && embed.shape(1) == 2 * padded, "embeddings (n, 2 padded)");
+  expect(from_context.shape(0) == 0 || (from_context.shape(0) == 2 * padded && from_context.shape(1) == std::size_t(width)),
+         "context weights (2 padded, width)");
+  expect(!blocks.empty(), "at least one block");
+  check_tokens(active.data(), active.size(), n.n_tokens);
+  n.base = w.keep(base.data(), base.size());
+  n.embed = w.keep(embed.data(), embed.size());
+  if (from_context.shape(0)) n.from_context = w.pack(from_context, nullptr);
+  for (const auto& [attention, value, project, project_bias, widen, widen_bias, narrow, narrow_bias] : blocks) {
+    const std::size_t hidden = widen.shape(0), real = narrow.shape(1), d = std::size_t(width);
+    expect(attention.shape(0) == std::size_t(n_heads) && attention.shape(1) == tokens && attention.shape(2) == tokens,
+           "attention (heads, tokens, tokens)");
+    expect(value.shape(0) == padded && value.shape(1) == d && project.shape(0) == padded && project.shape(1) == d &&
+               widen.shape(1) == d && narrow.shape(0) == padded && real <= hidden,
+           "layers that fit the width");
+    expect(project_bias.size() == padded && widen_bias.size() == hidden && narrow_bias.size() == padded,
+           "a bias per output");
+    n.hidden = std::max(n.hidden, int(hidden));
+    w.blocks.push_back({w.keep(attention.data(), attention.size()), w.pack(value, nullptr),
+                        w.pack(project, project_bias.data()), w.pack(widen, widen_bias.data()),
+                        w.pack(narrow, narrow_bias.data())});
+  }
+  n.blocks = w.blocks.data();
+  n.active = w.keep(active);
+  expect(read.shape(1) > 0 && read.shape(1) % std::size_t(width) == 0 && read_bias.size() == read.shape(0),
+         "a read-out of whole tokens");
+  n.read = w.pack(read, read_bias.data());
+  return network;
+}
+
+struct TorsionFlow {
+  std::shared_ptr<FlowNetwork> context;
+  std::vector<std::shared_ptr<FlowNetwork>> networks;
+  std::vector<std::vector<std::int32_t>> fixed;
+  std::vector<CouplingTables> couplings;
+  std::vector<std::int32_t> order, references, sibling, stiff, torsions, corners;
+  std::vector<double> standard;
+  FlowTables view{};
+};
+
+std::unique_ptr<TorsionFlow> make_flow(I1 order, I2 references, I1 sibling, I2 stiff, D2 standard, I2 torsions,
+                                       std::shared_ptr<FlowNetwork> context,
+                                       const std::vector<std::shared_ptr<FlowNetwork>>& couplings, int bins) {
+  auto flow = std::make_unique<TorsionFlow>();
+  TorsionFlow& f = *flow;
+  const std::size_t atoms = order.size(), n_torsions = torsions.shape(0);
+  const int n_atoms = int(atoms);
+  expect(atoms >= 3 && references.shape(0) == atoms && references.shape(1) == 3 && sibling.size() == atoms,
+         "a tree of all atoms");
+  expect(stiff.shape(1) == 3 && standard.shape(0) == stiff.shape(0) && standard.shape(1) == 2, "stiff coordinates (n, 3)");
+  expect(n_torsions > 0 && torsions.shape(1) == 4, "torsions (n, 4)");
+  check_tokens(order.data(), atoms, n_atoms);
+  check_tokens(torsions.data(), torsions.size(), n_atoms);
+  for (std::size_t k = 0; k < atoms; ++k) {
+    expect(sibling.data()[k] >= -1 && sibling.data()[k] < n_atoms, "siblings within the molecule");
+    for (std::size_t place = 0; place < std::min<std::size_t>(k, 3); ++place) {
+      const std::int32_t r = references.data()[3 * std::size_t(order.data()[k]) + place];
+      expect(r >= 0 && r < n_atoms, "references within the molecule");
+    }
+  }
+  for (std::size_t k = 0; k < stiff.shape(0); ++k) {
+    check_tokens(stiff.data() + 3 * k, 1, n_atoms);
+    expect(stiff.data()[3 * k + 1] >= 0 && stiff.data()[3 * k + 1] < 3, "columns 0 to 2");
+  }
+  f.order = copied<std::int32_t>(order);
+  f.references = copied<std::int32_t>(references);
+  f.sibling = copied<std::int32_t>(sibling);
+  f.stiff = copied<std::int32_t>(stiff);
+  f.standard = copied<double>(standard);
+  f.corners = copied<std::int32_t>(torsions);
+  for (std::size_t k = 0; k < n_torsions; ++k) f.torsions.push_back(f.corners[4 * k]);
+  FlowTables& t = f.view;
+  t.tree = {n_atoms,          int(stiff.shape(0)),  int(n_torsions),    f.order.data(),   f.references.data(),
+            f.sibling.data(), f.stiff.data(),       f.standard.data(),  f.torsions.data()};
+  t.has_context = context != nullptr;
+  if (context) {
+    f.context = context;
+    t.context = context->view;
+    expect(t.context.n_tokens == n_atoms && t.context.n_inputs == 3 && t.context.read.n_out == t.context.padded &&
+               t.context.read.n_in == 4 * t.context.width,
+           "a context of all atoms, read at four corners");
+  }
+  t.corners = f.corners.data();
+  expect(bins >= 1 && !couplings.empty(), "at least one bin and one coupling");
+  f.networks = couplings;
+  f.fixed.reserve(couplings.size());
+  for (const auto& network : couplings) {
+    const NetworkTables& n = network->view;
+    expect(n.n_tokens == int(n_torsions) && n.n_inputs == 6 && n.read.n_in == n.width && n.read.n_out >= 3 * bins + 1 &&
+               n.read.n_out <= 3 * bins + kTile,
+           "couplings over the torsions");
+    expect((n.from_context.n_in > 0) == t.has_context && (!t.has_context || n.width == t.context.width),
+           "couplings that read the context");
+    std::vector<std::int32_t>& fixed = f.fixed.emplace_back();
+    for (int k = 0; k < n.n_tokens; ++k)
+      if (std::find(n.active, n.active + n.n_active, k) == n.active + n.n_active) fixed.push_back(k);
+    f.couplings.push_back({n, fixed.data(), int(fixed.size())});
+  }
+  t.couplings = f.couplings.data();
+  t.n_couplings = int(f.couplings.size());
+  t.bins = bins;
+  return flow;
+}
+
+// Chains that a thread takes at a time: one block of the widest vectors.
+constexpr long kGrain = 32;
+
+template <class Work>
+void run(const FlowTables& t, long n, int n_threads, const Work& work) {
+  const long bytes = isa().flow->scratch_bytes(t);
+  nb::gil_scoped_release unlocked;
+  parallel(n, kGrain, n_threads, bytes, work);
+}
+
+template <class Io>
+void encode(const TorsionFlow& f, Array<Io, 3> internal, Out<float, 3> context, int n_threads, Encode<Io> kernel) {
+  const FlowTables& t = f.view;
+  const std::size_t n = internal.shape(0);
+  expect(t.has_context, "a flow with context");
+  expect(internal.shape(1) == std::size_t(t.tree.n_atoms) && internal.shape(2) == 3, "internal coordinates (n, atoms, 3)");
+  expect(context.shape(0) == n && context.shape(1) == std::size_t(t.tree.n_torsions) &&
+             context.shape(2) == std::size_t(t.context.width),
+         "context (n, torsions, width)");
+  const Io* from = internal.data();
+  float* to = context.data();
+  run(t, long(n), n_threads, [&](long first, long last, void* scratch) { kernel(t, from, to, first, last, scratch); });
+}
+
+void transport(const TorsionFlow& f, Array<float, 3> context, Out<double, 2> angles, Out<double, 1> log_q, bool sampling,
+               int n_threads) {
+  const FlowTables& t = f.view;
+  const std::size_t n = angles.shape(0);
+  expect(angles.shape(1) == std::size_t(t.tree.n_torsions) && log_q.shape(0) == n, "angles (n, torsions)");
+  expect(!t.has_context || (context.shape(0) == n && context.shape(1) == std::size_t(t.tree.n_torsions) &&
+                            context.shape(2) == std::size_t(t.context.width)),
+         "context (n, torsions, width)");
+  const float* from = t.has_context ? context.data() : nullptr;
+  double *a = angles.data(), *q = log_q.data();
+  run(t, long(n), n_threads, [&](long first, long last, void* scratch) {
+    isa().flow->transport(t, from, a, q, sampling, first, last, scratch);
+  });
+}
+
+template <class Io>
+void propose(const TorsionFlow& f, Array<Io, 3> positions, Array<double, 2> base, Out<Io, 3> candidates,
+             Out<double, 1> there, Out<double, 1> here, int n_threads, Propose<Io> kernel) {
+  const FlowTables& t = f.view;
+  const std::size_t n = positions.shape(0), atoms = t.tree.n_atoms;
+  expect(positions.shape(1) == atoms && positions.shape(2) == 3 && candidates.shape(0) == n &&
+             candidates.shape(1) == atoms && candidates.shape(2) == 3,
+         "positions (n, atoms, 3)");
+  expect(base.shape(0) == n && base.shape(1) == std::size_t(t.tree.n_torsions), "base angles (n, torsions)");
+  expect(there.shape(0) == n && here.shape(0) == n, "log densities (n)");
+  const Io* x = positions.data();
+  const double* b = base.data();
+  Io* y = candidates.data();
+  double *q_there = there.data(), *q_here = here.data();
+  run(t, long(n), n_threads, [&](long first, long last, void* scratch) {
+    kernel(t, x, b, y, q_there, q_here, first, last, scratch);
+  });
+}
+
+}  // namespace
+
+void bind_flow(nb::module_& m) {
+  m.attr("TILE") = kTile;
+  nb::class_<FlowNetwork>(m, "FlowNetwork")
+      .def(nb::new_([](int width, int n_heads, double epsilon, D2 base, D2 embed, D2 from_context,
+                       std::vector<BlockArrays> blocks, I1 active, D2 read, D1 read_bias) {
+             return make_network(width, n_heads, epsilon, base, embed, from_context, blocks, active, read, read_bias);
+           }),
+           nb::kw_only(), nb::arg("width"), nb::arg("n_heads"), nb::arg("epsilon"), nb::arg("base"), nb::arg("embed"),
+           nb::arg("from_context"), nb::arg("blocks"), nb::arg("active"), nb::arg("read"), nb::arg("read_bias"));
+  nb::class_<TorsionFlow>(m, "TorsionFlow")
+      .def(nb::new_([](I1 order, I2 references, I1 sibling, I2 stiff, D2 standard, I2 torsions,
+                       std::shared_ptr<FlowNetwork> context, std::vector<std::shared_ptr<FlowNetwork>> couplings,
+                       int bins) {
+             return make_flow(order, references, sibling, stiff, standard, torsions, context, couplings, bins);
+           }),
+           nb::kw_only(), nb::arg("order"), nb::arg("references"), nb::arg("sibling"), nb::arg("stiff"),
+           nb::arg("standard"), nb::arg("torsions"), nb::arg("context").none(), nb::arg("couplings"), nb::arg("bins"))
+      .def("encode", [](const TorsionFlow& f, Array<float, 3> internal, Out<float, 3> context, int n_threads) {
+        encode<float>(f, internal, context, n_threads, isa().flow->encode_f32);
+      })
+      .def("encode", [](const TorsionFlow& f, Array<double, 3> internal, Out<float, 3> context, int n_threads) {
+        encode<double>(f, internal, context, n_threads, isa().flow->encode_f64);
+      })
+      .def("transport", &transport)
+      .def("propose",
+           [](const TorsionFlow& f, Array<float, 3> x, Array<double, 2> base, Out<float, 3> y, Out<double, 1> there,
+              Out<double, 1> here,
+              int n_threads) { propose<float>(f, x, base, y, there, here, n_threads, isa().flow->propose_f32); })
+      .def("propose", [](const TorsionFlow& f, Array<double, 3> x, Array<double, 2> base, Out<double, 3> y,
+                         Out<double, 1> there, Out<double, 1> here, int n_threads) {
+        propose<double>(f, x, base, y, there, here, n_threads, isa().flow->propose_f64);
+      });
+}
+
+}  // namespace timewarp
