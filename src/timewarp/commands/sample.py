@@ -117,6 +117,7 @@ def run(args: argparse.Namespace) -> int:
     """Sample, summarise, and print what came out."""
     import torch
 
+    from .. import native
     from ..energies import Potential, compile_system
     from ..molecules import build_molecule
     from ..sampling import ChainSettings, Restriction, Target, check_starts, run_chains, start_positions, summarise
@@ -132,6 +133,8 @@ def run(args: argparse.Namespace) -> int:
     molecule = build_molecule(args.molecule, args.preset)
     for note in molecule.notes:
         print(f"timewarp: {note}")
+    if device == "cpu" and not native.available():
+        print(f"timewarp: {native.why_not()}")
     check_starts(molecule.atoms, starts)
     model = _model(args, molecule) if "flow" in names else None
     temperature_K = molecule.preset.temperature_K if args.temperature is None else args.temperature
