@@ -216,7 +216,7 @@ def test_two_processes_give_the_gradients_of_one(runs, tmp_path):
     gradients([str(run) for run in runs], 1, tmp_path / "one.safetensors")
     script = str(Path(__file__).parent / "share_batch.py")
     command = [sys.executable, script, *map(str, runs), "2", str(tmp_path / "two.safetensors")]
-    subprocess.run(command, check=True, env=environment(), timeout=120)
+    subprocess.run(command, check=True, env=environment(), timeout=600)
     one, two = (load_file(tmp_path / f"{name}.safetensors") for name in ("one", "two"))
     assert one.keys() == two.keys()
     scale = max(float(g.abs().max()) for name, g in one.items() if name != "loss")
@@ -260,7 +260,7 @@ def test_the_command_trains_on_two_processes_as_on_one(runs, tmp_path, capsys):
     said = capsys.readouterr().out
     assert "trained    A for 2 molecules" in said
     command = [sys.executable, "-m", "timewarp", *arguments, str(tmp_path / "two"), "--devices", "2"]
-    done = subprocess.run(command, check=True, env=environment(), timeout=120, capture_output=True, text=True)
+    done = subprocess.run(command, check=True, env=environment(), timeout=600, capture_output=True, text=True)
     assert done.stdout.count("trained    A for 2 molecules") == 1
     one, two = (read_json(tmp_path / name / "curves.json")["rows"] for name in ("one", "two"))
     assert len(one) == len(two) == 2

@@ -30,7 +30,8 @@ def make_fabric(accelerator: str, devices: int, precision: Any) -> Any:
     # No buffer changes in training, so none is sent around in each step.
     known = inspect.signature(DistributedDataParallel).parameters
     option = "forward_sync_buffers" if "forward_sync_buffers" in known else "broadcast_buffers"
-    strategy = DDPStrategy(**{option: False}) if devices > 1 else "auto"
+    quiet: dict[str, Any] = {option: False}
+    strategy = DDPStrategy(**quiet) if devices > 1 else "auto"
     fabric = Fabric(accelerator=accelerator, devices=devices, precision=precision, strategy=strategy)
     fabric.launch()
     return fabric
