@@ -105,9 +105,12 @@ def run_chains(
         quiet: no progress lines.
 
     Raises:
-        ValueError: the folder's checkpoint does not fit these kernels.
+        ValueError: the folder's checkpoint does not fit these kernels, or it is not of the kind that they make: an
+            exploration if they do not leave their target invariant, a chain if they do.
         FileExistsError: another process is writing to the folder.
     """
+    if run.kind != (kind := "chain" if kernel.exact else "exploration"):
+        raise ValueError(f"{kernel!r} makes a run of kind {kind}, and {run.path} is of kind {run.kind}")
     with run.lock():
         chains = _Chains(kernel, settings, torch.Generator(device).manual_seed(settings.seed))
         checkpoint = run.last_state(STREAM)
