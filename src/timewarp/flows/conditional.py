@@ -1,4 +1,4 @@
-"""What a density of family A offers: proposals of all Cartesian coordinates together with an auxiliary variable."""
+"""What a density over moves of all Cartesian coordinates offers (family A)."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from ..shapes import Float, Int
 
 @dataclass(frozen=True)
 class Candidate:
-    """Proposals, n for each of some conditions.
+    """Proposed states: ``n`` for each condition of a batch.
 
     Attributes:
-        positions: x' itself (not the displacement), in nm.
-        auxiliary: v', dimensionless; standard normal under the target.
+        positions: x' in nm; equal to the condition's where there is no atom.
+        auxiliary: v', dimensionless, whose target is N(0, I); zero where there is no atom.
     """
 
     positions: Float[Tensor, "n batch atoms 3"]
@@ -26,11 +26,14 @@ class Candidate:
 
 @runtime_checkable
 class CartesianDensity(Protocol):
-    """A conditional density q(x', v' | x), or q(x', v' | x, v), with respect to dx' dv'.
+    """A conditional density q(x', v' | x) over R^(6 atoms), or q(x', v' | x, v) where ``uses_auxiliary``.
+
+    Its log density is with respect to dx' dv' (nm and dimensionless) of the real atoms. Gradients flow through
+    :meth:`sample` (reparametrised) and :meth:`log_prob`.
 
     Attributes:
         family: ``A``.
-        uses_auxiliary: whether the condition's auxiliary v is read.
+        uses_auxiliary: whether the condition's auxiliary variable is read.
     """
 
     family: ClassVar[str]
@@ -42,7 +45,13 @@ class CartesianDensity(Protocol):
         auxiliary: Float[Tensor, "batch atoms 3"] | None = None,
         molecule: Int[Tensor, " batch"] | None = None,
     ) -> Any:
-        """All work that depends on the condition only; done once, however many samples follow."""
+        """All work that depends on the condition only; done once, however many samples follow.
+
+        Args:
+            positions: x in nm.
+            auxiliary: v, needed where ``uses_auxiliary``.
+            molecule: which of the density's molecules each row is; None: the first.
+        """
         ...
 
     def sample(self, condition: Any, n: int, generator: torch.Generator) -> tuple[Candidate, Float[Tensor, "n batch"]]:

@@ -4,12 +4,13 @@ from ..state import repartition_hydrogen_mass
 from .augmented import AugmentedKernel, batch_size
 from .chains import ChainRecord, ChainSettings, run_chains
 from .cycle import Cycle, Mixture
+from .exploration import ExplorationKernel, distinct_states, summarise_exploration
 from .flow import FlowKernel
 from .hmc import HMCKernel
 from .kernel import Info, Kernel, Outcome, Tuning
 from .length import LengthTrial
 from .metropolis import Proposal, Speculation, first_accepted, metropolis
-from .starts import check_starts, minimise, set_torsions, start_positions
+from .starts import check_starts, minimise, set_torsions, settle, start_positions
 from .summary import backbone_torsions, kernel_table, summarise
 from .target import EnergyFunction, Restriction, Target
 from .torsion import TorsionKernel, stiff_torsions
@@ -20,6 +21,7 @@ __all__ = [
     "ChainSettings",
     "Cycle",
     "EnergyFunction",
+    "ExplorationKernel",
     "FlowKernel",
     "HMCKernel",
     "Info",
@@ -36,6 +38,7 @@ __all__ = [
     "backbone_torsions",
     "batch_size",
     "check_starts",
+    "distinct_states",
     "first_accepted",
     "kernel_table",
     "metropolis",
@@ -45,5 +48,7 @@ __all__ = [
     "set_torsions",
     "start_positions",
     "stiff_torsions",
+    "settle",
     "summarise",
+    "summarise_exploration",
 ]
