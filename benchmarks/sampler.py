@@ -2,7 +2,7 @@
 
     python benchmarks/sampler.py --json sampler.json
 
-A global proposal is one step of the kernel `flow`: torsions drawn, scored both ways, placed, their energy evaluated,
+A global proposal is one step of the kernel `flow`: coordinates drawn, scored both ways, placed, their energy evaluated,
 accepted or rejected. Its parts are timed by themselves: reading the stiff coordinates (the context), internal
 coordinates and back, energies, the decision (energies aside). The rest of a proposal is couplings in both directions.
 The networks' multiply-adds are counted and stand beside a large single-precision matrix product on as many threads,
@@ -25,8 +25,8 @@ from energies import environment
 from timewarp import native
 from timewarp.energies import Potential, compile_system
 from timewarp.files import write_json
-from timewarp.flows import TorsionFlow, TorsionFlowConfig
-from timewarp.flows.native import NativeTorsionFlow
+from timewarp.flows import InternalFlow, TorsionFlow, TorsionFlowConfig
+from timewarp.flows.native import NativeFlow, NativeTorsionFlow
 from timewarp.flows.torsion import HARMONICS, coupling_mask
 from timewarp.geometry import to_internal
 from timewarp.molecules import build_molecule
@@ -76,10 +76,11 @@ def best_cpu_ms(call: Callable[[], object], repeats: int) -> float:
     return best
 
 
-def multiply_adds(flow: TorsionFlow) -> int:
+def multiply_adds(flow: TorsionFlow | InternalFlow) -> int:
     """Of the networks per proposal, as the compiled kernels do them: the least that gives the same numbers."""
     config, atoms = flow.config, flow.atoms.n_atoms
     width, torsions = config.width, len(flow.atoms.tree.rotatable)
+    angles = flow.couplings if isinstance(flow, TorsionFlow) else flow.torsions
     rest_of_block = 5 * width**2  # project, widen to twice the width, narrow
 
     def blocks(n: int, tokens: int, active: int) -> int:
@@ -90,15 +91,22 @@ def multiply_adds(flow: TorsionFlow) -> int:
         return total
 
     total = 0
-    if config.context_blocks:
+    if isinstance(flow, InternalFlow):
+        for coupling in flow.couplings:
+            active = int(coupling.moves.any(-1).sum())
+            inputs = 3 * atoms + 2 * HARMONICS * torsions
+            read_out = active * width * 3 * coupling.n_parameters
+            total += 2 * (inputs * 2 * width + blocks(config.n_blocks, atoms, active) + read_out)
+    elif config.context_blocks:
         corners = len(flow.atoms.tree.torsions.unique())
         total += atoms * 6 * width + blocks(config.context_blocks, atoms, corners)
         total += torsions * 4 * width**2  # read out and join
         total += config.n_couplings * torsions * 2 * width**2  # tokens and first values of all couplings
-    for layer in range(config.n_couplings):
+    for layer in range(angles.config.n_couplings):
         moved = int(coupling_mask(layer, flow._torsion_graph.is_token).sum())
         embedding = (torsions - moved) * 2 * HARMONICS * 2 * width
-        total += 2 * (embedding + blocks(config.n_blocks, torsions, moved) + moved * width * (3 * config.bins + 1))
+        total += 2 * (embedding + blocks(angles.config.n_blocks, torsions, moved))
+        total += 2 * moved * width * (3 * angles.config.bins + 1)
     return total
 
 
@@ -111,10 +119,11 @@ def flow_parts(kernel: FlowKernel, target: Target, state, generator: torch.Gener
         "energies": lambda: target.energy(proposal.positions),
         "metropolis": lambda: metropolis(state, proposal, target, generator),
     }
-    if isinstance(kernel.density, NativeTorsionFlow):
+    if isinstance(kernel.density, NativeFlow):
         density = kernel.density
         internal = to_internal(state.positions, kernel.tree)
-        parts["context"] = lambda: density.encode(internal)
+        if density.family == "C":
+            parts["context"] = lambda: density.encode(internal)
         least = TorsionFlowConfig(n_couplings=1, bins=1, width=8, n_heads=1, context_blocks=0)
         placing = NativeTorsionFlow(TorsionFlow(density.atoms, least))
         parts["geometry"] = lambda: placing.propose(state.positions, generator)
@@ -151,7 +160,7 @@ def main() -> None:
         "torsion": TorsionKernel(target, atoms.tree, stiff=stiff_torsions(atoms), watched=watched),
         "hmc": HMCKernel(target, repartition_hydrogen_mass(atoms), n_steps=HMC_STEPS, step_fs=1.0, adaptive=False),
     }
-    work = multiply_adds(flow) if isinstance(flow, TorsionFlow) else None
+    work = multiply_adds(flow)
     about = environment(arguments) | {"instruction_set": native.instruction_set(), "model": model.name}
     for line in (kernels["flow"], potential):
         print(line)
@@ -175,12 +184,12 @@ def main() -> None:
             row["proposals_per_processor_second"] = 1e3 * chains / best_cpu_ms(calls["step"], 3 * arguments.repeats)
             parts = {name: ms[name] for name in ("context", "geometry", "energies") if name in ms}
             parts["decision"] = ms["metropolis"] - ms["energies"]
-            if "context" in ms:
-                parts["couplings"] = ms["propose"] - ms["context"] - ms["geometry"]
+            if "geometry" in ms:
+                parts["couplings"] = ms["propose"] - ms.get("context", 0.0) - ms["geometry"]
             row |= {"step_ms": ms["step"], "parts_ms": parts, "propose_ms": ms["propose"]}
             row["kernels_ms"] = {"flow": ms["step"], "torsion": ms["torsion"], f"hmc_{HMC_STEPS}": ms["hmc"]}
             reached = ""
-            if work is not None and kernels["flow"].engine == "native":
+            if kernels["flow"].engine == "native":
                 gflops = 2e-6 * work * chains / ms["propose"]
                 row |= {"multiply_adds": work, "gflops": gflops, "share_of_limit": gflops / limit[threads]}
                 reached = f"{gflops:.0f} GFLOP/s, {100 * gflops / limit[threads]:.0f} % of the machine's"

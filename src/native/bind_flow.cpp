@@ -1,4 +1,4 @@
-// timewarp.native._core.FlowNetwork and TorsionFlow.
+// timewarp.native._core.FlowNetwork and Flow.
 #include <nanobind/stl/shared_ptr.h>
 #include <nanobind/stl/tuple.h>
 #include <nanobind/stl/unique_ptr.h>
@@ -95,21 +95,25 @@ std::shared_ptr<FlowNetwork> make_network(int width, int n_heads, double epsilon
   return network;
 }
 
-struct TorsionFlow {
+struct Flow {
   std::shared_ptr<FlowNetwork> context;
   std::vector<std::shared_ptr<FlowNetwork>> networks;
   std::vector<std::vector<std::int32_t>> fixed;
   std::vector<CouplingTables> couplings;
   std::vector<std::int32_t> order, references, sibling, stiff, torsions, corners;
-  std::vector<double> standard;
+  std::vector<double> standard, cholesky;
+  std::vector<std::shared_ptr<FlowNetwork>> stiff_networks;
+  std::deque<std::vector<std::int32_t>> stiff_places;
+  std::vector<StiffCouplingTables> stiff_couplings;
+  std::vector<std::int32_t> torsion_of;
   FlowTables view{};
 };
 
-std::unique_ptr<TorsionFlow> make_flow(I1 order, I2 references, I1 sibling, I2 stiff, D2 standard, I2 torsions,
+std::unique_ptr<Flow> make_flow(I1 order, I2 references, I1 sibling, I2 stiff, D2 standard, I2 torsions,
                                        std::shared_ptr<FlowNetwork> context,
                                        const std::vector<std::shared_ptr<FlowNetwork>>& couplings, int bins) {
-  auto flow = std::make_unique<TorsionFlow>();
-  TorsionFlow& f = *flow;
+  auto flow = std::make_unique<Flow>();
+  Flow& f = *flow;
   const std::size_t atoms = order.size(), n_torsions = torsions.shape(0);
   const int n_atoms = int(atoms);
   expect(atoms >= 3 && references.shape(0) == atoms && references.shape(1) == 3 && sibling.size() == atoms,
@@ -169,6 +173,43 @@ std::unique_ptr<TorsionFlow> make_flow(I1 order, I2 references, I1 sibling, I2 s
   return flow;
 }
 
+// Family B: each coupling is a network over atoms and, for every stiff coordinate, whether it moves.
+void add_stiff(Flow& f, D2 cholesky, const std::vector<std::tuple<std::shared_ptr<FlowNetwork>, I1>>& couplings, int bins) {
+  FlowTables& t = f.view;
+  const std::size_t n_stiff = t.tree.n_stiff;
+  expect(!t.has_context, "a flow without context");
+  expect(cholesky.shape(0) == n_stiff && cholesky.shape(1) == n_stiff, "a factor (stiff, stiff)");
+  expect(bins >= 1 && !couplings.empty() && f.stiff_couplings.empty(), "at least one bin and one coupling");
+  f.cholesky = copied<double>(cholesky);
+  f.torsion_of.assign(t.tree.n_atoms, -1);
+  for (int k = 0; k < t.tree.n_torsions; ++k) f.torsion_of[t.tree.torsions[k]] = k;
+  for (const auto& [network, moves] : couplings) {
+    const NetworkTables& n = network->view;
+    expect(n.n_tokens == t.tree.n_atoms && n.n_inputs == 9 && n.from_context.n_in == 0 && n.read.n_in == n.width &&
+               n.read.n_out >= 3 * (3 * bins + 1),
+           "couplings over the atoms");
+    expect(moves.size() == n_stiff, "a flag for each stiff coordinate");
+    auto &known = f.stiff_places.emplace_back(), &moved = f.stiff_places.emplace_back(), &first = f.stiff_places.emplace_back();
+    for (std::size_t s = 0; s < n_stiff; ++s) known.push_back(!moves.data()[s]);
+    first.push_back(0);
+    for (int k = 0; k < n.n_active; ++k) {
+      for (std::size_t s = 0; s < n_stiff; ++s)
+        if (!known[s] && f.stiff[3 * s] == n.active[k]) {
+          moved.push_back(f.stiff[3 * s + 1]);
+          moved.push_back(std::int32_t(s));
+        }
+      first.push_back(std::int32_t(moved.size() / 2));
+    }
+    f.stiff_networks.push_back(network);
+    f.stiff_couplings.push_back({n, known.data(), moved.data(), first.data()});
+  }
+  t.n_stiff_couplings = int(f.stiff_couplings.size());
+  t.stiff_bins = bins;
+  t.stiff_couplings = f.stiff_couplings.data();
+  t.cholesky = f.cholesky.data();
+  t.torsion_of = f.torsion_of.data();
+}
+
 // Chains that a thread takes at a time: one block of the widest vectors.
 constexpr long kGrain = 32;
 
@@ -180,7 +221,7 @@ void run(const FlowTables& t, long n, int n_threads, const Work& work) {
 }
 
 template <class Io>
-void encode(const TorsionFlow& f, Array<Io, 3> internal, Out<float, 3> context, int n_threads, Encode<Io> kernel) {
+void encode(const Flow& f, Array<Io, 3> internal, Out<float, 3> context, int n_threads, Encode<Io> kernel) {
   const FlowTables& t = f.view;
   const std::size_t n = internal.shape(0);
   expect(t.has_context, "a flow with context");
@@ -193,7 +234,7 @@ void encode(const TorsionFlow& f, Array<Io, 3> internal, Out<float, 3> context, 
   run(t, long(n), n_threads, [&](long first, long last, void* scratch) { kernel(t, from, to, first, last, scratch); });
 }
 
-void transport(const TorsionFlow& f, Array<float, 3> context, Out<double, 2> angles, Out<double, 1> log_q, bool sampling,
+void transport(const Flow& f, Array<float, 3> context, Out<double, 2> angles, Out<double, 1> log_q, bool sampling,
                int n_threads) {
   const FlowTables& t = f.view;
   const std::size_t n = angles.shape(0);
@@ -208,8 +249,26 @@ void transport(const TorsionFlow& f, Array<float, 3> context, Out<double, 2> ang
   });
 }
 
+// Log densities of internal coordinates, or (with a base of n rows) coordinates drawn and their log densities.
+void transport_internal(const Flow& f, D2 base, D2 noise, Out<double, 3> internal, Out<double, 1> log_q, int n_threads) {
+  const FlowTables& t = f.view;
+  const std::size_t n = internal.shape(0);
+  expect(t.n_stiff_couplings > 0, "a flow over all internal coordinates");
+  expect(internal.shape(1) == std::size_t(t.tree.n_atoms) && internal.shape(2) == 3 && log_q.shape(0) == n,
+         "internal coordinates (n, atoms, 3)");
+  const bool sampling = base.shape(0) > 0;
+  expect(!sampling || (base.shape(0) == n && base.shape(1) == std::size_t(t.tree.n_torsions) && noise.shape(0) == n &&
+                       noise.shape(1) == std::size_t(t.tree.n_stiff)),
+         "base angles (n, torsions) and noise (n, stiff)");
+  const double *b = sampling ? base.data() : nullptr, *z = noise.data();
+  double *y = internal.data(), *q = log_q.data();
+  run(t, long(n), n_threads, [&](long first, long last, void* scratch) {
+    isa().flow->transport_internal(t, b, z, y, q, first, last, scratch);
+  });
+}
+
 template <class Io>
-void propose(const TorsionFlow& f, Array<Io, 3> positions, Array<double, 2> base, Out<Io, 3> candidates,
+void propose(const Flow& f, Array<Io, 3> positions, Array<double, 2> base, D2 noise, Out<Io, 3> candidates,
              Out<double, 1> there, Out<double, 1> here, int n_threads, Propose<Io> kernel) {
   const FlowTables& t = f.view;
   const std::size_t n = positions.shape(0), atoms = t.tree.n_atoms;
@@ -217,13 +276,15 @@ void propose(const TorsionFlow& f, Array<Io, 3> positions, Array<double, 2> base
              candidates.shape(1) == atoms && candidates.shape(2) == 3,
          "positions (n, atoms, 3)");
   expect(base.shape(0) == n && base.shape(1) == std::size_t(t.tree.n_torsions), "base angles (n, torsions)");
+  expect(t.n_stiff_couplings == 0 || (noise.shape(0) == n && noise.shape(1) == std::size_t(t.tree.n_stiff)),
+         "noise (n, stiff)");
   expect(there.shape(0) == n && here.shape(0) == n, "log densities (n)");
   const Io* x = positions.data();
-  const double* b = base.data();
+  const double *b = base.data(), *z = noise.data();
   Io* y = candidates.data();
   double *q_there = there.data(), *q_here = here.data();
   run(t, long(n), n_threads, [&](long first, long last, void* scratch) {
-    kernel(t, x, b, y, q_there, q_here, first, last, scratch);
+    kernel(t, x, b, z, y, q_there, q_here, first, last, scratch);
   });
 }
 
@@ -238,7 +299,7 @@ void bind_flow(nb::module_& m) {
            }),
            nb::kw_only(), nb::arg("width"), nb::arg("n_heads"), nb::arg("epsilon"), nb::arg("base"), nb::arg("embed"),
            nb::arg("from_context"), nb::arg("blocks"), nb::arg("active"), nb::arg("read"), nb::arg("read_bias"));
-  nb::class_<TorsionFlow>(m, "TorsionFlow")
+  nb::class_<Flow>(m, "Flow")
       .def(nb::new_([](I1 order, I2 references, I1 sibling, I2 stiff, D2 standard, I2 torsions,
                        std::shared_ptr<FlowNetwork> context, std::vector<std::shared_ptr<FlowNetwork>> couplings,
                        int bins) {
@@ -246,20 +307,26 @@ void bind_flow(nb::module_& m) {
            }),
            nb::kw_only(), nb::arg("order"), nb::arg("references"), nb::arg("sibling"), nb::arg("stiff"),
            nb::arg("standard"), nb::arg("torsions"), nb::arg("context").none(), nb::arg("couplings"), nb::arg("bins"))
-      .def("encode", [](const TorsionFlow& f, Array<float, 3> internal, Out<float, 3> context, int n_threads) {
+      .def("encode", [](const Flow& f, Array<float, 3> internal, Out<float, 3> context, int n_threads) {
         encode<float>(f, internal, context, n_threads, isa().flow->encode_f32);
       })
-      .def("encode", [](const TorsionFlow& f, Array<double, 3> internal, Out<float, 3> context, int n_threads) {
+      .def("encode", [](const Flow& f, Array<double, 3> internal, Out<float, 3> context, int n_threads) {
         encode<double>(f, internal, context, n_threads, isa().flow->encode_f64);
       })
       .def("transport", &transport)
+      .def("add_stiff",
+           [](Flow& f, D2 cholesky, std::vector<std::tuple<std::shared_ptr<FlowNetwork>, I1>> couplings, int bins) {
+             add_stiff(f, cholesky, couplings, bins);
+           },
+           nb::kw_only(), nb::arg("cholesky"), nb::arg("couplings"), nb::arg("bins"))
+      .def("transport_internal", &transport_internal)
       .def("propose",
-           [](const TorsionFlow& f, Array<float, 3> x, Array<double, 2> base, Out<float, 3> y, Out<double, 1> there,
+           [](const Flow& f, Array<float, 3> x, Array<double, 2> base, D2 noise, Out<float, 3> y, Out<double, 1> there,
               Out<double, 1> here,
-              int n_threads) { propose<float>(f, x, base, y, there, here, n_threads, isa().flow->propose_f32); })
-      .def("propose", [](const TorsionFlow& f, Array<double, 3> x, Array<double, 2> base, Out<double, 3> y,
+              int n_threads) { propose<float>(f, x, base, noise, y, there, here, n_threads, isa().flow->propose_f32); })
+      .def("propose", [](const Flow& f, Array<double, 3> x, Array<double, 2> base, D2 noise, Out<double, 3> y,
                          Out<double, 1> there, Out<double, 1> here, int n_threads) {
-        propose<double>(f, x, base, y, there, here, n_threads, isa().flow->propose_f64);
+        propose<double>(f, x, base, noise, y, there, here, n_threads, isa().flow->propose_f64);
       });
 }
 

@@ -64,12 +64,28 @@ TW_INLINE void to_positions(const TreeTables& t, const VD* y, VD* x) {
   }
 }
 
-// Standardised stiff coordinate k.
-TW_INLINE VD standardised(const TreeTables& t, const VD* y, int k) {
+// Stiff coordinate k less its mean.
+TW_INLINE VD centred(const TreeTables& t, const VD* y, int k) {
   const std::int32_t* place = t.stiff + 3 * k;
-  VD offset = y[3 * place[0] + place[1]] - t.standard[2 * k];
-  if (place[2]) offset = wrapped(offset);
-  return offset * t.standard[2 * k + 1];
+  const VD offset = y[3 * place[0] + place[1]] - t.standard[2 * k];
+  return place[2] ? wrapped(offset) : offset;
+}
+
+// log of prod b^2 prod sin(theta), or NaN beyond the chart (b > 0, 0 < theta < pi).
+TW_INLINE VD log_volume(const TreeTables& t, const VD* y) {
+  const VD nan = splat(__builtin_nan(""));
+  VD sum{};
+  for (int place = 1; place < t.n_atoms; ++place) {
+    const VD length = y[3 * t.order[place]], angle = y[3 * t.order[place] + 1];
+    sum += length > 0.0 ? 2.0 * vlog(length) : nan;
+    if (place > 1) {
+      VD sine, cosine;
+      sincos(angle, sine, cosine);
+      const VD log = angle > 0.0 ? vlog(sine) : nan;
+      sum += angle < kPi ? log : nan;
+    }
+  }
+  return sum;
 }
 
 }  // namespace timewarp::TIMEWARP_ISA

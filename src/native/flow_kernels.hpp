@@ -14,16 +14,24 @@ using Encode = void (*)(const FlowTables&, const Io* internal, float* context, l
 using Transport = void (*)(const FlowTables&, const float* context, double* angles, double* log_q, bool sampling,
                            long first, long last, void* scratch);
 
-// Candidates from positions (chains, atoms, 3) and angles of the base (chains, torsions): new positions, the log
-// density of the torsions that were drawn, and that of the current ones, given the same context.
+// Family B: internal coordinates (chains, atoms, 3) and their log density, from angles of the base (chains, torsions)
+// and normal noise (chains, stiff); or, without a base, the log density of the given internal coordinates.
+using TransportInternal = void (*)(const FlowTables&, const double* base, const double* noise, double* internal,
+                                   double* log_q, long first, long last, void* scratch);
+
+// Candidates from positions (chains, atoms, 3), angles of the base (chains, torsions) and, for family B, normal noise
+// (chains, stiff): new positions, and the log densities of the candidates and of the current configurations, up to a
+// constant with respect to Cartesian volume.
 template <class Io>
-using Propose = void (*)(const FlowTables&, const Io* positions, const double* base, Io* candidates, double* log_q_there,
-                         double* log_q_here, long first, long last, void* scratch);
+using Propose = void (*)(const FlowTables&, const Io* positions, const double* base, const double* noise,
+                         Io* candidates, double* log_q_there, double* log_q_here, long first, long last,
+                         void* scratch);
 
 struct FlowKernels {
   Encode<float> encode_f32;
   Encode<double> encode_f64;
   Transport transport;
+  TransportInternal transport_internal;
   Propose<float> propose_f32;
   Propose<double> propose_f64;
   // Bytes of scratch memory that a thread needs.

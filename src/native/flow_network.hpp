@@ -139,11 +139,12 @@ inline void run_blocks(const NetworkTables& n, const std::int32_t* all, const Ne
   }
 }
 
-// A token and its first value: the constant part and `inputs`, each times a row of the embedding.
-TW_INLINE void embed(const NetworkTables& n, const Number* constant, const Number* inputs, Number* x, Number* v) {
+// A token and its first value: the constant part and inputs from ... n_inputs - 1, each times a row of the embedding.
+TW_INLINE void embed(const NetworkTables& n, const Number* constant, const Number* inputs, int from, Number* x,
+                     Number* v) {
   for (int f = 0; f < n.padded; ++f) {
     Number token = constant[f], value = constant[n.padded + f];
-    for (int k = 0; k < n.n_inputs; ++k) {
+    for (int k = from; k < n.n_inputs; ++k) {
       const float* w = n.embed + 2L * k * n.padded + f;
       for (int u = 0; u < kVectors; ++u) {
         token.v[u] += w[0] * inputs[k].v[u];

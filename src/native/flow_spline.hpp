@@ -1,4 +1,4 @@
-// Circular rational-quadratic splines (timewarp/flows/splines.py), one chain per lane.
+// Rational-quadratic splines (timewarp/flows/splines.py), one chain per lane.
 //
 // The network's parameters are in single precision and so are the widths and heights of the bins that are made of them;
 // from there on everything is in double precision, so that the map and its inverse agree to 1e-12 given these. The bin
@@ -57,19 +57,21 @@ struct Bin {
   VD x0, x1, y0, y1, d0, d1;
 };
 
-// `key` is compared with the edges along x, or (inverse) along y.
-template <bool kInverse>
-TW_INLINE Bin find_bin(VD key, const Number* parameters, int bins, int u, int which, const VF* widths,
+// `key` is compared with the edges along x, or (inverse) along y. A circular spline has `bins` slopes, the first of
+// them at the seam; the others have bins - 1, and slope 1 (a parameter of zero) at both ends.
+template <bool kInverse, bool kCircular>
+TW_INLINE Bin find_bin(VD key, const Number* parameters, int bins, double bound, int u, int which, const VF* widths,
                        const VF* heights) {
-  VD x = splat(-kPi), y = splat(-kPi);
-  VD raw = half(parameters[2 * bins].v[u], which);
-  const VD first = raw;
+  const Number* slopes = parameters + 2 * bins;
+  VD x = splat(-bound), y = splat(-bound);
+  const VD first = kCircular ? half(slopes[0].v[u], which) : VD{};
+  VD raw = first;
   Bin bin{};
   for (int b = 0; b < bins; ++b) {
     const bool last = b + 1 == bins;
-    const VD x_next = last ? splat(kPi) : x + (2 * kPi) * half(widths[b], which);
-    const VD y_next = last ? splat(kPi) : y + (2 * kPi) * half(heights[b], which);
-    const VD raw_next = last ? first : half(parameters[2 * bins + b + 1].v[u], which);
+    const VD x_next = last ? splat(bound) : x + (2 * bound) * half(widths[b], which);
+    const VD y_next = last ? splat(bound) : y + (2 * bound) * half(heights[b], which);
+    const VD raw_next = last ? first : half(slopes[kCircular ? b + 1 : b].v[u], which);
     if (b == 0) {
       bin = {x, x_next, y, y_next, raw, raw_next};
     } else {
@@ -90,14 +92,9 @@ TW_INLINE Bin find_bin(VD key, const Number* parameters, int bins, int u, int wh
   return bin;
 }
 
-// Image of an angle, and the log of the map's slope added to `log_slope`. `widths` and `heights` hold bins each.
+// Image of a value within its bin, and the log of the map's slope.
 template <bool kInverse>
-TW_INLINE VD spline(VD angle, const Number* parameters, int bins, int u, int which, const VF* widths,
-                    const VF* heights, VD turn, VD& log_slope) {
-  VD value = wrapped(kInverse ? angle - turn : angle);
-  value = value < -kPi ? splat(-kPi) : value;
-  value = value > kPi ? splat(kPi) : value;
-  const Bin k = find_bin<kInverse>(value, parameters, bins, u, which, widths, heights);
+TW_INLINE VD within(const Bin& k, VD value, VD& log_slope) {
   const VD width = k.x1 - k.x0, height = k.y1 - k.y0, s = height / width;
   const VD bend = k.d0 + k.d1 - 2.0 * s;
   VD t, image;
@@ -110,13 +107,46 @@ TW_INLINE VD spline(VD angle, const Number* parameters, int bins, int u, int whi
   } else {
     t = (value - k.x0) / width;
   }
-  const VD u_ = t * (1.0 - t), denominator = s + bend * u_;
-  if (!kInverse) image = k.y0 + height * (s * t * t + k.d0 * u_) / denominator + turn;
+  const VD u = t * (1.0 - t), denominator = s + bend * u;
+  if (!kInverse) image = k.y0 + height * (s * t * t + k.d0 * u) / denominator;
   const VD rest = 1.0 - t;
-  const VD slope = s * s * (k.d1 * t * t + 2.0 * s * u_ + k.d0 * rest * rest) / (denominator * denominator);
-  const VD log = vlog(slope);
-  log_slope += kInverse ? -log : log;
-  return wrapped(image);
+  const VD log = vlog(s * s * (k.d1 * t * t + 2.0 * s * u + k.d0 * rest * rest) / (denominator * denominator));
+  log_slope = kInverse ? -log : log;
+  return image;
+}
+
+// Image of an angle, and the log of the map's slope added to `log_slope`. `widths` and `heights` hold bins each.
+template <bool kInverse>
+TW_INLINE VD circular_spline(VD angle, const Number* parameters, int bins, int u, int which, const VF* widths,
+                             const VF* heights, VD turn, VD& log_slope) {
+  VD value = wrapped(kInverse ? angle - turn : angle);
+  value = value < -kPi ? splat(-kPi) : value;
+  value = value > kPi ? splat(kPi) : value;
+  VD log;
+  const VD image = within<kInverse>(
+      find_bin<kInverse, true>(value, parameters, bins, kPi, u, which, widths, heights), value, log);
+  log_slope += log;
+  return wrapped(kInverse ? image : image + turn);
+}
+
+constexpr double kBound = 5.0;            // SPLINE_BOUND in timewarp/flows/internal.py
+constexpr float kLargestLogScale = 2.0f;  // LARGEST_LOG_SCALE there
+
+// Shift, scale and linear spline of a stiff coordinate: towards N(0, 1), or back (inverse).
+template <bool kInverse>
+TW_INLINE VD shift_scale_spline(VD value, const Number* parameters, int bins, int u, int which, const VF* widths,
+                                const VF* heights, VD& log_slope) {
+  const VD shift = half(parameters[0].v[u], which);
+  const VD log_scale = half(kLargestLogScale * vtanh(parameters[1].v[u] / kLargestLogScale), which);
+  if (!kInverse) value = (value - shift) * vexp(-log_scale);
+  const ID inside = vabs(value) < kBound;
+  const VD clamped = inside ? value : VD{};
+  VD log;
+  const VD image = within<kInverse>(
+      find_bin<kInverse, false>(clamped, parameters + 2, bins, kBound, u, which, widths, heights), clamped, log);
+  value = inside ? image : value;
+  log_slope += (inside ? log : VD{}) + (kInverse ? log_scale : -log_scale);
+  return kInverse ? value * vexp(log_scale) + shift : value;
 }
 
 }  // namespace timewarp::TIMEWARP_ISA

@@ -1,4 +1,4 @@
-// The numbers of a torsion flow (family C) of one molecule as the kernels read them; timewarp/flows/folding.py makes
+// The numbers of a flow of one molecule (family C or B) as the kernels read them; timewarp/flows/folding.py makes
 // them. Everything that does not depend on the configuration is folded in: layer normalisation's gain, bias and
 // centring into the layers around it, the static features into `base`, the attention weights into `attention`.
 #pragma once
@@ -51,6 +51,14 @@ struct CouplingTables {
   int n_fixed;
 };
 
+// Shift, scale and spline of some of the whitened stiff coordinates (family B), given the others and the torsions.
+struct StiffCouplingTables {
+  NetworkTables network;            // over atoms; reads 6 features of a torsion, then 3 known coordinates
+  const std::int32_t* known;        // (stiff): whether the network sees the coordinate
+  const std::int32_t* moved;        // (n_moved, 2): column, stiff coordinate; those of one active atom after another
+  const std::int32_t* moved_first;  // (active + 1): where in `moved` an active atom begins
+};
+
 struct FlowTables {
   TreeTables tree;
   bool has_context;
@@ -58,7 +66,11 @@ struct FlowTables {
   const std::int32_t* corners;  // (torsions, 4)
   int n_couplings, bins;
   const CouplingTables* couplings;
-  long scratch_bytes;           // that a thread needs
+  // Family B only: n_stiff_couplings is 0 for C.
+  int n_stiff_couplings, stiff_bins;
+  const StiffCouplingTables* stiff_couplings;
+  const double* cholesky;              // (stiff, stiff), lower
+  const std::int32_t* torsion_of;      // (atoms): the torsion that an atom carries, -1 for none
 };
 
 }  // namespace timewarp

@@ -5,6 +5,7 @@ import torch
 
 from timewarp import native
 from timewarp.geometry import dihedrals, measure_dihedrals, measure_volumes, signed_volumes, wrap
+from timewarp.sampling.torsion import turn
 
 pytestmark = pytest.mark.skipif(not native.available(), reason=native.why_not())
 
@@ -38,3 +39,18 @@ def test_any_leading_dimensions_and_no_rows():
 def test_atoms_beyond_the_molecule_are_refused():
     with pytest.raises(ValueError, match="atoms within the molecule"):
         measure_dihedrals(positions(2), torch.tensor([[0, 1, 2, 5]]))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_turning_a_branch_is_that_of_torch(dtype, monkeypatch):
+    x = positions(30, dtype)
+    generator = torch.Generator().manual_seed(3)
+    bonds = torch.tensor([[0, 1], [2, 1], [3, 4]])[torch.randint(0, 3, (30,), generator=generator)]
+    turning = torch.rand(30, 5, generator=generator) < 0.5
+    angle = 6 * torch.rand(30, generator=generator, dtype=torch.float64).to(dtype) - 3
+    turned = turn(x, bonds, turning, angle)
+    assert torch.equal(turned[~turning], x[~turning])
+    monkeypatch.setattr(native, "_core", None)
+    expected = turn(x.double(), bonds, turning, angle.double())
+    tolerance = 1e-12 if dtype == torch.float64 else 1e-6
+    torch.testing.assert_close(turned.double(), expected, atol=tolerance, rtol=0)

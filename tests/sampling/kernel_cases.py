@@ -133,6 +133,7 @@ CASES = {
     "flow C, network": lambda: toy_case(flow(lambda toy: network(toy, "C"))),
     "flow C, network in plain torch": lambda: toy_case(flow(lambda toy: network(toy, "C"), "torch")),
     "flow B, network": lambda: toy_case(flow(lambda toy: network(toy, "B"))),
+    "flow B, network in plain torch": lambda: toy_case(flow(lambda toy: network(toy, "B"), "torch")),
     "torsion": lambda: toy_case(toy_torsion),
     "torsion, narrow": lambda: toy_case(narrow_torsion),
     "torsion, stiff bonds": lambda: toy_case(stiff_torsion),

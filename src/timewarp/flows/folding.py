@@ -1,4 +1,4 @@
-"""A torsion flow as the compiled kernels read it: everything that no configuration changes, folded into its weights.
+"""A flow as the compiled kernels read it: everything that no configuration changes, folded into its weights.
 
 A layer normalisation divides by the root mean square of a token less its mean. Subtracting the mean is linear, so it
 goes into whatever *writes* to the token (then every token has mean zero); gain and bias go into what reads it. What the
@@ -18,29 +18,49 @@ from torch import Tensor, nn
 from .. import native
 from ..geometry import InternalTree
 from ..shapes import Bool, Float, Int
-from .density import Standardiser
+from .density import MoleculeFlow, Standardiser
+from .internal import InternalFlow, StiffCoupling
 from .tokens import Block, TokenGraph, TokenNetwork
-from .torsion import HARMONICS, StiffContext, TorsionFlow, coupling_mask
+from .torsion import HARMONICS, StiffContext, TorsionCouplings, TorsionFlow, coupling_mask
 
 
+@torch.no_grad()
 def fold_torsion_flow(flow: TorsionFlow) -> Any:
-    """The compiled ``TorsionFlow`` of a flow of one molecule, with its weights as they are now."""
+    """The compiled form of a flow of family C, with its weights as they are now."""
     flow = copy.deepcopy(flow).cpu().double()
-    with torch.no_grad():
-        tree = flow.atoms.tree
-        context = None if flow.context is None else _context(flow.context, flow._atom_graph, tree.torsions)
-        couplings = []
-        for layer, conditioner in enumerate(flow.couplings.conditioners):
-            assert isinstance(conditioner, TokenNetwork)
-            moves = coupling_mask(layer, flow._torsion_graph.is_token)[0]
-            couplings.append(_coupling(conditioner, flow._torsion_graph, moves))
-        return native.core().TorsionFlow(
-            **_tree(tree, flow.standardiser),
-            torsions=_int(tree.torsions),
-            context=context,
-            couplings=couplings,
-            bins=flow.config.bins,
-        )
+    context = None if flow.context is None else _context(flow.context, flow._atom_graph, flow.atoms.tree.torsions)
+    return _flow(flow, flow.couplings, context)
+
+
+@torch.no_grad()
+def fold_internal_flow(flow: InternalFlow) -> Any:
+    """The compiled form of a flow of family B, with its weights as they are now."""
+    flow = copy.deepcopy(flow).cpu().double()
+    folded = _flow(flow, flow.torsions, None)
+    stiff = flow.standardiser.stiff
+    couplings = [c for c in flow.couplings if isinstance(c, StiffCoupling)]
+    folded.add_stiff(
+        cholesky=_real(flow.standardiser.cholesky),
+        couplings=[(_stiff_coupling(c, flow._atom_graph), _int(c.moves[stiff])) for c in couplings],
+        bins=flow.config.stiff_bins,
+    )
+    return folded
+
+
+def _flow(flow: MoleculeFlow, torsions: TorsionCouplings, context: Any) -> Any:
+    couplings = []
+    for layer, conditioner in enumerate(torsions.conditioners):
+        assert isinstance(conditioner, TokenNetwork)
+        moves = coupling_mask(layer, flow._torsion_graph.is_token)[0]
+        couplings.append(_coupling(conditioner, flow._torsion_graph, moves))
+    tree = flow.atoms.tree
+    return native.core().Flow(
+        **_tree(tree, flow.standardiser),
+        torsions=_int(tree.torsions),
+        context=context,
+        couplings=couplings,
+        bins=torsions.config.bins,
+    )
 
 
 def _context(context: StiffContext, graph: TokenGraph, torsions: Int[Tensor, "torsions 4"]) -> Any:
@@ -68,6 +88,19 @@ def _coupling(network: TokenNetwork, graph: TokenGraph, moves: Bool[Tensor, " to
         constant=(~moves).to(graph.features)[:, None],
         n_inputs=2 * HARMONICS,
         active=moves.nonzero()[:, 0],
+        read=_after_norm(network.read_out, network.norm),
+    )
+
+
+def _stiff_coupling(coupling: StiffCoupling, graph: TokenGraph) -> Any:
+    """A conditioner over atoms; its active tokens are those of which a coordinate moves."""
+    network = coupling.conditioner
+    return _network(
+        network,
+        graph,
+        constant=coupling.known,
+        n_inputs=2 * HARMONICS + 3,
+        active=coupling.moves.any(-1).nonzero()[:, 0],
         read=_after_norm(network.read_out, network.norm),
     )
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from ..flows.density import InternalDensity
-from ..flows.native import NativeTorsionFlow, with_engine
+from ..flows.native import NativeFlow, with_engine
 from ..flows.proposal import propose, redrawn_coordinates
 from ..geometry import InternalTree, measure_dihedrals, to_internal, to_positions, wrap
 from ..shapes import Bool, Float, Int
@@ -69,7 +69,7 @@ class FlowKernel(Kernel):
     @property
     def engine(self) -> str:
         """What computes the density: ``"native"`` or ``"torch"``."""
-        return "native" if isinstance(self.density, NativeTorsionFlow) else "torch"
+        return "native" if isinstance(self.density, NativeFlow) else "torch"
 
     @torch.no_grad()
     def step(self, state: State, generator: torch.Generator) -> tuple[State, Info]:
@@ -86,10 +86,9 @@ class FlowKernel(Kernel):
     @torch.no_grad()
     def propose(self, state: State, generator: torch.Generator) -> Proposal:
         """One candidate per chain, with the log ratio of its densities."""
-        if isinstance(self.density, NativeTorsionFlow):
-            # Stiff coordinates condition both directions alike and are kept, so that the volume element cancels.
-            positions, log_q_there, log_q_here = self.density.propose(state.positions, generator)
-            return Proposal(positions=positions, log_q_ratio=log_q_here - log_q_there)
+        if isinstance(self.density, NativeFlow):
+            positions, log_q_ratio = self.density.propose(state.positions, generator)
+            return Proposal(positions=positions, log_q_ratio=log_q_ratio)
         here = to_internal(state.positions, self.tree)
         there, log_q_ratio = propose(self.density, here, self.tree, generator)
         positions = to_positions(there, self.tree, frame=state.positions)

@@ -8,6 +8,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
+from .. import native
 from ..geometry import InternalTree, ring_bonds
 from ..shapes import Bool, Float, Int
 from ..state import Atoms, State
@@ -130,6 +131,12 @@ def turn(
         turning: which atoms turn.
         angle: in rad.
     """
+    if positions.device.type == "cpu" and native.available() and not positions.requires_grad:
+        turned = torch.empty_like(positions, memory_format=torch.contiguous_format)
+        native.core().turn(
+            positions.contiguous(), bonds.contiguous(), turning.contiguous(), angle.to(positions).contiguous(), turned
+        )
+        return turned
     chain = torch.arange(positions.shape[0], device=positions.device)
     origin = positions[chain, bonds[:, 0]][:, None]
     axis = origin - positions[chain, bonds[:, 1]][:, None]  # from b to a: then the IUPAC dihedral grows
