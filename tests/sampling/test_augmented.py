@@ -65,11 +65,15 @@ def test_batches_are_exact(name, local, proposals, generator):
         ({"cycle": LocalPerBatch}, 16),
         ({"cycle": StoredPerBatch}, 16),
     ],
-    ids=lambda value: "-".join(getattr(v, "__name__", str(v)) for v in value.values()) if isinstance(value, dict) else None,
+    ids=lambda value: (
+        "-".join(getattr(v, "__name__", str(v)) for v in value.values()) if isinstance(value, dict) else None
+    ),
 )
 def test_broken_batches_are_caught(case, proposals, generator):
     law, kernel = augmented_case("lopsided", proposals, **case)
-    z, _ = invariance_z(law, kernel, generator, steps=3, chains=2000 if case.get("kernel") is FlippedRatio else 2 * CHAINS)
+    z, _ = invariance_z(
+        law, kernel, generator, steps=3, chains=2000 if case.get("kernel") is FlippedRatio else 2 * CHAINS
+    )
     assert z > CAUGHT, f"went unnoticed: |z| is {z:.1f}"
 
 
@@ -240,7 +244,9 @@ def test_flipped_candidates_are_rejected_and_counted(generator):
     start = toy.draw(400, generator)
     restriction = Restriction(start[0], TOY)
     start = start[~restriction.flipped(start)]
-    toy.reduced_internal = lambda internal: torch.zeros(internal.shape[:-2], dtype=internal.dtype)  # nothing else rejects
+    toy.reduced_internal = lambda internal: torch.zeros(
+        internal.shape[:-2], dtype=internal.dtype
+    )  # nothing else rejects
     target = Target(toy, TEMPERATURE_K, restriction)
     kernel = AugmentedKernel(target, Reckless(), proposals=4, n_steps=8)
     state, info = kernel.step(kernel.init(start), generator)
@@ -348,7 +354,10 @@ def test_wrong_numbers_say_so():
         (lambda: AugmentedKernel(target, density, rows=0), "rows"),
         (lambda: AugmentedKernel(target, density).retune({"flow": {"proposals": 0.5}}), "proposals"),
         (lambda: AugmentedKernel(target, density).retune({"flow": {"proposals": 1e6}}), "proposals"),
-        (lambda: cycle.kernels[0].step(State(torch.zeros(1, 1, 3), torch.tensor([torch.nan])), rng), "cannot be sampled"),
+        (
+            lambda: cycle.kernels[0].step(State(torch.zeros(1, 1, 3), torch.tensor([torch.nan])), rng),
+            "cannot be sampled",
+        ),
     ):
         with pytest.raises(ValueError, match=message):
             wrong()

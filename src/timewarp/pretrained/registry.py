@@ -11,7 +11,7 @@ from ..state import Atoms
 TRAINED_NAME = "model"
 """Name of the model in a folder that ``timewarp train`` wrote."""
 
-PREFERENCE = ("C", "B")
+PREFERENCE = ("C", "B", "A")
 """Families in the order in which a default is chosen."""
 
 

@@ -46,9 +46,9 @@ __all__ = [
     "repartition_hydrogen_mass",
     "run_chains",
     "set_torsions",
+    "settle",
     "start_positions",
     "stiff_torsions",
-    "settle",
     "summarise",
     "summarise_exploration",
 ]

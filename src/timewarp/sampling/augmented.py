@@ -39,8 +39,8 @@ class AugmentedKernel(Kernel):
 
     Since v is redrawn before it is used, a state holds x alone.
 
-    Steps are made in batches: ``proposals`` candidates are drawn from one state, each with a v of its own, and the first
-    accepted one ends the batch (:func:`~timewarp.sampling.metropolis.first_accepted`). Chains accept at different
+    Steps are made in batches: ``proposals`` candidates are drawn from one state, each with a v of its own, and the
+    first accepted one ends the batch (:func:`~timewarp.sampling.metropolis.first_accepted`). Chains accept at different
     places and start their next batch from there, until each has made exactly ``n_steps`` steps. The number of steps
     never depends on what was accepted: if it did, or if one v served a whole batch, the chain would be biased. So the
     size of the batch decides how fast it is and nothing else.
@@ -101,13 +101,18 @@ class AugmentedKernel(Kernel):
         return f"AugmentedKernel({self.name!r}, {self.n_steps} steps in batches of {self.proposals})"
 
     @property
+    def engine(self) -> str:
+        """What computes the density: ``"native"`` or ``"torch"``."""
+        return str(getattr(self.density, "engine", "torch"))
+
+    @property
     def n_steps(self) -> int:
         """Metropolis-Hastings steps of one :meth:`step`."""
         return self.proposals if self._fixed_steps is None else self._fixed_steps
 
     @property
     def cost(self) -> float:  # type: ignore[override]
-        """See :attr:`Kernel.cost`: that of the network's matrix products, there and back, at the rate of a good library."""
+        """Rough computing time in force evaluations: the network's matrix products, there and back."""
         n_weights = sum(p.numel() for p in self.density.parameters()) if isinstance(self.density, nn.Module) else 0
         return self.n_steps * max(1.0, n_weights * 5e-4)
 
@@ -169,7 +174,7 @@ class AugmentedKernel(Kernel):
         return torch.randn(n, *positions.shape, generator=generator, dtype=positions.dtype, device=positions.device)
 
     def _draw(self, x: Tensor, v: Tensor, generator: torch.Generator) -> tuple[Candidate, Tensor]:
-        """One candidate for each v (n, chains), with its log density; the condition is encoded once if it is x alone."""
+        """One candidate for each v (n, chains), with its log density; a condition of x alone is encoded once."""
         if not self.density.uses_auxiliary:
             return self.density.sample(self.density.encode(x), len(v), generator)
         condition = self.density.encode(x.expand_as(v).flatten(0, 1), v.flatten(0, 1))
@@ -218,7 +223,7 @@ class AugmentedKernel(Kernel):
 
 
 def batch_size(acceptance: float, most: int = MOST_PROPOSALS) -> int:
-    """How many proposals hold an accepted one with probability 0.9, if each is accepted with probability ``acceptance``.
+    """How many proposals hold an accepted one with probability 0.9, given the probability of each.
 
     >>> batch_size(0.02), batch_size(0.5), batch_size(1.0), batch_size(0.0)
     (114, 4, 1, 512)

@@ -122,7 +122,7 @@ def run_chains(
             chains.warm_up(starts, quiet)
         done = run.n_frames(STREAM)
         with Progress(
-            "sampling",
+            "sampling" if kernel.exact else "exploring (biased)",
             settings.n_frames * settings.n_chains,
             done=min(done, settings.n_frames) * settings.n_chains,
             unit="samples",
@@ -157,7 +157,7 @@ class _Chains:
         if self.state.n_chains != self.settings.n_chains:
             raise ValueError(f"{self.settings.n_chains} chains need as many starts, got {self.state.n_chains}")
         self.kernel.begin_warmup(self.settings.warmup)
-        with Progress("warm-up", self.settings.warmup, unit="steps", quiet=quiet) as bar:
+        with Progress("warm-up", self.settings.warmup, unit="steps", quiet=quiet or not self.settings.warmup) as bar:
             for _ in range(self.settings.warmup):
                 self.state, info = self.kernel.step(self.state, self.generator)
                 self.kernel.adapt(info, self.state)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -29,6 +29,7 @@ MOST_LISTED = 1000
 """States that a summary lists."""
 
 
+@runtime_checkable
 class Draws(Protocol):
     """Anything that draws a candidate per chain: :class:`AugmentedKernel`, :class:`FlowKernel`."""
 

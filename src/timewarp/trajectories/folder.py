@@ -30,7 +30,7 @@ from .trajectory import Trajectory
 SCHEMA = 1
 KINDS = ("md", "chain", "exploration")
 BIASED = (
-    "biased: states found by exploration, without Metropolis-Hastings; how often each occurs means nothing. "
+    "biased: states found by exploration, without Metropolis-Hastings; how often each occurs means nothing until "
     "`timewarp sample --start-from` confirms them"
 )
 """What is said of an exploration wherever it is met."""
@@ -228,7 +228,10 @@ class RunFolder:
             ValueError: the run is an exploration.
         """
         if self.kind == "exploration":
-            raise ValueError(f"{self.path} is {BIASED}, and give the run that it makes")
+            raise ValueError(
+                f"{self.path} is an exploration, and so biased: how often a state occurs in it means nothing; sample "
+                f"its states with `timewarp sample {self.name} --start-from {self.path}`, and give that run"
+            )
 
     def n_frames(self, stream: int) -> int:
         """Frames in the closed segments of a stream."""
