@@ -45,7 +45,8 @@ def quantities(path: Path) -> dict[str, torch.Tensor]:
     named = named_torsions(atoms)
     torsions = torch.tensor(list(named.values()))
     sums: dict[str, torch.Tensor] = {}
-    for frame, energy in zip(trajectory.positions, trajectory.energies, strict=True):
+    # Both are (chains, frames, ...): frame by frame over all chains, so that sums are per chain.
+    for frame, energy in zip(trajectory.positions.transpose(0, 1), trajectory.energies.T, strict=True):
         x = frame.double()
         length = (x[:, bonds[:, 0]] - x[:, bonds[:, 1]]).norm(dim=-1)
         u, v = x[:, triples[:, 0]] - x[:, triples[:, 1]], x[:, triples[:, 2]] - x[:, triples[:, 1]]
@@ -57,7 +58,7 @@ def quantities(path: Path) -> dict[str, torch.Tensor]:
             sums[f"{name}^2"] = sums.get(f"{name}^2", 0) + value**2
         for name, value in {"sin": torsion.sin(), "cos": torsion.cos()}.items():
             sums[name] = sums.get(name, 0) + value
-    n = len(trajectory.positions)
+    n = trajectory.n_frames
     labels = {
         "energy": ["energy"],
         "length": [f"{atoms.names[i]}-{atoms.names[j]}" for i, j in atoms.bonds],

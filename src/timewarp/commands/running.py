@@ -89,6 +89,7 @@ def set_up(args: argparse.Namespace, temperature_K: float | None = None) -> Setu
     """
     import torch
 
+    from .. import native
     from ..energies import Potential, compile_system
     from ..molecules import build_molecule
     from ..sampling import Restriction, Target
@@ -99,6 +100,8 @@ def set_up(args: argparse.Namespace, temperature_K: float | None = None) -> Setu
     molecule = build_molecule(args.molecule, args.preset)
     for note in molecule.notes:
         print(f"timewarp: {note}")
+    if device == "cpu" and not native.available():
+        print(f"timewarp: {native.why_not()}")
     parameters = compile_system(molecule.system)
     built = molecule.start_positions.to(device, dtype)
     restriction = Restriction(built, molecule.atoms)

@@ -1,5 +1,8 @@
-"""Normalising flows: circular and linear spline couplings with token conditioners, and their weights on disk."""
+"""Normalising flows over Cartesian (family A) and internal coordinates (B, C), and their weights on disk."""
 
+from .augmentation import jitter, rotate_together, superpose_pairs
+from .cartesian import CartesianCondition, CartesianFlow, CartesianFlowConfig
+from .conditional import Candidate, CartesianDensity
 from .density import InternalDensity, Standardiser, soft_coordinates, stiff_coordinates
 from .internal import InternalFlow, InternalFlowConfig
 from .splines import circular_spline, linear_spline
@@ -7,6 +10,11 @@ from .tokens import TokenGraph, TokenNetwork, atom_graph, torsion_graph
 from .torsion import TorsionFlow, TorsionFlowConfig
 
 __all__ = [
+    "Candidate",
+    "CartesianCondition",
+    "CartesianDensity",
+    "CartesianFlow",
+    "CartesianFlowConfig",
     "InternalDensity",
     "InternalFlow",
     "InternalFlowConfig",
@@ -17,8 +25,11 @@ __all__ = [
     "TorsionFlowConfig",
     "atom_graph",
     "circular_spline",
+    "jitter",
     "linear_spline",
+    "rotate_together",
     "soft_coordinates",
     "stiff_coordinates",
+    "superpose_pairs",
     "torsion_graph",
 ]

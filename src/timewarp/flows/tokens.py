@@ -57,17 +57,17 @@ class TokenGraph:
 
 def atom_graph(atoms: Atoms) -> TokenGraph:
     """One token per atom: element, degree, hydrogens, charge, ring, and its part in the internal-coordinate tree."""
-    features = torch.cat([_chemistry(atoms), _tree_roles(atoms)], -1)
-    distance = _graph_distance(atoms)
+    features = torch.cat([atom_chemistry(atoms), _tree_roles(atoms)], -1)
+    distance = graph_distance(atoms)
     return TokenGraph(features[None], distance[None], torch.ones(1, atoms.n_atoms, dtype=torch.bool))
 
 
 def torsion_graph(atoms: Atoms) -> TokenGraph:
     """One token per rotatable bond: the chemistry of the torsion's four atoms."""
     torsions = atoms.tree.torsions
-    features = _chemistry(atoms)[torsions].flatten(1)
+    features = atom_chemistry(atoms)[torsions].flatten(1)
     axes = torsions[:, 1:3]
-    between = _graph_distance(atoms)[axes[:, None, :, None], axes[None, :, None, :]]  # (T, T, 2, 2)
+    between = graph_distance(atoms)[axes[:, None, :, None], axes[None, :, None, :]]  # (T, T, 2, 2)
     distance = (1 + between.flatten(2).amin(-1)).clamp(max=FARTHEST)
     distance.fill_diagonal_(0)
     return TokenGraph(features[None], distance[None], torch.ones(1, len(torsions), dtype=torch.bool))
@@ -77,7 +77,12 @@ N_ATOM_FEATURES = len(ELEMENTS) + 4 + 3 + 8
 N_TORSION_FEATURES = 4 * (len(ELEMENTS) + 4 + 3)
 
 
-def _chemistry(atoms: Atoms) -> Tensor:
+def atom_chemistry(atoms: Atoms) -> Float[Tensor, "atoms 12"]:
+    """Element (5), number of bonds (4), bonded hydrogens, partial charge, whether in a ring.
+
+    Raises:
+        ValueError: an element that the networks do not know.
+    """
     adjacency = atoms.adjacency
     hydrogens = torch.tensor([e == "H" for e in atoms.elements])
     unknown = sorted(set(atoms.elements) - set(ELEMENTS))
@@ -110,7 +115,8 @@ def _tree_roles(atoms: Atoms) -> Tensor:
     return roles
 
 
-def _graph_distance(atoms: Atoms) -> Tensor:
+def graph_distance(atoms: Atoms) -> Int[Tensor, "atoms atoms"]:
+    """Bonds between each two atoms, capped at ``FARTHEST``."""
     reached = torch.eye(atoms.n_atoms, dtype=torch.bool)
     distance = torch.full((atoms.n_atoms, atoms.n_atoms), FARTHEST)
     step = atoms.adjacency | reached

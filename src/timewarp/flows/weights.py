@@ -14,18 +14,23 @@ from safetensors.torch import load, save
 
 from ..files import read_toml, sha256, write_atomically, write_toml
 from ..state import Atoms
+from .cartesian import CartesianFlow, CartesianFlowConfig
 from .internal import InternalFlow, InternalFlowConfig
 from .torsion import TorsionFlow, TorsionFlowConfig
 
 SCHEMA = 1
 FAMILIES: dict[str, tuple[type, type]] = {
+    "A": (CartesianFlow, CartesianFlowConfig),
     "B": (InternalFlow, InternalFlowConfig),
     "C": (TorsionFlow, TorsionFlowConfig),
 }
 """Family name -> (density, its config)."""
 
+TRANSFERABLE = ("A",)
+"""Families whose weights serve any molecule of known elements, not only the one that they were trained on."""
+
 Flow = TorsionFlow | InternalFlow
-"""Any density that can be trained and saved."""
+"""A density over internal coordinates that can be trained and saved."""
 
 
 @dataclass(frozen=True)
@@ -36,8 +41,8 @@ class WeightsFile:
         toml: the description's path; the weights lie beside it.
         name: name of the model.
         family: family of proposal, a key of ``FAMILIES``.
-        residues: residue names of the molecule that it was trained for, such as ``ACE-ALA-NME``.
-        fingerprint: :attr:`timewarp.state.Atoms.fingerprint` of that molecule.
+        residues: residue names of the molecule that it was trained for, such as ``ACE-ALA-NME``; or how many.
+        fingerprint: :attr:`timewarp.state.Atoms.fingerprint` of that molecule, or of the first of them.
         config: fields of the family's config.
         training: how it was trained, and the figures of its validation.
         sha256: of the weights file.
@@ -58,8 +63,8 @@ class WeightsFile:
         return self.toml.with_suffix(".safetensors")
 
 
-def build_flow(atoms: Atoms, family: str, config: Mapping[str, Any] | None = None) -> Flow:
-    """A new, untrained density of a family.
+def build_flow(atoms: Atoms, family: str, config: Mapping[str, Any] | None = None) -> Any:
+    """A new, untrained density of a family for a molecule; family A's ``serve`` gives it others.
 
     Raises:
         ValueError: an unknown family, an unknown or impossible config field, or a molecule that it cannot serve.
@@ -73,13 +78,15 @@ def build_flow(atoms: Atoms, family: str, config: Mapping[str, Any] | None = Non
         raise ValueError(
             f"family {family} has no setting {unknown[0]!r}; its settings are {', '.join(sorted(allowed))}"
         )
+    defaults = {f.name: f.default for f in fields(config_type)}
     for name, value in given.items():
-        if not isinstance(value, int) or isinstance(value, bool):
+        # The other kinds of setting are checked by the config that has them.
+        if type(defaults[name]) is int and (not isinstance(value, int) or isinstance(value, bool)):
             raise ValueError(f"setting {name} of family {family} must be a whole number, got {value!r}")
     return density(atoms, config_type(**given))
 
 
-def save_flow(folder: Path | str, name: str, flow: Flow, training: Mapping[str, Any]) -> WeightsFile:
+def save_flow(folder: Path | str, name: str, flow: Flow | CartesianFlow, training: Mapping[str, Any]) -> WeightsFile:
     """Write ``<name>.safetensors`` and ``<name>.toml`` (last, so that a description never lacks its weights).
 
     Args:
@@ -98,7 +105,7 @@ def save_flow(folder: Path | str, name: str, flow: Flow, training: Mapping[str, 
             "schema": SCHEMA,
             "name": name,
             "family": flow.family,
-            "residues": flow.atoms.residues,
+            "residues": flow.residues if isinstance(flow, CartesianFlow) else flow.atoms.residues,
             "fingerprint": flow.atoms.fingerprint,
             "weights_sha256": sha256(weights),
             "config": asdict(flow.config),
@@ -137,13 +144,13 @@ def describe_weights(toml: Path | str) -> WeightsFile:
     return described
 
 
-def load_flow(described: WeightsFile, atoms: Atoms) -> Flow:
-    """Rebuild a trained density for a molecule.
+def load_flow(described: WeightsFile, atoms: Atoms) -> Any:
+    """Rebuild a trained density for a molecule; a transferable family's for any molecule of known elements.
 
     Raises:
         ValueError: the weights are of another molecule, or the file is damaged or does not fit its description.
     """
-    if described.fingerprint != atoms.fingerprint:
+    if described.family not in TRANSFERABLE and described.fingerprint != atoms.fingerprint:
         same = " with other atom names or another atom order" if described.residues == atoms.residues else ""
         raise ValueError(
             f"model {described.name!r} was trained for {described.residues}, but the molecule is "

@@ -1,0 +1,145 @@
+"""The atom transformer: from three numbers on each atom to three numbers on each atom, given the condition."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ..shapes import Float
+from .attention import add_product
+
+TOKENS_AT_ONCE = 352
+"""On a CPU, so many tokens pass through a network together: their activations then stay in the cache."""
+
+
+class _FeedForward(torch.autograd.Function):
+    """x + W2 relu(W1 x + b1) + b2, in pieces of tokens, forwards and backwards.
+
+    The wide hidden layer is where the time goes. In pieces that fit into the cache, the activation function and its
+    derivative cost next to nothing beside the matrix products; over all tokens at once they wait for memory.
+    """
+
+    @staticmethod
+    def forward(ctx, x, widen, widen_bias, narrow, narrow_bias):
+        out, hidden = x + narrow_bias, x.new_empty(x.shape[0], widen.shape[0])
+        for piece in _pieces(x.shape[0], TOKENS_AT_ONCE):
+            torch.addmm(widen_bias, x[piece], widen.t(), out=hidden[piece]).relu_()
+            out[piece].addmm_(hidden[piece], narrow.t())
+        ctx.save_for_backward(x, widen, narrow, hidden)
+        return out
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx, grad):
+        x, widen, narrow, hidden = ctx.saved_tensors
+        grad = grad.contiguous()
+        grad_x, grad_widen, grad_narrow = grad.clone(), torch.zeros_like(widen), torch.zeros_like(narrow)
+        grad_bias = widen.new_zeros(widen.shape[0])
+        buffer = x.new_empty(min(TOKENS_AT_ONCE, x.shape[0]), widen.shape[0])
+        for piece in _pieces(x.shape[0], TOKENS_AT_ONCE):
+            active, upstream = hidden[piece], grad[piece]
+            grad_hidden = torch.mm(upstream, narrow, out=buffer[: len(upstream)])
+            torch.ops.aten.threshold_backward.grad_input(grad_hidden, active, 0, grad_input=grad_hidden)
+            grad_narrow.addmm_(upstream.t(), active)
+            grad_widen.addmm_(grad_hidden.t(), x[piece])
+            grad_bias += grad_hidden.sum(0)
+            grad_x[piece].addmm_(grad_hidden, widen)
+        return grad_x, grad_widen, grad_bias, grad_narrow, grad.sum(0)
+
+
+def _pieces(total: int, size: int) -> Iterator[slice]:
+    return (slice(start, min(start + size, total)) for start in range(0, total, size))
+
+
+class Layer(nn.Module):
+    """Attention, then a feed-forward network; each added to the tokens and followed by a LayerNorm.
+
+    Args:
+        mixing: adds attention to the tokens.
+        width: size of a token.
+        feed_forward: size of the feed-forward network's hidden layer.
+    """
+
+    def __init__(self, mixing: nn.Module, width: int, feed_forward: int) -> None:
+        super().__init__()
+        self.attention = mixing
+        self.norm_attention = nn.LayerNorm(width)
+        self.widen = nn.Linear(width, feed_forward)
+        self.narrow = nn.Linear(feed_forward, width)
+        self.norm_feed = nn.LayerNorm(width)
+
+    def forward(self, tokens: Float[Tensor, "rows atoms width"], pairs: Tensor) -> Float[Tensor, "rows atoms width"]:
+        """Mix tokens, then transform each."""
+        tokens = self.norm_attention(self.attention(tokens, pairs))
+        flat = tokens.flatten(0, 1)
+        widen, narrow = self.widen, self.narrow
+        if torch.is_grad_enabled() and not flat.is_cuda and not torch.is_autocast_enabled("cpu"):
+            fed = _FeedForward.apply(flat, widen.weight, widen.bias, narrow.weight, narrow.bias)
+        else:
+            fed = add_product(flat + narrow.bias, widen(flat).relu_(), narrow.weight.t())
+        return self.norm_feed(fed).view(tokens.shape)
+
+
+class AtomTransformer(nn.Module):
+    """Token MLP, transformer layers, token MLP; permutation equivariant. A coupling owns two: one for s, one for t.
+
+    An atom's token is [z_i, c_i]: the variable that the coupling leaves alone, and what is known from the condition
+    (position, chemistry). The condition's share of the first layer is computed once per condition.
+
+    Args:
+        n_condition: numbers in c_i.
+        layers: the transformer layers.
+        width: size of a token.
+        mlp_hidden: size of the hidden layer of both MLPs.
+    """
+
+    def __init__(self, n_condition: int, layers: list[Layer], width: int, mlp_hidden: int) -> None:
+        super().__init__()
+        self.embed = nn.Linear(3 + n_condition, mlp_hidden)
+        self.enter = nn.Linear(mlp_hidden, width)
+        self.layers = nn.ModuleList(layers)
+        self.leave = nn.Linear(width, mlp_hidden)
+        self.read_out = nn.Linear(mlp_hidden, 3)
+        # s = t = 0: every coupling starts as the identity.
+        nn.init.zeros_(self.read_out.weight)
+        nn.init.zeros_(self.read_out.bias)
+
+    def embed_condition(self, inputs: Float[Tensor, "batch atoms c"]) -> Float[Tensor, "batch atoms hidden"]:
+        """The condition's share of the first layer."""
+        return F.linear(inputs, self.embed.weight[:, 3:], self.embed.bias)
+
+    def forward(
+        self,
+        value: Float[Tensor, "n batch atoms 3"],
+        embedded: Float[Tensor, "batch atoms hidden"],
+        pairs: Tensor,
+    ) -> Float[Tensor, "n batch atoms 3"]:
+        """Three numbers per atom.
+
+        Args:
+            value: the coupling's input, ``n`` for each condition.
+            embedded: of :meth:`embed_condition`.
+            pairs: what the attention made of the condition, (batch, ...).
+        """
+        if torch.is_grad_enabled() or value.is_cuda:
+            return self._transform(value, embedded, pairs)
+        n, batch, atoms, _ = value.shape
+        rows, out = max(1, TOKENS_AT_ONCE // atoms), torch.empty_like(value)
+        for conditions in _pieces(batch, rows):
+            for samples in _pieces(n, max(1, rows // min(batch, rows))):
+                part = self._transform(value[samples, conditions], embedded[conditions], pairs[conditions])
+                out[samples, conditions] = part
+        return out
+
+    def _transform(self, value: Tensor, embedded: Tensor, pairs: Tensor) -> Tensor:
+        n, batch, atoms, _ = value.shape
+        hidden = F.silu(F.linear(value, self.embed.weight[:, :3]) + embedded)
+        tokens = self.enter(hidden).view(n * batch, atoms, -1)
+        pairs = pairs.expand(n, *pairs.shape).reshape(n * batch, *pairs.shape[1:])
+        for layer in self.layers:
+            tokens = layer(tokens, pairs)
+        out = self.read_out(F.silu(self.leave(tokens)))
+        return out.view(value.shape).to(value.dtype)
