@@ -5,12 +5,14 @@ from __future__ import annotations
 import math
 
 import torch
-from analytic_targets import TEMPERATURE_K, DoubleWell, Gaussian
+from analytic_targets import TEMPERATURE_K, TOY, DoubleWell, Gaussian, ToyMolecule
 
-from timewarp.flows.conditional import Candidate
+from timewarp.flows import Candidate, CartesianFlow, CartesianFlowConfig
 from timewarp.sampling import AugmentedKernel, Cycle, HMCKernel, Target
 from timewarp.sampling.kernel import add_infos
 from timewarp.state import State
+
+MASSES = torch.tensor(TOY.masses, dtype=torch.float64).clamp(min=8.0)
 
 
 class Linear:
@@ -125,6 +127,28 @@ def augmented_case(name, proposals, n_steps=16, *, kernel=AugmentedKernel, local
     masses = torch.ones(1) if name == "lopsided" else torch.tensor([1.0, 3.0])
     hmc = HMCKernel(target, masses, n_steps=4, step_fs=200.0, adaptive=False)
     return law, cycle([flow, hmc] if local else [flow])
+
+
+def cartesian_network(atoms, width_nm=0.005, noise=0.01, **config):
+    """A real network with random weights that proposes small steps: a poor proposal, and so a good test."""
+    small = {"n_couplings": 2, "n_layers": 1, "width": 8, "feed_forward": 8, "mlp_hidden": 8, "embedding": 4}
+    with torch.random.fork_rng():
+        torch.manual_seed(3)
+        flow = CartesianFlow(atoms, CartesianFlowConfig(**{**small, **config}))
+        with torch.no_grad():
+            for parameter in flow.parameters():
+                parameter.add_(noise * torch.randn(parameter.shape))
+            flow.log_scale_position.fill_(math.log(width_nm / flow.config.length_unit_nm))
+            flow.log_scale_auxiliary.fill_(0.1)
+    return flow.eval()
+
+
+def network_case(**config):
+    """Family A's network in double precision on the toy molecule, and a local kernel."""
+    toy = ToyMolecule()
+    target = Target(toy, TEMPERATURE_K)
+    flow = AugmentedKernel(target, cartesian_network(TOY, **config).double(), proposals=4, n_steps=6)
+    return toy, Cycle([flow, HMCKernel(target, MASSES, n_steps=3, step_fs=25.0, adaptive=False)])
 
 
 # --- broken on purpose ----------------------------------------------------------------------------------------------

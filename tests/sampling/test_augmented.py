@@ -19,6 +19,7 @@ from cartesian_densities import (
     StoredPerBatch,
     augmented_case,
     lower_gaussian,
+    network_case,
 )
 from kernel_cases import CAUGHT, LIMIT, TOY_MASSES, invariance_z
 
@@ -138,6 +139,28 @@ def test_a_molecule_is_centred_without_harm(generator):
     assert float(info["flow"].accepted.sum() / info["flow"].proposed.sum()) > 0.1
     state, _ = flow.step(flow.init(toy.draw(5, generator)), generator)
     assert float(state.positions.mean(1).abs().max()) < 1e-12
+
+
+@pytest.mark.parametrize(
+    "config",
+    [{}, {"use_auxiliary": True, "frame": "laboratory", "rich_features": False}],
+    ids=["ours", "conditioned on v"],
+)
+def test_the_cartesian_network_is_exact(config, generator):
+    toy, kernel = network_case(**config)
+    z, info = invariance_z(toy, kernel, generator, steps=4, chains=500)
+    assert z < LIMIT
+    assert 0.03 < float(info["flow"].accepted.sum() / info["flow"].proposed.sum()) < 0.5
+
+
+def test_a_network_in_single_precision_serves_chains_in_double(generator):
+    toy, double = network_case()
+    single = AugmentedKernel(double.target, double.kernels[0].density.float(), proposals=4, n_steps=6)
+    state, info = single.step(single.init(toy.draw(100, generator)), generator)
+    assert state.positions.dtype == state.energy.dtype == torch.float64
+    torch.testing.assert_close(toy.energy(state.positions), state.energy)
+    assert int(info["flow"].accepted.sum()) > 0
+    assert single.cost > double.kernels[0].n_steps
 
 
 def test_centring_before_the_way_back_would_be_caught(generator):

@@ -110,7 +110,7 @@ def test_any_family_can_explore(kind, generator):
     target = Target(toy, TEMPERATURE_K)
     flow = AugmentedKernel(target, Shrinking()) if kind == "A" else FlowKernel(target, ExactTorsions(toy), toy.tree)
     kernel = ExplorationKernel(flow, watched=TOY.tree.torsions)
-    state, info = kernel.step(kernel.init(toy.draw(50, generator)), generator)
+    _, info = kernel.step(kernel.init(toy.draw(50, generator)), generator)
     assert int(info["explore"].accepted.sum()) == 50
     assert (int(info["explore"].jumped.sum()) > 0) == (kind == "C")
 
@@ -175,7 +175,7 @@ def test_the_summary_says_what_was_found_when_and_that_it_is_biased(tmp_path):
     summary = summarise_exploration(folder.trajectory(), record, restriction)
     assert summary["biased"] is True
     assert "--start-from" in summary["warning"]
-    assert "rhat" not in summary and "ess" not in summary
+    assert not {"rhat", "ess"} & summary.keys()
     states = summary["states"]
     found = [row["found"] for row in states["against_time"]]
     assert found == sorted(found)
@@ -219,5 +219,3 @@ def test_an_exploration_of_the_mirror_image_says_so():
     other = Restriction(trajectory.positions[0, 0] * torch.tensor([-1.0, 1.0, 1.0]), TOY)
     with pytest.raises(ValueError, match="another chirality"):
         distinct_states(trajectory, 3, other)
-
-

@@ -147,18 +147,19 @@ def learned_kernel(
     Raises:
         UserError: batches were asked for of another family than A.
     """
+    from ..flows import CartesianFlow
     from ..sampling import AugmentedKernel, FlowKernel, backbone_torsions
 
     density = model.densities["flow"].to(device).eval()
     watched = backbone_torsions(molecule.atoms)
-    if density.family == "A":
-        return AugmentedKernel(target, density, proposals=proposals, n_steps=flow_steps, watched=watched)  # type: ignore[arg-type]
+    if isinstance(density, CartesianFlow):
+        return AugmentedKernel(target, density, proposals=proposals, n_steps=flow_steps, watched=watched)
     if proposals or flow_steps:
         raise UserError(
             f"--proposals and --flow-steps are for networks of family A, and {model.name!r} is of family "
             f"{density.family}; leave them out"
         )
-    return FlowKernel(target, density, molecule.atoms.tree, watched=watched)  # type: ignore[arg-type]
+    return FlowKernel(target, density, molecule.atoms.tree, watched=watched)
 
 
 def build_cycle(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..flows.cartesian import CartesianFlow
 from ..flows.weights import Flow, WeightsFile, describe_weights, load_flow
 from ..state import Atoms
 
@@ -28,7 +29,7 @@ class LoadedModel:
     """
 
     name: str
-    densities: dict[str, Flow]
+    densities: dict[str, Flow | CartesianFlow]
     sha256: str
     description: WeightsFile
     card: Path | None
