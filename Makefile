@@ -21,6 +21,7 @@ $(STAMP): pyproject.toml constraints.txt $(NATIVE)
 native:
 	PATH=$(abspath $(BIN)):$$PATH cmake -S . -B build/native -G Ninja -DPython_EXECUTABLE=$(abspath $(BIN))/python > /dev/null
 	PATH=$(abspath $(BIN)):$$PATH cmake --build build/native
+	rm -f src/timewarp/native/_core*.so  # a new file: processes that run keep the old one
 	cp build/native/_core*.so src/timewarp/native/
 
 lint: install

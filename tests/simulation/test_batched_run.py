@@ -28,6 +28,22 @@ def test_replicas_do_not_depend_on_their_number(tmp_path):
     assert not torch.equal(few.positions[0], few.positions[1])
 
 
+def test_frames_far_apart_are_interrupted_in_between(tmp_path, monkeypatch):
+    """Calls of the kernel are short, and how a run is cut into segments changes nothing."""
+    calls = []
+    advance = batched.BatchedLangevin.advance
+
+    def counted(self, replicas, n_frames, frame_steps, *, burn_in=False):
+        calls.append(n_frames * frame_steps)
+        return advance(self, replicas, n_frames, frame_steps, burn_in=burn_in)
+
+    monkeypatch.setattr(batched.BatchedLangevin, "advance", counted)
+    far = run_toy(tmp_path / "far", frame_spacing_ps=12.4, burn_in_ps=0.0, segment_ps=20.0, length_ns=0.248)
+    assert (far.n_frames(0), far.n_segments(0), calls) == (4, 2, [5000, 1200] * 4)
+    whole = run_toy(tmp_path / "whole", frame_spacing_ps=12.4, burn_in_ps=0.0, segment_ps=50.0, length_ns=0.248)
+    assert torch.equal(far.trajectory().positions, whole.trajectory().positions)
+
+
 def explode(monkeypatch, replica, after_ps, energy):
     """From some time on, one replica has an energy that none should have."""
     advance = batched.BatchedLangevin.advance

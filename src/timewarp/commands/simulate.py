@@ -38,8 +38,8 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
         type=options.integer("the number of replicas", least=1, most=65536),
         default=None,
         metavar="N",
-        help="independent trajectories (default: with the batched engine up to 32 of 0.25 ns or more each, up to 16 "
-        "in a list; with OpenMM 1)",
+        help="independent trajectories (default: with the batched engine up to 32 of 0.25 ns or more each, "
+        "with OpenMM 1)",
     )
     run.add_argument(
         "--frame-spacing",

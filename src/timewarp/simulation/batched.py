@@ -26,6 +26,8 @@ STREAM = 0
 GOING, EXPLODED, CROSSED = -1, 0, 1
 """What became of a replica."""
 BURN_IN_CHECK_STEPS = 500
+MOST_STEPS = 5000
+"""Steps in one call of the kernel, between which progress is shown and an interrupt is seen."""
 
 
 class BatchedRun:
@@ -111,9 +113,7 @@ class BatchedRun:
     def _burn_in(self, report: Callable[[int], None]) -> None:
         last = self.settings.burn_in_steps
         while (step := self.replicas.step) < last:
-            frame_steps = min(BURN_IN_CHECK_STEPS, last - step)
-            n_frames = 1 if last - step < BURN_IN_CHECK_STEPS else (last - step) // BURN_IN_CHECK_STEPS
-            self._advance(min(n_frames, 20), frame_steps, None, report)
+            self._advance(1, min(BURN_IN_CHECK_STEPS, last - step), None, report)
         lost = self._going()[(pattern(self.replicas.positions, self.run.atoms) != self.pattern)[self._going()].any(1)]
         self._stop(lost, CROSSED, np.zeros(len(lost)))
         self._raise_if_all_stopped()
@@ -138,7 +138,8 @@ class BatchedRun:
             self._advance(stretch, settings.frame_steps, (positions[made:], energies[made:]), report)
             took = time.monotonic() - started
             made += stretch
-            chunk = max(1, min(4 * chunk, round(stretch * REPORT_INTERVAL_S / max(took, 1e-6))))
+            if settings.frame_steps <= MOST_STEPS:
+                chunk = max(1, min(4 * chunk, round(stretch * REPORT_INTERVAL_S / max(took, 1e-6))))
         # How long the stretches were depends on the clock, and so must not what is stored.
         for lost in set(going) - set(self._going()):
             for now, then in zip(_arrays(self.replicas), _arrays(before), strict=True):
@@ -160,7 +161,12 @@ class BatchedRun:
         """Move what is going by some frames, stop what is lost, and fill arrays (frames, replicas, ...)."""
         going = self._going()
         moving = self.replicas.take(going)
-        frames = self.engine.advance(moving, n_frames, frame_steps, burn_in=self.is_new)
+        left = frame_steps
+        while left > MOST_STEPS:  # of one frame: see _segment
+            self.engine.advance(moving, 1, MOST_STEPS)
+            left -= MOST_STEPS
+            report(0)
+        frames = self.engine.advance(moving, n_frames, left, burn_in=self.is_new)
         fine = np.isfinite(frames.energies) & (frames.energies <= self.energy_limits[going])
         fine &= np.isfinite(frames.positions).all((-1, -2))
         crossed = np.zeros_like(fine)

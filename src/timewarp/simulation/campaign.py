@@ -27,8 +27,6 @@ from .watching import ClosedTime
 
 CAMPAIGN_FILE, SUMMARY_FILE = "campaign.toml", "summary.json"
 ENERGY_FILE = "energy.safetensors"
-REPLICAS_PER_WORKER = 16
-"""Default of a peptide's replicas with the batched engine: they fill the widest vectors of a worker's one core."""
 LOCK_PATIENCE_S = 120.0
 """How long a peptide waits for the process that had it before: a lock on a network file system outlives its holder by
 a lease of some 90 s."""
@@ -79,7 +77,7 @@ def simulate_campaign(
     """
     if not sequences or len(set(sequences)) != len(sequences):
         raise ValueError(f"sequences must be one or more, each once; got {len(sequences)}")
-    settings = resolve_for_presets(settings, REPLICAS_PER_WORKER)
+    settings = resolve_for_presets(settings)
     out = Path(out).resolve()  # workers have other working directories
     _open_campaign(out, settings, preset)
     with exclusive(out):

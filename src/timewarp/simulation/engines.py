@@ -29,14 +29,12 @@ class EngineChoice:
     recorded: bool = True
 
 
-def resolve_for_presets(settings: SimulationSettings, most_replicas: int) -> SimulationSettings:
+def resolve_for_presets(settings: SimulationSettings) -> SimulationSettings:
     """Engine and replicas for molecules under the presets, all of which the batched engine knows, on this machine."""
     if settings.engine == "auto":
         batched = native.available() and settings.platform == "auto"
         settings = dataclasses.replace(settings, engine="batched" if batched else "openmm")
-    if settings.replicas is None:
-        settings = dataclasses.replace(settings, replicas=min(settings.n_replicas, most_replicas))
-    return settings
+    return dataclasses.replace(settings, replicas=settings.n_replicas)
 
 
 def choose_engine(molecule: Molecule, settings: SimulationSettings, path: Path) -> EngineChoice:
