@@ -57,6 +57,11 @@ def test_batches_are_tuned_and_replayed(model, tmp_path):
     assert summary_of(tmp_path / "again")["proposals"] == batch
 
 
+def test_a_tuned_batch_fills_the_machine_and_no_more(model, tmp_path):
+    assert sample(tmp_path / "run", model, "--kernels", "flow", "--chains", "64", samples=64, warmup=1) == 0
+    assert summary_of(tmp_path / "run")["proposals"] == 1
+
+
 def test_the_flow_alone_in_fixed_batches_and_resumed(model, tmp_path):
     arguments = ["--kernels", "flow", "--proposals", "3", "--flow-steps", "7"]
     assert sample(tmp_path / "whole", model, *arguments) == 0

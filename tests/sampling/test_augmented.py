@@ -39,7 +39,7 @@ from timewarp.sampling import (
 from timewarp.state import State
 from timewarp.trajectories import RunFolder
 
-CHAINS = 12_000
+CHAINS = 8_000
 
 
 # --- exactness ------------------------------------------------------------------------------------------------------

@@ -18,6 +18,8 @@ KERNELS = ("flow", "torsion", "hmc")
 FAMILIES = ("C", "B", "A")
 HMC_STEPS = (10, 20, 40, 80)
 DEFAULT_HMC_STEPS = 40
+CPU_FILLED, GPU_FILLED = 64, 4096
+"""Proposals of all chains together that fill a machine: a tuned batch is no larger, since that would only waste."""
 
 
 def add_model(group: argparse._ArgumentGroup) -> None:
@@ -52,7 +54,8 @@ def add_moves(parser: argparse.ArgumentParser) -> None:
         metavar="B",
         help="proposals that a network of family A draws from one state at a time; the first accepted one ends the "
         "batch. It changes the speed alone: more fill a machine that few chains leave idle, 1 wastes none (default: "
-        "tuned in the warm-up, so that 90 %% of batches hold an accepted one)",
+        "tuned in the warm-up, so that 90 %% of batches hold an accepted one, but no larger than fills the machine: "
+        f"{CPU_FILLED} over all chains on a CPU, {GPU_FILLED:,} on a GPU)",
     )
     moves.add_argument(
         "--flow-steps",
@@ -139,6 +142,7 @@ def learned_kernel(
     model: LoadedModel,
     device: str,
     *,
+    n_chains: int = 1,
     proposals: int | None = None,
     flow_steps: int | None = None,
 ) -> FlowKernel | AugmentedKernel:
@@ -149,11 +153,20 @@ def learned_kernel(
     """
     from ..flows import CartesianFlow
     from ..sampling import AugmentedKernel, FlowKernel, backbone_torsions
+    from ..sampling.augmented import MOST_PROPOSALS
 
     density = model.densities["flow"].to(device).eval()
     watched = backbone_torsions(molecule.atoms)
     if isinstance(density, CartesianFlow):
-        return AugmentedKernel(target, density, proposals=proposals, n_steps=flow_steps, watched=watched)
+        filled = (CPU_FILLED if device == "cpu" else GPU_FILLED) // n_chains
+        return AugmentedKernel(
+            target,
+            density,
+            proposals=proposals,
+            n_steps=flow_steps,
+            most_proposals=max(1, min(filled, MOST_PROPOSALS)),
+            watched=watched,
+        )
     if proposals or flow_steps:
         raise UserError(
             f"--proposals and --flow-steps are for networks of family A, and {model.name!r} is of family "
@@ -189,7 +202,13 @@ def build_cycle(
         names = tuple(name for name in names if name != "torsion")
     if model is not None:
         kernels["flow"] = learned_kernel(
-            target, molecule, model, device, proposals=args.proposals, flow_steps=args.flow_steps
+            target,
+            molecule,
+            model,
+            device,
+            n_chains=args.chains,
+            proposals=args.proposals,
+            flow_steps=args.flow_steps,
         )
     if "torsion" in names:
         kernels["torsion"] = TorsionKernel(target, atoms.tree, stiff=stiff, watched=watched)

@@ -19,6 +19,8 @@ from .target import Target
 
 MOST_PROPOSALS = 512
 """Largest batch that the warm-up chooses."""
+LARGEST_BATCH = 100_000
+"""Largest batch that is taken over from another run."""
 FIRST_PROPOSALS = 8
 """Batch with which the warm-up starts."""
 BATCH_SUCCESS = 0.9
@@ -210,13 +212,13 @@ class AugmentedKernel(Kernel):
         """Take over the size of a batch, where it is tuned.
 
         Raises:
-            ValueError: it is not a whole number from 1 to ``most_proposals``.
+            ValueError: it is not a whole number of 1 to 100,000.
         """
         if self.tuned and "proposals" in tuning.get(self.name, {}):
             proposals = tuning[self.name]["proposals"]
-            if not (1 <= proposals <= self.most_proposals and proposals == int(proposals)):
+            if not (1 <= proposals <= LARGEST_BATCH and proposals == int(proposals)):
                 raise ValueError(
-                    f"the tuning of {self.name} needs proposals of 1 to {self.most_proposals}, got {proposals!r}"
+                    f"the tuning of {self.name} needs proposals of 1 to {LARGEST_BATCH}, got {proposals!r}"
                 )
             self.proposals = int(proposals)
             self._adapting = False
