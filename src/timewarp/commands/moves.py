@@ -18,8 +18,12 @@ KERNELS = ("flow", "torsion", "hmc")
 FAMILIES = ("C", "B", "A")
 HMC_STEPS = (10, 20, 40, 80)
 DEFAULT_HMC_STEPS = 40
-CPU_FILLED, GPU_FILLED = 64, 4096
-"""Proposals of all chains together that fill a machine: a tuned batch is no larger, since that would only waste."""
+CPU_FILLED, GPU_FILLED = 16, 4096
+"""Proposals of all chains together that fill a machine: a tuned batch is no larger, since that would only waste.
+
+Measured on a CPU core (22 atoms, 3.3 million parameters): one chain makes 34 steps/s with one proposal, 169 with 16,
+172 with 64.
+"""
 
 
 def add_model(group: argparse._ArgumentGroup) -> None:
