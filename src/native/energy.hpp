@@ -24,18 +24,24 @@ TW_INLINE void EnergySum<double>::add(VD e) {
   for (int l = 0; l < kLanes<double>; ++l) lane[l] += e[l];
 }
 
+// Where forces alone are wanted, as in every step of a trajectory: what only the energy needs is then left out.
+struct NoEnergy {
+  template <class V>
+  TW_INLINE void add(V) {}
+};
+
 // Per pair: squared distance, -(dE/dr)/r so far, and -(d integral/dr)/r of both descreening integrals.
 constexpr int kPairScratch = 4;
 // Per atom: descreening integral / Born radius, 1/radius, slope of the radius, weight.
 constexpr int kAtomScratch = 4;
 
-template <class T>
+template <class T, class Energy = EnergySum<T>>
 struct Block {
   typedef Vec<T> V;
   const EnergyTables<T>& t;
   const V* x;
   V* f;  // added to
-  EnergySum<T> energy;
+  Energy energy;
   V* pairs;  // kPairScratch vectors each
   V* atoms;  // kAtomScratch vectors each
 
@@ -48,8 +54,8 @@ struct Block {
 
 // --- bonded ---------------------------------------------------------------------------------------------------------
 
-template <class T, bool kForces>
-void bonds(Block<T>& b) {
+template <class T, bool kForces, class E>
+void bonds(Block<T, E>& b) {
   typedef Vec<T> V;
   V energy{};
   for (int n = 0; n < b.t.n_bonds; ++n) {
@@ -69,8 +75,8 @@ void bonds(Block<T>& b) {
   b.energy.add(energy);
 }
 
-template <class T, bool kForces>
-void angles(Block<T>& b) {
+template <class T, bool kForces, class E>
+void angles(Block<T, E>& b) {
   typedef Vec<T> V;
   V energy{};
   for (int n = 0; n < b.t.n_angles; ++n) {
@@ -121,8 +127,8 @@ TW_INLINE Dihedral<V> dihedral(const V* x, const std::int32_t* a) {
 }
 
 // Forces for torque = dE/dphi (Blondel and Karplus 1996, equation 27).
-template <class T>
-TW_INLINE void twist(Block<T>& b, const std::int32_t* a, const Dihedral<Vec<T>>& g, Vec<T> torque) {
+template <class T, class E>
+TW_INLINE void twist(Block<T, E>& b, const std::int32_t* a, const Dihedral<Vec<T>>& g, Vec<T> torque) {
   typedef Vec<T> V;
   V pull = torque * vsqrt(g.axis_squared), per_axis = rcp(g.axis_squared);
   Vec3<V> first = g.n1 * (pull * rcp(g.n1_squared)), last = g.n2 * (pull * rcp(g.n2_squared));
@@ -133,8 +139,8 @@ TW_INLINE void twist(Block<T>& b, const std::int32_t* a, const Dihedral<Vec<T>>&
   b.force(a[3], -last.x, -last.y, -last.z);
 }
 
-template <class T, bool kForces>
-void torsions(Block<T>& b) {
+template <class T, bool kForces, class E>
+void torsions(Block<T, E>& b) {
   typedef Vec<T> V;
   V energy{};
   for (int n = 0; n < b.t.n_torsions; ++n) {
@@ -164,8 +170,8 @@ void torsions(Block<T>& b) {
   b.energy.add(energy);
 }
 
-template <class T, bool kForces>
-void maps(Block<T>& b) {
+template <class T, bool kForces, class E>
+void maps(Block<T, E>& b) {
   typedef Vec<T> V;
   const int size = b.t.map_size;
   const T per_radian = T(size / 6.28318530717958647693);
@@ -245,8 +251,8 @@ TW_INLINE void descreening(T rho, T s, Vec<T> distance, Vec<T> inverse, Vec<T> i
 
 // An atom wholly inside another (s - r > rho), which only happens in impossible configurations. OpenMM's native force
 // then corrects the integral; its CustomGBForce does not, so that the integral still depends on L = s - r.
-template <class T, bool kForces>
-__attribute__((noinline)) void engulfed(Block<T>& b) {
+template <class T, bool kForces, class E>
+__attribute__((noinline)) void engulfed(Block<T, E>& b) {
   typedef Vec<T> V;
   const int n_atoms = b.t.n_atoms;
   V* keep = b.pairs;
@@ -269,8 +275,8 @@ __attribute__((noinline)) void engulfed(Block<T>& b) {
 }
 
 // First pass over the pairs: distances, Lennard-Jones, Coulomb, descreening.
-template <class T, bool kForces, bool kSolvent, bool kCut>
-void pairs_first(Block<T>& b) {
+template <class T, bool kForces, bool kSolvent, bool kCut, class E>
+void pairs_first(Block<T, E>& b) {
   typedef Vec<T> V;
   const int n_atoms = b.t.n_atoms;
   const T *p = b.t.pair, *cut = b.t.pair_cut;
@@ -328,8 +334,8 @@ void pairs_first(Block<T>& b) {
 }
 
 // Born radii from the descreening integrals, and the energies of single atoms (self energy, surface).
-template <class T, bool kForces>
-void born_radii(Block<T>& b) {
+template <class T, bool kForces, class E>
+void born_radii(Block<T, E>& b) {
   typedef Vec<T> V;
   for (int i = 0; i < b.t.n_atoms; ++i) {
     const T* p = b.t.born_atom + 8 * i;
@@ -351,8 +357,8 @@ void born_radii(Block<T>& b) {
 }
 
 // Second pass: the generalised Born energy of the pairs, and its derivatives by distance and by radius.
-template <class T, bool kForces, bool kCut>
-void pairs_second(Block<T>& b) {
+template <class T, bool kForces, bool kCut, class E>
+void pairs_second(Block<T, E>& b) {
   typedef Vec<T> V;
   const int n_atoms = b.t.n_atoms;
   const T* p = b.t.pair;
@@ -396,8 +402,8 @@ void pairs_second(Block<T>& b) {
 }
 
 // Third pass: the chain rule through the Born radii, and the forces.
-template <class T>
-void pairs_third(Block<T>& b) {
+template <class T, class E>
+void pairs_third(Block<T, E>& b) {
   typedef Vec<T> V;
   const int n_atoms = b.t.n_atoms;
   const V* keep = b.pairs;
@@ -416,8 +422,8 @@ void pairs_third(Block<T>& b) {
 }
 
 // Energy of a block, and its forces added to f (which the caller has zeroed).
-template <class T, bool kForces>
-void evaluate_block(Block<T>& b) {
+template <class T, bool kForces, class E>
+void evaluate_block(Block<T, E>& b) {
   if (b.t.n_bonds) bonds<T, kForces>(b);
   if (b.t.n_angles) angles<T, kForces>(b);
   if (b.t.n_torsions) torsions<T, kForces>(b);

@@ -71,7 +71,7 @@ void leapfrog(const EnergyTables<T>& t, const T* inverse_masses, Io* positions, 
       for (int k = 3 * i; k < 3 * i + 3; ++k) w.x[k] += T(0.5) * inverse_masses[i] * step * w.p[k];
     for (int s = 0; s < n_steps; ++s) {
       for (int k = 0; k < n; ++k) w.f[k] = V{};
-      Block<T> b{t, w.x, w.f, {}, w.pairs, w.atoms};
+      Block<T, NoEnergy> b{t, w.x, w.f, {}, w.pairs, w.atoms};
       evaluate_block<T, true>(b);
       const T part = s + 1 < n_steps ? T(1) : T(0.5);
       for (int i = 0; i < t.n_atoms; ++i)

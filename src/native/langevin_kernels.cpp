@@ -22,7 +22,6 @@ struct Replicas {
   Streams streams;
   V *x, *f, *v, *y;  // y: candidate
   V *atoms, *pairs;
-  EnergySum<T> energy;
 
   Replicas(const EnergyTables<T>& tables, const LangevinTables<T>& plan, void* scratch) : t(tables), p(plan) {
     const int n = 3 * t.n_atoms;
@@ -37,12 +36,15 @@ struct Replicas {
     streams.phase = p.burn_in ? kBurnIn : 0;
   }
 
-  void evaluate_forces() {
+  template <class Energy>
+  Energy evaluate() {
     for (int k = 0; k < 3 * t.n_atoms; ++k) f[k] = V{};
-    Block<T> b{t, x, f, {}, pairs, atoms};
+    Block<T, Energy> b{t, x, f, {}, pairs, atoms};
     evaluate_block<T, true>(b);
-    energy = b.energy;
+    return b.energy;
   }
+
+  void evaluate_forces() { evaluate<NoEnergy>(); }
 
   EnergySum<T> energy_of(const V* where) {
     Block<T> b{t, where, f, {}, pairs, atoms};
@@ -86,9 +88,8 @@ struct Replicas {
 
   // A round of torsion moves. `count` lanes are counted; the torsion is the same in all replicas, whatever their states.
   void round(std::int64_t number, int count, std::int64_t* attempts, std::int64_t* accepts) {
-    evaluate_forces();
+    EnergySum<T> now = evaluate<EnergySum<T>>();
     half_kick(T(1));
-    EnergySum<T> now = energy;
     for (int move = 0; move < p.moves_per_round; ++move) {
       Streams shared = streams;
       shared.replica = Words{};

@@ -22,6 +22,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..shapes import Bool, Float, Int
+from .products import Kept, linear, pack
 from .tokens import FARTHEST
 
 
@@ -87,35 +88,27 @@ class KernelMixing(nn.Module):
         else:
             self.values = nn.Linear(width, n_heads * width, bias=False)
             self.project = nn.Linear(n_heads * width, width, bias=False)
-        self._product: tuple[tuple, Tensor] | None = None
+        self.kept = Kept()
 
-    def matrix(self) -> Float[Tensor, "inputs width"]:
-        """M, the heads one below the other; kept between calls while the parameters stay the same, outside training."""
+    def matrix(self) -> Float[Tensor, "width inputs"]:
+        """M^T, the heads side by side."""
         if self.merged:
-            return self.mix.weight.t()
-        if torch.is_grad_enabled() or self.training or self.values.weight.is_inference():
-            return self._multiply()
-        # In-place changes of a parameter raise its version; any other change is another storage, device or type.
-        key = tuple((p.data_ptr(), p._version, p.dtype, p.device) for p in self.parameters())
-        if self._product is None or self._product[0] != key:
-            self._product = key, self._multiply()
-        return self._product[1]
-
-    def _multiply(self) -> Tensor:
+            return self.mix.weight
         heads = (self.n_heads, self.width, self.width)
-        values = self.values.weight.view(heads).transpose(1, 2)
-        return torch.bmm(values, self.project.weight.t().reshape(heads)).view(-1, self.width)
-
-    def _apply(self, fn, recurse=True):
-        self._product = None
-        return super()._apply(fn, recurse)
+        values, project = self.values.weight.view(heads), self.project.weight.t().reshape(heads)
+        return torch.bmm(project.transpose(1, 2), values).transpose(0, 1).reshape(self.width, -1)
 
     def forward(
         self, tokens: Float[Tensor, "rows atoms width"], weights: Float[Tensor, "rows mixed atoms"]
     ) -> Float[Tensor, "rows atoms width"]:
         """The tokens with their mixture added."""
         mixed = torch.bmm(weights.to(tokens.dtype), tokens).view(-1, self.n_heads * self.width)
-        return add_product(tokens.reshape(-1, self.width), mixed, self.matrix()).view(tokens.shape)
+        if torch.is_grad_enabled():
+            return add_product(tokens.reshape(-1, self.width), mixed, self.matrix().t()).view(tokens.shape)
+        matrix = (
+            self.matrix() if self.training else self.kept.get(tuple(self.parameters()), lambda: pack(self.matrix()))
+        )
+        return linear(mixed, matrix).view(tokens.shape).add_(tokens)
 
 
 class PairMask(nn.Module):

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..shapes import Float
-from .attention import add_product
+from .products import Linear, linear
 
 TOKENS_AT_ONCE = 352
 """On a CPU, so many tokens pass through a network together: their activations then stay in the cache."""
@@ -24,30 +24,30 @@ class _FeedForward(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx, x, widen, widen_bias, narrow, narrow_bias):
-        out, hidden = x + narrow_bias, x.new_empty(x.shape[0], widen.shape[0])
+        out, hidden = torch.empty_like(x), []
         for piece in _pieces(x.shape[0], TOKENS_AT_ONCE):
-            torch.addmm(widen_bias, x[piece], widen.t(), out=hidden[piece]).relu_()
-            out[piece].addmm_(hidden[piece], narrow.t())
-        ctx.save_for_backward(x, widen, narrow, hidden)
+            hidden.append(linear(x[piece], widen, widen_bias, relu=True))
+            torch.add(x[piece], linear(hidden[-1], narrow, narrow_bias), out=out[piece])
+        ctx.save_for_backward(x, widen, narrow, *hidden)
         return out
 
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx, grad):
-        x, widen, narrow, hidden = ctx.saved_tensors
-        grad = grad.contiguous()
-        grad_x, grad_widen, grad_narrow = grad.clone(), torch.zeros_like(widen), torch.zeros_like(narrow)
+        x, widen, narrow, *hidden = ctx.saved_tensors
+        grad, grad_x = grad.contiguous(), torch.empty_like(x)
+        # Long rows are what the product is fast with, so the first matrix's gradient is summed up transposed.
+        grad_widen_t, grad_narrow = torch.zeros_like(narrow), torch.zeros_like(narrow)
         grad_bias = widen.new_zeros(widen.shape[0])
-        buffer = x.new_empty(min(TOKENS_AT_ONCE, x.shape[0]), widen.shape[0])
-        for piece in _pieces(x.shape[0], TOKENS_AT_ONCE):
-            active, upstream = hidden[piece], grad[piece]
-            grad_hidden = torch.mm(upstream, narrow, out=buffer[: len(upstream)])
+        for piece, active in zip(_pieces(x.shape[0], TOKENS_AT_ONCE), hidden, strict=True):
+            upstream = grad[piece]
+            grad_hidden = linear(upstream, narrow.t())
             torch.ops.aten.threshold_backward.grad_input(grad_hidden, active, 0, grad_input=grad_hidden)
             grad_narrow.addmm_(upstream.t(), active)
-            grad_widen.addmm_(grad_hidden.t(), x[piece])
+            grad_widen_t.addmm_(x[piece].t(), grad_hidden)
             grad_bias += grad_hidden.sum(0)
-            grad_x[piece].addmm_(grad_hidden, widen)
-        return grad_x, grad_widen, grad_bias, grad_narrow, grad.sum(0)
+            torch.add(upstream, linear(grad_hidden, widen.t()), out=grad_x[piece])
+        return grad_x, grad_widen_t.t(), grad_bias, grad_narrow, grad.sum(0)
 
 
 def _pieces(total: int, size: int) -> Iterator[slice]:
@@ -67,8 +67,8 @@ class Layer(nn.Module):
         super().__init__()
         self.attention = mixing
         self.norm_attention = nn.LayerNorm(width)
-        self.widen = nn.Linear(width, feed_forward)
-        self.narrow = nn.Linear(feed_forward, width)
+        self.widen = Linear(width, feed_forward)
+        self.narrow = Linear(feed_forward, width)
         self.norm_feed = nn.LayerNorm(width)
 
     def forward(self, tokens: Float[Tensor, "rows atoms width"], pairs: Tensor) -> Float[Tensor, "rows atoms width"]:
@@ -79,7 +79,7 @@ class Layer(nn.Module):
         if torch.is_grad_enabled() and not flat.is_cuda and not torch.is_autocast_enabled("cpu"):
             fed = _FeedForward.apply(flat, widen.weight, widen.bias, narrow.weight, narrow.bias)
         else:
-            fed = add_product(flat + narrow.bias, widen(flat).relu_(), narrow.weight.t())
+            fed = flat + narrow(widen(flat, relu=True))
         return self.norm_feed(fed).view(tokens.shape)
 
 
@@ -98,11 +98,11 @@ class AtomTransformer(nn.Module):
 
     def __init__(self, n_condition: int, layers: list[Layer], width: int, mlp_hidden: int) -> None:
         super().__init__()
-        self.embed = nn.Linear(3 + n_condition, mlp_hidden)
-        self.enter = nn.Linear(mlp_hidden, width)
+        self.embed = Linear(3 + n_condition, mlp_hidden)
+        self.enter = Linear(mlp_hidden, width)
         self.layers = nn.ModuleList(layers)
-        self.leave = nn.Linear(width, mlp_hidden)
-        self.read_out = nn.Linear(mlp_hidden, 3)
+        self.leave = Linear(width, mlp_hidden)
+        self.read_out = Linear(mlp_hidden, 3)
         # s = t = 0: every coupling starts as the identity.
         nn.init.zeros_(self.read_out.weight)
         nn.init.zeros_(self.read_out.bias)
