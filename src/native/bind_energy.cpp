@@ -107,8 +107,8 @@ EnergyPotential make(int n_atoms, I2 bond_atoms, D2 bond, I2 angle_atoms, D2 ang
   return potential;
 }
 
-// How many configurations a thread takes at a time.
-constexpr long kGrain = 64;
+// How many configurations a thread takes at a time: some tens of microseconds of work, in whole vectors.
+long grain(int n_atoms) { return n_atoms < 48 ? 64 : 16; }
 
 template <class Real, class Io>
 void evaluate(const EnergyPotential& potential, Array<Io, 3> positions, Out<Io, 1> energy, Out<Io, 3> forces,
@@ -122,7 +122,7 @@ void evaluate(const EnergyPotential& potential, Array<Io, 3> positions, Out<Io, 
   const Io* x = positions.data();
   Io *e = energy.data(), *f = with_forces ? forces.data() : nullptr;
   nb::gil_scoped_release unlocked;
-  parallel(n, kGrain, n_threads, t.scratch_bytes,
+  parallel(n, grain(t.n_atoms), n_threads, t.scratch_bytes,
            [&](long first, long last, void* scratch) { kernel(t, x, stride, e, f, first, last, scratch); });
 }
 
