@@ -5,14 +5,14 @@
 
 A proposal is drawn from one state and scored both ways: log q(x' | x) comes with the draw, log q(x | x') takes a
 second pass with each x' as a condition of its own, its attention weights included. A training sample is a forward and a
-backward pass of the likelihood and its share of an AdamW step. Multiply-adds are counted from the network's matrices:
-*executed* as this implementation arranges them, *nominal* as the paper's code does (values and output projection of the
-attention one after the other). The peak is the best single-precision matrix product seen in this run, of torch's BLAS
-or of oneDNN, over large squares and the shapes that the network uses. All are measured in turn, round after round, so
-that a busy moment hits them alike; rates are the best round's and the median's. Shares of the peak compare best with
-best, and beside them the median over rounds of the share within a round, whose peak is that round's. With more threads
-than idle cores the figures mean nothing, because the threads wait for each other; on a busy machine, `--threads 1
---clock cpu` counts the seconds that this process had.
+backward pass of the likelihood and its share of an AdamW step. In both, threads have states of their own. Multiply-adds
+are counted from the network's matrices: *executed* as this implementation arranges them, *nominal* as the paper's code
+does (values and output projection of the attention one after the other). The peak is the best single-precision matrix
+product seen in this run, of torch's BLAS or of oneDNN, over large squares and the shapes that the network uses. All are
+measured in turn, round after round, so that a busy moment hits them alike; rates are the best round's and the median's.
+Shares of the peak compare best with best, and beside them the median over rounds of the share within a round, whose
+peak is that round's. With more threads than idle cores the peak means nothing, because a product's threads wait for
+each other; on a busy machine, `--threads 1 --clock cpu` counts the seconds that this process had.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ import subprocess
 import time
 import tomllib
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -35,6 +36,8 @@ from timewarp.files import write_json
 from timewarp.flows import Candidate, CartesianFlow, CartesianFlowConfig
 from timewarp.flows.attention import KernelMixing, QueryKeyMixing
 from timewarp.flows.products import linear, onednn_is_available, pack
+from timewarp.flows.threads import backward
+from timewarp.flows.transformer import pieces
 from timewarp.molecules import build_molecule
 
 ROOT = Path(__file__).parents[1]
@@ -82,32 +85,43 @@ def products() -> dict[str, tuple[float, Callable[[], object]]]:
     return tasks
 
 
-def proposals(flow: CartesianFlow, x: torch.Tensor, n: int) -> Callable[[], object]:
+def proposals(flow: CartesianFlow, x: torch.Tensor, n: int, threads: int) -> Callable[[], object]:
     generator = torch.Generator().manual_seed(0)
     v = torch.randn(x.shape, generator=generator)
 
     @torch.no_grad()
     def run() -> torch.Tensor:
         flow.eval()
+        torch.set_num_threads(1)
+        flow.threads = threads
         drawn, log_q_there = flow.sample(flow.encode(x, v), n, generator)
         back = flow.encode(drawn.positions[:, 0], drawn.auxiliary[:, 0])
         current = Candidate(x.expand(1, n, -1, -1), v.expand(1, n, -1, -1))
-        return flow.log_prob(current, back)[0] - log_q_there[:, 0]
+        log_ratio = flow.log_prob(current, back)[0] - log_q_there[:, 0]
+        torch.set_num_threads(threads)
+        return log_ratio
 
     return run
 
 
-def training(flow: CartesianFlow, x: torch.Tensor, batch: int) -> Callable[[], object]:
+def training(flow: CartesianFlow, x: torch.Tensor, batch: int, threads: int) -> Callable[[], object]:
     generator = torch.Generator().manual_seed(1)
     optimiser = torch.optim.AdamW(flow.parameters(), lr=0.0, weight_decay=0.0, fused=True)
     before, after = (x + 0.02 * torch.randn(batch, *x.shape[1:], generator=generator) for _ in range(2))
     v = torch.randn(2, *before.shape, generator=generator)
-    pairs = Candidate(after[None], v[1:])
+
+    def loss(rows: slice) -> torch.Tensor:
+        pairs = Candidate(after[None, rows], v[1:, rows])
+        return -flow.log_prob(pairs, flow.encode(before[rows], v[0, rows])).sum() / batch
+
+    parts = [partial(loss, rows) for rows in pieces(batch, -(-batch // threads))]
 
     def run() -> None:
         flow.train()
-        optimiser.zero_grad(set_to_none=True)
-        (-flow.log_prob(pairs, flow.encode(before, v[0])).mean()).backward()
+        torch.set_num_threads(1)
+        optimiser.zero_grad()
+        backward(parts, flow.parameters(), threads)
+        torch.set_num_threads(threads)
         optimiser.step()
 
     return run
@@ -182,8 +196,8 @@ def main() -> None:
     x = molecule.start_positions.float()[None]
     matrices = products()
     tasks = {name: call for name, (_, call) in matrices.items()}
-    tasks |= {f"proposals {n}": proposals(flow, x, n) for n in arguments.samples}
-    tasks["training"] = training(flow, x, arguments.batch)
+    tasks |= {f"proposals {n}": proposals(flow, x, n, arguments.threads) for n in arguments.samples}
+    tasks["training"] = training(flow, x, arguments.batch, arguments.threads)
     about = environment(arguments)
     print(json.dumps(about, indent=2))
     print(flow)

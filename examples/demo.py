@@ -48,7 +48,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1, help="seed (default 1)")
     args = parser.parse_args()
     started = time.monotonic()
-    samples = "25600" if args.short else "51200"
+    samples = "76800" if args.short else "153600"
     start = "phi_1=60,psi_1=30"
     run(
         *("sample", "Ace-A-Nme", "--samples", samples, "--chains", "64", "--start-torsion", start),

@@ -2,6 +2,7 @@
 
 import tomllib
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,7 @@ from timewarp.flows import (
     transformer,
 )
 from timewarp.flows.chemistry import atom_features
+from timewarp.flows.threads import backward
 from timewarp.flows.weights import build_flow, load_flow, save_flow
 from timewarp.geometry import random_rotations
 from timewarp.state import Atoms
@@ -129,7 +131,7 @@ def test_a_batch_is_a_loop_over_it(variant):
 @every_variant
 @pytest.mark.parametrize("tokens", [1, 60, 10_000])
 def test_pieces_change_nothing(variant, tokens, monkeypatch):
-    """Without gradients tokens pass in pieces, with them the feed-forward layers do."""
+    """Without gradients states pass in pieces, on threads too; with them the feed-forward layers do."""
     model, (x, v) = flow(variant), states(n=5)
     new = candidate(x, 7)
     whole = model.log_prob(new, model.encode(x, v)).detach()
@@ -139,6 +141,11 @@ def test_pieces_change_nothing(variant, tokens, monkeypatch):
         condition = model.encode(x, v)
         torch.testing.assert_close(model.log_prob(new, condition), whole)
         torch.testing.assert_close(model.log_prob(new, condition), whole)
+        model.threads = 3
+        torch.testing.assert_close(model.log_prob(new, condition), whole)
+        one = model.encode(x[:1], v[:1])
+        lonely = Candidate(new.positions[:1, :1], new.auxiliary[:1, :1])
+        torch.testing.assert_close(model.log_prob(lonely, one), whole[:1, :1])
         part = model.log_prob(Candidate(new.positions[:, 1:3], new.auxiliary[:, 1:3]), condition.select(slice(1, 3)))
     torch.testing.assert_close(part, whole[:, 1:3])
 
@@ -269,6 +276,24 @@ def test_gradients_are_those_of_finite_differences():
     weights = torch.rand(2, 3 * 6, 3, dtype=torch.float64)
     parameters = list(network.parameters())
     assert torch.autograd.gradcheck(lambda t, *_: network(t, weights), [tokens, *parameters])
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_backward_on_threads_gives_the_gradients_of_one(threads):
+    model, (x, _) = flow("paper"), states(n=4)
+    new = candidate(x)
+
+    def loss(rows: slice) -> torch.Tensor:
+        part = Candidate(new.positions[:, rows], new.auxiliary[:, rows])
+        return -model.log_prob(part, model.encode(x[rows])).sum()
+
+    whole = loss(slice(None))
+    expected = torch.autograd.grad(whole, list(model.parameters()))
+    for _ in range(2):  # gradients add up
+        parts = [partial(loss, slice(0, 1)), partial(loss, slice(1, 3)), partial(loss, slice(3, 4))]
+        torch.testing.assert_close(backward(parts, model.parameters(), threads), whole.detach())
+    for gradient, parameter in zip(expected, model.parameters(), strict=True):
+        torch.testing.assert_close(parameter.grad, 2 * gradient)
 
 
 def test_it_starts_as_the_identity(generator):

@@ -17,6 +17,7 @@ from analytic_targets import (
     WideInternal,
     worst_z,
 )
+from cartesian_densities import augmented_case
 
 from timewarp.flows.weights import build_flow
 from timewarp.sampling import (
@@ -139,6 +140,9 @@ CASES = {
     "hmc on a molecule": lambda: toy_case(toy_hmc),
     "cycle": lambda: toy_case(toy_cycle),
     "mixture": lambda: toy_case(toy_mixture),
+    "augmented": lambda: augmented_case("lopsided", 1, 4, local=False),
+    "augmented, batches, conditioned on v": lambda: augmented_case("x and v", 4, 6, local=False),
+    "augmented, batches and hmc": lambda: augmented_case("lopsided", 16),
 }
 
 

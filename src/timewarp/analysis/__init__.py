@@ -25,6 +25,7 @@ from .distributions import (
 )
 from .free_energy import Basin, Estimate, Profile, fluctuation, free_energy, mean, phi_basin
 from .geometry import GeometryCheck, check_geometry
+from .states import TorsionStates, find_states
 from .summary import analyse, compare, diagnose
 from .torsions import TrajectoryLike, backbone, named_torsions, torsion_angles
 from .verdict import Check, Verdict, judge
@@ -39,6 +40,7 @@ __all__ = [
     "GeometryCheck",
     "KernelAcceptance",
     "Profile",
+    "TorsionStates",
     "TrajectoryLike",
     "Verdict",
     "acceptance",
@@ -58,6 +60,7 @@ __all__ = [
     "compare_bonded",
     "diagnose",
     "ess",
+    "find_states",
     "fluctuation",
     "free_energy",
     "geyer_ess",

@@ -107,7 +107,7 @@ def judge_run(args: argparse.Namespace) -> Judged:
     """Read and analyse the run (and reference) that the options name.
 
     Raises:
-        ValueError: different molecules, temperatures or force fields, or too few frames.
+        ValueError: different molecules, temperatures or force fields, too few frames, or one is an exploration.
     """
     from ..analysis import analyse, compare, judge
     from ..analysis.geometry import pdb_positions
@@ -118,9 +118,11 @@ def judge_run(args: argparse.Namespace) -> Judged:
             print(f"analysing {part}", file=sys.stderr, flush=True)
 
     source = RunFolder.open(args.run)
+    source.check_unbiased()
     other = None if args.reference is None else RunFolder.open(args.reference)
     temperature = temperature_of(source)
     if other is not None:
+        other.check_unbiased()
         check_comparable(source, other)
     trajectory = source.trajectory(stride=args.stride, discard=args.discard)
     if trajectory.n_frames < 8:

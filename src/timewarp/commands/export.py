@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 
 from . import options
@@ -18,7 +19,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
         description="Write the frames of a run for MDTraj, MDAnalysis, VMD or PyMOL: one file per chain and, for DCD "
         "and XTC, topology.pdb beside them. Times are in ps for MD, Metropolis-Hastings steps for chains.",
     )
-    parser.add_argument("run", type=Path, metavar="RUN", help="run folder of `simulate` or `sample`")
+    parser.add_argument("run", type=Path, metavar="RUN", help="run folder of `simulate`, `sample` or `explore`")
     parser.add_argument("--format", choices=FORMATS, default="dcd", help="file format (default dcd)")
     parser.add_argument(
         "--stride",
@@ -37,8 +38,11 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
 def run(args: argparse.Namespace) -> int:
     """Export."""
     from ..trajectories import RunFolder, export
+    from ..trajectories.folder import BIASED
 
     source = RunFolder.open(args.run)
+    if source.kind == "exploration":
+        print(f"timewarp: {args.run} is {BIASED}", file=sys.stderr)
     files = export(
         source,
         args.run / "export" if args.out is None else args.out,

@@ -64,6 +64,12 @@ def _check(value: float, what: str, above: float | None, least: float | None, mo
 Parser = argparse.ArgumentParser | argparse._ArgumentGroup
 
 
+def add_whole(parser: Parser, flag: str, default: int, least: int, what: str) -> None:
+    """An option that is a whole number."""
+    kind = integer("the value", least=least, most=10**9)
+    parser.add_argument(flag, type=kind, default=default, metavar="N", help=f"{what} (default {default})")
+
+
 def add_seed(parser: Parser, default: int | None = 0) -> None:
     """``--seed``."""
     parser.add_argument(

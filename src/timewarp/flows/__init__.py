@@ -1,7 +1,8 @@
 """Normalising flows over Cartesian (family A) and internal coordinates (B, C), and their weights on disk."""
 
 from .augmentation import jitter, rotate_together, superpose_pairs
-from .cartesian import CartesianCondition, CartesianFlow, CartesianFlowConfig
+from .cartesian import CartesianCondition, CartesianFlow
+from .cartesian_config import CartesianFlowConfig
 from .conditional import Candidate, CartesianDensity
 from .density import InternalDensity, Standardiser, soft_coordinates, stiff_coordinates
 from .internal import InternalFlow, InternalFlowConfig

@@ -3,94 +3,28 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
-from typing import Any, ClassVar
+from functools import partial
+from itertools import product
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from ..shapes import Bool, Float, Int
 from ..state import Atoms
+from . import transformer
 from .attention import KernelMixing, KernelWeights, PairMask, QueryKeyMixing
+from .cartesian_config import CartesianFlowConfig
 from .chemistry import N_FEATURES, MoleculeTable
 from .conditional import Candidate
+from .threads import run_all
 from .tokens import ELEMENTS
 from .transformer import AtomTransformer, Layer
 
-ATTENTIONS = ("kernel", "dense", "local")
-FRAMES = ("laboratory", "molecule")
-
-
-@dataclass(frozen=True)
-class CartesianFlowConfig:
-    """Size and kind of the Cartesian flow. The defaults are ours; ``configs/paper-*.toml`` are the paper's.
-
-    Attributes:
-        n_couplings: coupling layers, alternating between positions and auxiliary; even.
-        n_layers: transformer layers in each of a coupling's two networks.
-        width: size of an atom's token.
-        feed_forward: hidden layer of the transformer layers' feed-forward networks.
-        mlp_hidden: hidden layer of the token MLPs at both ends.
-        embedding: size of an atom's embedding h.
-        attention: ``kernel``, ``dense`` or ``local`` (:mod:`timewarp.flows.attention`).
-        length_scales_nm: of kernel attention, one head each.
-        learn_length_scales: train them, from these values on.
-        merged_values: kernel attention learns one matrix per head in place of value and output projection.
-        n_heads: heads of dense and local attention; divides ``width``.
-        radius_nm: of local attention.
-        use_auxiliary: condition on the auxiliary variable v of the current state too.
-        rich_features: tell atoms apart by charge, chemistry and residue, and pairs by the bonds between them (as an
-            attention bias); False: by the five elements alone, as in the paper.
-        frame: ``molecule`` expresses displacement and auxiliary in a frame that turns with the conditioning molecule
-            (three bonded atoms at its centre), so that q is equivariant under rotation; ``laboratory`` does not, as in
-            the paper, and rotations must be learned from augmented data.
-        length_unit_nm: the networks see lengths in this unit; 1 nm in the paper.
-    """
-
-    n_couplings: int = 12
-    n_layers: int = 2
-    width: int = 64
-    feed_forward: int = 256
-    mlp_hidden: int = 128
-    embedding: int = 32
-    attention: str = "kernel"
-    length_scales_nm: Sequence[float] = (0.1, 0.15, 0.25, 0.4, 0.7, 1.2)
-    learn_length_scales: bool = True
-    merged_values: bool = True
-    n_heads: int = 8
-    radius_nm: float = 0.5
-    use_auxiliary: bool = False
-    rich_features: bool = True
-    frame: str = "molecule"
-    length_unit_nm: float = 0.1
-
-    def __post_init__(self) -> None:
-        # A list from a TOML file is as good as a tuple.
-        object.__setattr__(self, "length_scales_nm", tuple(float(v) for v in self.length_scales_nm))
-        kinds: dict[str, Any] = {"int": int, "float": (int, float), "bool": bool, "str": str}
-        for field in fields(self):
-            value = getattr(self, field.name)
-            kind = kinds.get(str(field.type), tuple)
-            if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
-                raise ValueError(f"{field.name} must be of type {field.type}, got {value!r}")
-            if kind not in (bool, str, tuple) and not (math.isfinite(value) and value > 0):
-                raise ValueError(f"{field.name} must be positive, got {value!r}")
-        if self.n_couplings % 2:
-            raise ValueError(f"n_couplings must be even, so that both variables move equally, got {self.n_couplings}")
-        if self.attention not in ATTENTIONS:
-            raise ValueError(f"unknown attention {self.attention!r}; expected one of {', '.join(ATTENTIONS)}")
-        if self.frame not in FRAMES:
-            raise ValueError(f"unknown frame {self.frame!r}; expected one of {', '.join(FRAMES)}")
-        if not self.length_scales_nm or not all(math.isfinite(v) and v > 0 for v in self.length_scales_nm):
-            raise ValueError(f"length_scales_nm must be positive lengths, got {list(self.length_scales_nm)}")
-        if self.attention != "kernel" and self.width % self.n_heads:
-            raise ValueError(f"width ({self.width}) must be a multiple of n_heads ({self.n_heads})")
-
-    @property
-    def n_condition(self) -> int:
-        """Numbers that a token carries of the condition: position, embedding and, if asked for, the auxiliary."""
-        return 3 + self.embedding + (3 if self.use_auxiliary else 0)
+Moved = tuple[Tensor, Tensor, Tensor]
+"""Positions, auxiliary and log-determinant."""
 
 
 @dataclass(frozen=True)
@@ -140,11 +74,14 @@ class Coupling(nn.Module):
         embedded: tuple[Tensor, Tensor],
         *,
         inverse: bool = False,
+        threads: int = 1,
     ) -> tuple[Float[Tensor, "n batch atoms 3"], Float[Tensor, "n batch"]]:
         """The moved variable, and the log-determinant of the map taken; nothing happens where there is no atom."""
         is_atom = condition.is_atom.unsqueeze(-1)
-        log_scale = self.scale(other, embedded[0], condition.pairs).masked_fill(~is_atom, 0)
-        shift = self.shift(other, embedded[1], condition.pairs).masked_fill(~is_atom, 0)
+        tasks = [
+            partial(net, other, e, condition.pairs) for net, e in zip((self.scale, self.shift), embedded, strict=True)
+        ]
+        log_scale, shift = (out.masked_fill(~is_atom, 0) for out in run_all(tasks, threads))
         log_det = log_scale.sum((-1, -2))
         if inverse:
             return (moved - shift) * (-log_scale).exp(), -log_det
@@ -165,6 +102,10 @@ class CartesianFlow(nn.Module):
         molecules: those that the rows of a batch can be.
         config: size and kind.
 
+    Attributes:
+        threads: threads that share sampling and scoring without gradients on a CPU, each with states of its own. Set it
+            where torch has one thread: threads within each product wait for each other some thousand times per draw.
+
     Raises:
         ValueError: a molecule has an element that the networks do not know.
     """
@@ -181,6 +122,7 @@ class CartesianFlow(nn.Module):
         config = config or CartesianFlowConfig()
         self.config = config
         self.uses_auxiliary = config.use_auxiliary
+        self.threads = 1
         self.serve(molecules)
         self.element = nn.Embedding(len(ELEMENTS), config.embedding)
         self.features = nn.Linear(N_FEATURES, config.embedding) if config.rich_features else None
@@ -294,19 +236,10 @@ class CartesianFlow(nn.Module):
         condition: CartesianCondition,
     ) -> tuple[Candidate, Float[Tensor, "n batch"]]:
         """From standard normal latents to candidates, with their log density: what :meth:`sample` draws through."""
-        mask = condition.is_atom.unsqueeze(-1)
-        log_q = self._log_normal(latent_position, latent_auxiliary, condition)
-        position = (latent_position * self.log_scale_position.exp()).masked_fill(~mask, 0)
-        auxiliary = (latent_auxiliary * self.log_scale_auxiliary.exp()).masked_fill(~mask, 0)
-        for k, coupling in enumerate(self.couplings):
-            if k % 2:
-                position, log_det = coupling(position, auxiliary, condition, condition.embedded[k])
-            else:
-                auxiliary, log_det = coupling(auxiliary, position, condition, condition.embedded[k])
-            log_q = log_q - log_det
+        position, auxiliary, log_det = self._in_pieces(self._forwards, latent_position, latent_auxiliary, condition)
         displacement = _turn_back(position, condition.frame) * self.config.length_unit_nm
         candidate = Candidate(condition.positions + displacement, _turn_back(auxiliary, condition.frame))
-        return candidate, log_q
+        return candidate, self._log_normal(latent_position, latent_auxiliary, condition) - log_det
 
     def latents(
         self, candidate: Candidate, condition: CartesianCondition
@@ -316,21 +249,65 @@ class CartesianFlow(nn.Module):
         displacement = (candidate.positions - condition.positions).masked_fill(~mask, 0)
         position = _turn(displacement, condition.frame) / self.config.length_unit_nm
         auxiliary = _turn(candidate.auxiliary.masked_fill(~mask, 0), condition.frame)
-        total: Tensor | float = 0.0
-        for k in reversed(range(len(self.couplings))):
-            coupling, embedded = self.couplings[k], condition.embedded[k]
-            if k % 2:
-                position, log_det = coupling(position, auxiliary, condition, embedded, inverse=True)
-            else:
-                auxiliary, log_det = coupling(auxiliary, position, condition, embedded, inverse=True)
-            total = total + log_det
-        position = position * (-self.log_scale_position).exp()
-        auxiliary = auxiliary * (-self.log_scale_auxiliary).exp()
-        return position, auxiliary, self._log_normal(position, auxiliary, condition) + total
+        position, auxiliary, log_det = self._in_pieces(self._backwards, position, auxiliary, condition)
+        return position, auxiliary, self._log_normal(position, auxiliary, condition) + log_det
 
     def log_prob(self, candidate: Candidate, condition: CartesianCondition) -> Float[Tensor, "n batch"]:
         """log q(x', v' | x) with respect to dx' dv' of the real atoms."""
         return self.latents(candidate, condition)[2]
+
+    def _forwards(self, position: Tensor, auxiliary: Tensor, condition: CartesianCondition, threads: int) -> Moved:
+        """Standard normal latents through scales and couplings, with the log-determinant of the couplings."""
+        mask, total = condition.is_atom.unsqueeze(-1), position.new_zeros(())
+        position = (position * self.log_scale_position.exp()).masked_fill(~mask, 0)
+        auxiliary = (auxiliary * self.log_scale_auxiliary.exp()).masked_fill(~mask, 0)
+        for k, (coupling, embedded) in enumerate(zip(self.couplings, condition.embedded, strict=True)):
+            if k % 2:
+                position, log_det = coupling(position, auxiliary, condition, embedded, threads=threads)
+            else:
+                auxiliary, log_det = coupling(auxiliary, position, condition, embedded, threads=threads)
+            total = total + log_det
+        return position, auxiliary, total
+
+    def _backwards(self, position: Tensor, auxiliary: Tensor, condition: CartesianCondition, threads: int) -> Moved:
+        """Inverse of :meth:`_forwards`, with the log-determinant of the inverse couplings."""
+        total = position.new_zeros(())
+        for k in reversed(range(len(self.couplings))):
+            coupling, embedded = self.couplings[k], condition.embedded[k]
+            if k % 2:
+                position, log_det = coupling(position, auxiliary, condition, embedded, inverse=True, threads=threads)
+            else:
+                auxiliary, log_det = coupling(auxiliary, position, condition, embedded, inverse=True, threads=threads)
+            total = total + log_det
+        return position * (-self.log_scale_position).exp(), auxiliary * (-self.log_scale_auxiliary).exp(), total
+
+    def _in_pieces(
+        self,
+        work: Callable[[Tensor, Tensor, CartesianCondition, int], Moved],
+        position: Float[Tensor, "n batch atoms 3"],
+        auxiliary: Float[Tensor, "n batch atoms 3"],
+        condition: CartesianCondition,
+    ) -> Moved:
+        """Take states through all couplings, a few at a time on each thread; all at once where gradients flow."""
+        n, batch, atoms, _ = position.shape
+        if torch.is_grad_enabled() or position.is_cuda:
+            return work(position, auxiliary, condition, 1)
+        states = n * batch
+        if states < self.threads:  # too few to share: the two networks of a coupling are
+            return work(position, auxiliary, condition, self.threads)
+        count = math.ceil(states * atoms / transformer.TOKENS_AT_ONCE)
+        size = math.ceil(states / (math.ceil(count / self.threads) * self.threads))
+        moved = torch.empty_like(position), torch.empty_like(auxiliary), position.new_empty(n, batch)
+
+        def piece(samples: slice, rows: slice) -> None:
+            part = condition if rows == slice(0, batch) else condition.select(rows)
+            for out, value in zip(moved, work(position[samples, rows], auxiliary[samples, rows], part, 1), strict=True):
+                out[samples, rows] = value
+
+        # Several samples of one condition where there are many, else several conditions with all of theirs.
+        grid = product(transformer.pieces(n, size), transformer.pieces(batch, max(1, size // n)))
+        run_all([partial(piece, samples, rows) for samples, rows in grid], self.threads)
+        return moved
 
     def _log_normal(self, position: Tensor, auxiliary: Tensor, condition: CartesianCondition) -> Tensor:
         """Log density in nm of the scaled latents, from the standard ones."""

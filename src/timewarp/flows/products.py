@@ -51,18 +51,18 @@ class Kept:
     """
 
     def __init__(self) -> None:
-        self._key: tuple = ()
-        self._held: tuple[Tensor, ...] = ()
-        self._value: Tensor | None = None
+        # One attribute, replaced at once, because threads share it: (key, what holds the storage, the tensor).
+        self._kept: tuple[tuple, tuple[Tensor, ...], Tensor] | None = None
 
     def get(self, parameters: tuple[Tensor, ...], make: Callable[[], Tensor]) -> Tensor:
         """The kept tensor, made anew if a parameter has changed."""
         if any(p.is_inference() for p in parameters):  # these carry no version
             return make()
         key = tuple((p.data_ptr(), p._version, p.dtype, p.device) for p in parameters)
-        if self._value is None or key != self._key:
-            self._key, self._held, self._value = key, tuple(p.detach() for p in parameters), make()
-        return self._value
+        kept = self._kept
+        if kept is None or kept[0] != key:
+            self._kept = kept = key, tuple(p.detach() for p in parameters), make()
+        return kept[2]
 
     def packed(self, weight: Tensor) -> Tensor:
         """The weight in oneDNN's layout, where that is used; else the weight itself."""

@@ -12,7 +12,7 @@ from ..shapes import Float
 from .products import Linear, linear
 
 TOKENS_AT_ONCE = 352
-"""On a CPU, so many tokens pass through a network together: their activations then stay in the cache."""
+"""On a CPU, so many tokens pass through the flow together: their activations then stay in the cache."""
 
 
 class _FeedForward(torch.autograd.Function):
@@ -25,7 +25,7 @@ class _FeedForward(torch.autograd.Function):
     @staticmethod
     def forward(ctx, x, widen, widen_bias, narrow, narrow_bias):
         out, hidden = torch.empty_like(x), []
-        for piece in _pieces(x.shape[0], TOKENS_AT_ONCE):
+        for piece in pieces(x.shape[0], TOKENS_AT_ONCE):
             hidden.append(linear(x[piece], widen, widen_bias, relu=True))
             torch.add(x[piece], linear(hidden[-1], narrow, narrow_bias), out=out[piece])
         ctx.save_for_backward(x, widen, narrow, *hidden)
@@ -39,7 +39,7 @@ class _FeedForward(torch.autograd.Function):
         # Long rows are what the product is fast with, so the first matrix's gradient is summed up transposed.
         grad_widen_t, grad_narrow = torch.zeros_like(narrow), torch.zeros_like(narrow)
         grad_bias = widen.new_zeros(widen.shape[0])
-        for piece, active in zip(_pieces(x.shape[0], TOKENS_AT_ONCE), hidden, strict=True):
+        for piece, active in zip(pieces(x.shape[0], TOKENS_AT_ONCE), hidden, strict=True):
             upstream = grad[piece]
             grad_hidden = linear(upstream, narrow.t())
             torch.ops.aten.threshold_backward.grad_input(grad_hidden, active, 0, grad_input=grad_hidden)
@@ -50,7 +50,8 @@ class _FeedForward(torch.autograd.Function):
         return grad_x, grad_widen_t.t(), grad_bias, grad_narrow, grad.sum(0)
 
 
-def _pieces(total: int, size: int) -> Iterator[slice]:
+def pieces(total: int, size: int) -> Iterator[slice]:
+    """Slices of at most ``size`` that cover ``total``."""
     return (slice(start, min(start + size, total)) for start in range(0, total, size))
 
 
@@ -124,17 +125,6 @@ class AtomTransformer(nn.Module):
             embedded: of :meth:`embed_condition`.
             pairs: what the attention made of the condition, (batch, ...).
         """
-        if torch.is_grad_enabled() or value.is_cuda:
-            return self._transform(value, embedded, pairs)
-        n, batch, atoms, _ = value.shape
-        rows, out = max(1, TOKENS_AT_ONCE // atoms), torch.empty_like(value)
-        for conditions in _pieces(batch, rows):
-            for samples in _pieces(n, max(1, rows // min(batch, rows))):
-                part = self._transform(value[samples, conditions], embedded[conditions], pairs[conditions])
-                out[samples, conditions] = part
-        return out
-
-    def _transform(self, value: Tensor, embedded: Tensor, pairs: Tensor) -> Tensor:
         n, batch, atoms, _ = value.shape
         hidden = F.silu(F.linear(value, self.embed.weight[:, :3]) + embedded)
         tokens = self.enter(hidden).view(n * batch, atoms, -1)

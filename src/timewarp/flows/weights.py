@@ -14,7 +14,8 @@ from safetensors.torch import load, save
 
 from ..files import read_toml, sha256, write_atomically, write_toml
 from ..state import Atoms
-from .cartesian import CartesianFlow, CartesianFlowConfig
+from .cartesian import CartesianFlow
+from .cartesian_config import CartesianFlowConfig
 from .internal import InternalFlow, InternalFlowConfig
 from .torsion import TorsionFlow, TorsionFlowConfig
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..flows.cartesian import CartesianFlow
 from ..flows.weights import Flow, WeightsFile, describe_weights, load_flow
 from ..state import Atoms
 
 TRAINED_NAME = "model"
 """Name of the model in a folder that ``timewarp train`` wrote."""
 
-PREFERENCE = ("C", "B")
+PREFERENCE = ("C", "B", "A")
 """Families in the order in which a default is chosen."""
 
 
@@ -28,7 +29,7 @@ class LoadedModel:
     """
 
     name: str
-    densities: dict[str, Flow]
+    densities: dict[str, Flow | CartesianFlow]
     sha256: str
     description: WeightsFile
     card: Path | None

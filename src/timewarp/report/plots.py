@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -270,7 +271,7 @@ def _backbone_first(angles: Mapping[str, np.ndarray]) -> list[str]:
 
 def _depth(counts: np.ndarray) -> float:
     """Height of the colour scale in kT: down to a bin with a single count, on a round number."""
-    return float(np.clip(np.ceil(np.maximum(np.log(counts.max()), 1.0)), 4, 12))
+    return float(np.clip(np.ceil(np.log(max(counts.max(), math.e))), 4, 12))
 
 
 def _finite(values: Any) -> np.ndarray:

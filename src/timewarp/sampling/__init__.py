@@ -1,23 +1,27 @@
 """Exact Markov chains: targets, kernels that leave them invariant, and many chains at once."""
 
 from ..state import repartition_hydrogen_mass
+from .augmented import AugmentedKernel, batch_size
 from .chains import ChainRecord, ChainSettings, run_chains
 from .cycle import Cycle, Mixture
+from .exploration import ExplorationKernel, distinct_states, summarise_exploration
 from .flow import FlowKernel
 from .hmc import HMCKernel
 from .kernel import Info, Kernel, Outcome, Tuning
 from .length import LengthTrial
-from .metropolis import Proposal, metropolis
-from .starts import check_starts, minimise, set_torsions, start_positions
+from .metropolis import Proposal, Speculation, first_accepted, metropolis
+from .starts import check_starts, minimise, set_torsions, settle, start_positions
 from .summary import backbone_torsions, kernel_table, summarise
 from .target import EnergyFunction, Restriction, Target
 from .torsion import TorsionKernel, stiff_torsions
 
 __all__ = [
+    "AugmentedKernel",
     "ChainRecord",
     "ChainSettings",
     "Cycle",
     "EnergyFunction",
+    "ExplorationKernel",
     "FlowKernel",
     "HMCKernel",
     "Info",
@@ -27,18 +31,24 @@ __all__ = [
     "Outcome",
     "Proposal",
     "Restriction",
+    "Speculation",
     "Target",
     "TorsionKernel",
     "Tuning",
     "backbone_torsions",
+    "batch_size",
     "check_starts",
+    "distinct_states",
+    "first_accepted",
     "kernel_table",
     "metropolis",
     "minimise",
     "repartition_hydrogen_mass",
     "run_chains",
     "set_torsions",
+    "settle",
     "start_positions",
     "stiff_torsions",
     "summarise",
+    "summarise_exploration",
 ]

@@ -105,9 +105,12 @@ def run_chains(
         quiet: no progress lines.
 
     Raises:
-        ValueError: the folder's checkpoint does not fit these kernels.
+        ValueError: the folder's checkpoint does not fit these kernels, or it is not of the kind that they make: an
+            exploration if they do not leave their target invariant, a chain if they do.
         FileExistsError: another process is writing to the folder.
     """
+    if run.kind != (kind := "chain" if kernel.exact else "exploration"):
+        raise ValueError(f"{kernel!r} makes a run of kind {kind}, and {run.path} is of kind {run.kind}")
     with run.lock():
         chains = _Chains(kernel, settings, torch.Generator(device).manual_seed(settings.seed))
         checkpoint = run.last_state(STREAM)
@@ -119,7 +122,7 @@ def run_chains(
             chains.warm_up(starts, quiet)
         done = run.n_frames(STREAM)
         with Progress(
-            "sampling",
+            "sampling" if kernel.exact else "exploring (biased)",
             settings.n_frames * settings.n_chains,
             done=min(done, settings.n_frames) * settings.n_chains,
             unit="samples",
@@ -154,7 +157,7 @@ class _Chains:
         if self.state.n_chains != self.settings.n_chains:
             raise ValueError(f"{self.settings.n_chains} chains need as many starts, got {self.state.n_chains}")
         self.kernel.begin_warmup(self.settings.warmup)
-        with Progress("warm-up", self.settings.warmup, unit="steps", quiet=quiet) as bar:
+        with Progress("warm-up", self.settings.warmup, unit="steps", quiet=quiet or not self.settings.warmup) as bar:
             for _ in range(self.settings.warmup):
                 self.state, info = self.kernel.step(self.state, self.generator)
                 self.kernel.adapt(info, self.state)

@@ -19,7 +19,7 @@ class Cycle(Kernel):
         kernels: at least one, all of the same target. A kernel may occur twice.
 
     Raises:
-        ValueError: there is no kernel, or they have different targets.
+        ValueError: there is no kernel, they have different targets, or one of them does not leave it invariant.
     """
 
     def __init__(self, kernels: Sequence[Kernel], name: str = "cycle") -> None:
@@ -101,4 +101,6 @@ def _common_target(kernels: Sequence[Kernel]) -> Target:
         raise ValueError("at least one kernel is needed")
     if any(kernel.target is not kernels[0].target for kernel in kernels):
         raise ValueError("kernels of one chain must share one target, or the chain has no stationary distribution")
+    if biased := [kernel for kernel in kernels if not kernel.exact]:
+        raise ValueError(f"{biased[0]!r} does not leave the target invariant; it cannot be part of an exact chain")
     return kernels[0].target

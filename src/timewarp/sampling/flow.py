@@ -79,6 +79,10 @@ class FlowKernel(Kernel):
         jumped = jumps(state.positions, proposal.positions, self.watched) & outcome.accepted.bool()
         return new, {self.name: replace(outcome, jumped=jumped.long())}
 
+    def draw(self, state: State, generator: torch.Generator) -> Float[Tensor, "chains atoms 3"]:
+        """One candidate per chain without the density's opinion of it."""
+        return self.propose(state, generator).positions
+
     @torch.no_grad()
     def propose(self, state: State, generator: torch.Generator) -> Proposal:
         """One candidate per chain, with the log ratio of its densities."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -72,6 +73,9 @@ class Kernel:
 
     cost: float = 1.0
     """Rough computing time of one step of one chain, in force evaluations of its molecule."""
+
+    exact: ClassVar[bool] = True
+    """Whether it leaves the target invariant. One that does not can only make a run that is marked as biased."""
 
     def __init__(self, target: Target, name: str) -> None:
         self.target = target

@@ -22,8 +22,9 @@ WINDOW = 5.0
 class LengthTrial:
     """Tries several numbers of leapfrog steps in turn, and keeps that with the cheapest independent sample.
 
-    The integrated autocorrelation time of each observable (sines and cosines of torsions) is estimated over the steps
-    that a length is tried for, all chains together about their common mean. What a length costs for one independent
+    The integrated autocorrelation time of each observable (sines and cosines of torsions, and the energy) is estimated
+    over the steps that a length is tried for, all chains together about their common mean. What a length costs for one
+    independent
     sample is ``(overhead + length) * tau`` with the time of the worst observable: forces per cycle, those that the
     cycle's other kernels are worth included. Costs are counted, not timed, so that the same seed tunes alike.
 
@@ -64,7 +65,7 @@ class LengthTrial:
         if done < len(self.lengths):
             if within:  # the first step was still made with the length before
                 angles = dihedrals(state.positions, self.torsions.to(state.positions.device)).double()
-                self._series.append(torch.cat([angles.sin(), angles.cos()], -1))
+                self._series.append(torch.cat([angles.sin(), angles.cos(), state.energy.double()[:, None]], -1))
             if within < self._each - 1:
                 return self.lengths[done]
             times = autocorrelation_times(torch.stack(self._series))

@@ -60,6 +60,17 @@ def start_positions(
             positions[chains] = _spread(target, atoms, positions[chains], generator)
         elif start != BUILT and chains.any():
             positions[chains] = set_torsions(positions[chains], atoms, parse_torsions(start))
+    return settle(target, positions)
+
+
+@torch.no_grad()
+def settle(target: Target, positions: Float[Tensor, "chains atoms 3"]) -> Float[Tensor, "chains atoms 3"]:
+    """Minimise start positions, and replace those that fail by other chains'.
+
+    Raises:
+        ValueError: none has a reasonable energy within the target's restriction.
+    """
+    n_chains = len(positions)
     positions = minimise(target, positions)
     energy = target.energy(positions)
     good = torch.isfinite(energy) & ~target.flipped(positions) & ~target.turned(positions)
@@ -68,7 +79,7 @@ def start_positions(
     if not good.any():
         raise ValueError("no start with a finite energy was found; give another --start, or minimise the structure")
     stand_in = good.nonzero()[:, 0]
-    replacement = stand_in[torch.arange(n_chains, device=built.device) % len(stand_in)]
+    replacement = stand_in[torch.arange(n_chains, device=positions.device) % len(stand_in)]
     return torch.where(good[:, None, None], positions, positions[replacement])
 
 

@@ -48,7 +48,7 @@ def load_training_data(
         seed: of the split.
 
     Raises:
-        ValueError: the runs are of different molecules, or hold no frames.
+        ValueError: the runs are of different molecules, hold no frames, or one is an exploration.
         FileNotFoundError: a folder does not exist.
     """
     if not runs:
@@ -57,6 +57,7 @@ def load_training_data(
     atoms: Atoms | None = None
     for path in runs:
         run = RunFolder.open(path)
+        run.check_unbiased()
         if atoms is None:
             atoms = run.atoms
         elif run.atoms.fingerprint != atoms.fingerprint:

@@ -28,7 +28,8 @@ def export(
 ) -> list[Path]:
     """Write frames in a format that MDTraj, MDAnalysis, VMD or PyMOL open.
 
-    One trajectory file per chain, and ``topology.pdb`` beside them (HDF5 and PDB hold their own). Times are in ps for
+    One trajectory file per chain (``chain-000.dcd``, or ``biased-000.dcd`` of an exploration), and ``topology.pdb``
+    beside them (HDF5 and PDB hold their own). Times are in ps for
     MD, Metropolis-Hastings steps for chains. XTC rounds positions to 0.001 nm: take energies from the run.
 
     Args:
@@ -63,7 +64,8 @@ def export(
     if stride < 1:
         raise ValueError(f"the stride must be at least 1, got {stride}")
     positions = trajectory.positions[:, ::stride]
-    files = _files(Path(destination), trajectory.n_chains, format)
+    stem = "biased" if trajectory.kind == "exploration" else "chain"
+    files = _files(Path(destination), trajectory.n_chains, format, stem)
     pdb = files[0].with_name("topology.pdb") if format in ("dcd", "xtc") else None
     targets = files + ([pdb] if pdb else [])
     if not overwrite and (there := [f for f in targets if f.exists()]):
@@ -87,11 +89,11 @@ def export(
     return files + ([pdb] if pdb else [])
 
 
-def _files(destination: Path, n_chains: int, format: str) -> list[Path]:
+def _files(destination: Path, n_chains: int, format: str, stem: str) -> list[Path]:
     if destination.suffix.lower() == f".{format}" and not destination.is_dir():
         if n_chains > 1:
             raise ValueError(f"{destination} is one file but there are {n_chains} chains; give a folder")
         return [destination]
     if destination.exists() and not destination.is_dir():
         raise FileExistsError(f"{destination} is a file; give a folder, or a name that ends in .{format}")
-    return [destination / f"chain-{c:03d}.{format}" for c in range(n_chains)]
+    return [destination / f"{stem}-{c:03d}.{format}" for c in range(n_chains)]

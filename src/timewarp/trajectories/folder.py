@@ -28,7 +28,12 @@ from .segments import SegmentHeader, read_header, segment_name, write_segment
 from .trajectory import Trajectory
 
 SCHEMA = 1
-KINDS = ("md", "chain")
+KINDS = ("md", "chain", "exploration")
+BIASED = (
+    "biased: states found by exploration, without Metropolis-Hastings; how often each occurs means nothing until "
+    "`timewarp sample --start-from` confirms them"
+)
+"""What is said of an exploration wherever it is met."""
 _OWN_FILES = {"topology.pdb", "atoms.json", "segments", LOCK_FILE}
 
 
@@ -43,7 +48,7 @@ class RunFolder:
 
     Attributes:
         path: the folder.
-        kind: ``"md"`` or ``"chain"``.
+        kind: ``"md"``, ``"chain"``, or ``"exploration"``, whose frames are biased.
         name: of the molecule, as the user gave it.
         atoms: the molecule.
         config: the resolved configuration, without the ``[run]`` table.
@@ -74,7 +79,7 @@ class RunFolder:
 
         Args:
             path: a folder that does not exist, is empty, or holds the run to go on with.
-            kind: ``"md"`` (its config needs ``timestep_fs``) or ``"chain"``.
+            kind: ``"md"`` (its config needs ``timestep_fs``), ``"chain"`` or ``"exploration"``.
             name: of the molecule.
             atoms: the molecule.
             topology_pdb: PDB text with the same atoms in the same order.
@@ -215,6 +220,18 @@ class RunFolder:
         """What ``summary.json`` holds, or None before it is written."""
         path = self.path / "summary.json"
         return read_json(path) if path.exists() else None
+
+    def check_unbiased(self) -> None:
+        """Refuse an exploration where equilibrium samples are needed.
+
+        Raises:
+            ValueError: the run is an exploration.
+        """
+        if self.kind == "exploration":
+            raise ValueError(
+                f"{self.path} is an exploration, and so biased: how often a state occurs in it means nothing; sample "
+                f"its states with `timewarp sample {self.name} --start-from {self.path}`, and give that run"
+            )
 
     def n_frames(self, stream: int) -> int:
         """Frames in the closed segments of a stream."""

@@ -21,8 +21,8 @@ class Trajectory:
         energies: potential energies in kJ/mol as they were computed, float64.
         steps: MD or MH step of each frame.
         frame_spacing: between frames, in ``unit``.
-        unit: ``"ps"`` for MD, ``"step"`` (Metropolis-Hastings steps) for chains.
-        kind: ``"md"`` or ``"chain"``.
+        unit: ``"ps"`` for MD, ``"step"`` (Metropolis-Hastings steps, or moves of an exploration) otherwise.
+        kind: ``"md"``, ``"chain"``, or ``"exploration"``, whose frames are biased.
         name: of the molecule.
     """
 
