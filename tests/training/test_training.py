@@ -118,6 +118,13 @@ def test_best_is_by_acceptance_where_it_is_known():
     assert Score(1.0).is_better_than(None)
 
 
+def test_acceptances_within_their_error_leave_the_choice_to_the_loss():
+    """Early on nothing is accepted at all: the first validation must not stay the best for ever."""
+    assert Score(1.0, 0.0).is_better_than(Score(2.0, 0.0))
+    assert not Score(2.0, 0.002, 0.002).is_better_than(Score(1.0, 0.001, 0.001))
+    assert Score(2.0, 0.009, 0.002).is_better_than(Score(1.0, 0.001, 0.001))
+
+
 class _Exact:
     """The density that the made-up energy below has: uniform soft torsions whatever the rest."""
 

@@ -162,6 +162,7 @@ class PairTask:
             row["validation_acceptance"] = mean["acceptance"]
             spread_of = max(mean["squared_acceptance"] - mean["acceptance"] ** 2, 0.0)
             row["validation_acceptance_error"] = (spread_of / len(which)) ** 0.5
+            row["validation_log_ratio"] = mean["log_ratio"]
             row["validation_nonfinite"] = totals["nonfinite"].item()
             accepted = float(totals["acceptance"])
             row["validation_move_nm"] = float(totals["move"]) / accepted if accepted > 0 else None
@@ -169,7 +170,7 @@ class PairTask:
 
     @torch.no_grad()
     def _figures(self, flow: CartesianDensity, which: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
-        """Sums over pairs: -log q, entropy, min(1, r) and its square, and moves (rms over atoms) times min(1, r)."""
+        """Sums over pairs: -log q, entropy, log r (softened), min(1, r), its square and its product with the move (rms)."""
         before, after, molecule, is_atom = self._pairs(self.data.validation, which, generator)
         auxiliaries, latents = self._normal(is_atom, generator)
         dtype = next(flow.parameters()).dtype if isinstance(flow, nn.Module) else before.dtype
@@ -185,6 +186,7 @@ class PairTask:
             moved = torch.where(proposed.finite, squared, 0.0).sqrt()
             sums |= {
                 "acceptance": accepted.sum(),
+                "log_ratio": acceptance(proposed, self.settings.knee_kT).sum(),
                 "squared_acceptance": accepted.square().sum(),
                 "move": (accepted * moved).sum(),
                 "nonfinite": (~proposed.finite).sum(),

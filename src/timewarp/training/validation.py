@@ -47,14 +47,14 @@ class Score:
 
         >>> Score(2.0, 0.5).is_better_than(Score(1.0, 0.4)), Score(2.0, 0.5, 0.2).is_better_than(Score(1.0, 0.4))
         (True, False)
+        >>> Score(1.0, 0.0).is_better_than(Score(2.0, 0.0))
+        True
         """
         if other is None:
             return True
         if self.acceptance is not None and other.acceptance is not None:
             if abs(self.acceptance - other.acceptance) > max(self.acceptance_error, other.acceptance_error):
                 return self.acceptance > other.acceptance
-            if not (self.acceptance_error or other.acceptance_error):
-                return False
         return self.loss < other.loss
 
 
