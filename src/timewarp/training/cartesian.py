@@ -170,7 +170,7 @@ class PairTask:
 
     @torch.no_grad()
     def _figures(self, flow: CartesianDensity, which: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
-        """Sums over pairs: -log q, entropy, log r (softened), min(1, r), its square and its product with the move (rms)."""
+        """Sums over pairs: -log q, entropy, softened log r, min(1, r), its square and its product with the rms move."""
         before, after, molecule, is_atom = self._pairs(self.data.validation, which, generator)
         auxiliaries, latents = self._normal(is_atom, generator)
         dtype = next(flow.parameters()).dtype if isinstance(flow, nn.Module) else before.dtype

@@ -52,9 +52,10 @@ class Score:
         """
         if other is None:
             return True
-        if self.acceptance is not None and other.acceptance is not None:
-            if abs(self.acceptance - other.acceptance) > max(self.acceptance_error, other.acceptance_error):
-                return self.acceptance > other.acceptance
+        mine, theirs = self.acceptance, other.acceptance
+        error = max(self.acceptance_error, other.acceptance_error)
+        if mine is not None and theirs is not None and abs(mine - theirs) > error:
+            return mine > theirs
         return self.loss < other.loss
 
 
