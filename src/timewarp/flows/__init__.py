@@ -1,6 +1,6 @@
 """Normalising flows over Cartesian (family A) and internal coordinates (B, C), and their weights on disk."""
 
-from .augmentation import jitter, rotate_together, superpose_pairs
+from .augmentation import Relabelling, jitter, rotate_together, superpose_pairs
 from .cartesian import CartesianCondition, CartesianFlow
 from .cartesian_config import CartesianFlowConfig
 from .conditional import Candidate, CartesianDensity
@@ -19,6 +19,7 @@ __all__ = [
     "InternalDensity",
     "InternalFlow",
     "InternalFlowConfig",
+    "Relabelling",
     "Standardiser",
     "TokenGraph",
     "TokenNetwork",

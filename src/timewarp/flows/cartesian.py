@@ -19,6 +19,7 @@ from .attention import KernelMixing, KernelWeights, PairMask, QueryKeyMixing
 from .cartesian_config import CartesianFlowConfig
 from .chemistry import N_FEATURES, MoleculeTable
 from .conditional import Candidate
+from .frames import Axes, plane_axes
 from .threads import run_all
 from .tokens import ELEMENTS
 from .transformer import AtomTransformer, Layer
@@ -34,14 +35,14 @@ class CartesianCondition:
     Attributes:
         positions: x in nm.
         is_atom: True for real atoms.
-        frame: rotation whose columns are the axes of the frame that the flow works in.
+        axes: what displacements and auxiliaries are expressed in; None: the laboratory's axes.
         pairs: what the attention made of x.
         embedded: of each coupling's two networks, the condition's share of the first layer, (batch, atoms, hidden).
     """
 
     positions: Float[Tensor, "batch atoms 3"]
     is_atom: Bool[Tensor, "batch atoms"]
-    frame: Float[Tensor, "batch 3 3"] | None
+    axes: Axes | None
     pairs: Tensor
     embedded: tuple[tuple[Tensor, Tensor], ...]
 
@@ -53,7 +54,7 @@ class CartesianCondition:
         return CartesianCondition(
             self.positions[rows],
             self.is_atom[rows],
-            None if self.frame is None else self.frame[rows],
+            None if self.axes is None else self.axes.select(rows),
             self.pairs[rows],
             tuple((scale[rows], shift[rows]) for scale, shift in self.embedded),
         )
@@ -116,6 +117,9 @@ class CartesianFlow(nn.Module):
     _bonds: Tensor
     _is_atom: Tensor
     _frame: Tensor
+    _corners: Tensor
+    _sums: Tensor
+    _differences: Tensor
 
     def __init__(self, molecules: Atoms | Sequence[Atoms], config: CartesianFlowConfig | None = None) -> None:
         super().__init__()
@@ -168,12 +172,16 @@ class CartesianFlow(nn.Module):
         return self.atoms.residues if len(self.molecules) == 1 else f"{len(self.molecules)} molecules"
 
     @torch.no_grad()
-    def fit_prior(self, displacement: Tensor, auxiliary: Tensor | None = None) -> None:
-        """Start the latents' scales from data: root mean squares of displacements (nm) and auxiliaries."""
-        unit = self.config.length_unit_nm
-        self.log_scale_position.copy_((displacement.square().mean().sqrt() / unit).log())
-        if auxiliary is not None:
-            self.log_scale_auxiliary.copy_(auxiliary.square().mean().sqrt().log())
+    def fit_prior(
+        self,
+        before: Float[Tensor, "batch atoms 3"],
+        after: Float[Tensor, "batch atoms 3"],
+        molecule: Int[Tensor, " batch"] | None = None,
+    ) -> None:
+        """Start the scale of the positions' latents from pairs of frames: the root mean square of displacements."""
+        condition = self.encode(before, torch.zeros_like(before) if self.uses_auxiliary else None, molecule)
+        moved = self._displacement_into(after - before, condition)[condition.is_atom]
+        self.log_scale_position.copy_(moved.square().mean().sqrt().log())
 
     def encode(
         self,
@@ -204,20 +212,26 @@ class CartesianFlow(nn.Module):
         mask = is_atom.unsqueeze(-1)
         centroid = (positions * mask).sum(1, keepdim=True) / mask.sum(1, keepdim=True)
         local = (positions - centroid).masked_fill(~mask, 0)
-        frame = _frame(local, self._frame[molecule]) if self.config.frame == "molecule" else None
+        turn = None if self.config.frame == "laboratory" else plane_axes(local, self._frame[molecule][:, None])
+        axes = None if turn is None else Axes(turn)
         bonds = self._bonds[molecule][:, :atoms, :atoms]
         pairs = self.pair_map(local, is_atom, bonds)
         embedding = self.element(self._elements)
         if self.features is not None:
             embedding = embedding + self.features(self._features)
-        inputs = [_turn(local, frame) / self.config.length_unit_nm, embedding[molecule][:, :atoms]]
+        inputs = [_into(axes, local) / self.config.length_unit_nm, embedding[molecule][:, :atoms]]
+        if self.config.frame == "bonds" and turn is not None:
+            own = plane_axes(local, self._corners[molecule][:, :atoms])
+            inputs.append((turn.transpose(-1, -2) @ own).flatten(-2).masked_fill(~mask, 0))
+            sums, differences = (t[molecule][:, :atoms, :atoms] for t in (self._sums, self._differences))
+            axes = Axes(own, sums, differences)
         if self.uses_auxiliary and auxiliary is not None:
-            inputs.append(_turn(auxiliary.masked_fill(~mask, 0), frame))
+            inputs.append(_into(axes, auxiliary.masked_fill(~mask, 0)))
         joined = torch.cat(inputs, -1)
         embedded = tuple(
             (c.scale.embed_condition(joined), c.shift.embed_condition(joined)) for c in self._typed_couplings()
         )
-        return CartesianCondition(positions, is_atom, frame, pairs, embedded)
+        return CartesianCondition(positions, is_atom, axes, pairs, embedded)
 
     def sample(
         self, condition: CartesianCondition, n: int, generator: torch.Generator
@@ -237,8 +251,12 @@ class CartesianFlow(nn.Module):
     ) -> tuple[Candidate, Float[Tensor, "n batch"]]:
         """From standard normal latents to candidates, with their log density: what :meth:`sample` draws through."""
         position, auxiliary, log_det = self._in_pieces(self._forwards, latent_position, latent_auxiliary, condition)
-        displacement = _turn_back(position, condition.frame) * self.config.length_unit_nm
-        candidate = Candidate(condition.positions + displacement, _turn_back(auxiliary, condition.frame))
+        axes = condition.axes
+        displacement = position if axes is None else axes.displacements_out(position)
+        candidate = Candidate(
+            condition.positions + displacement * self.config.length_unit_nm,
+            auxiliary if axes is None else axes.vectors_out(auxiliary),
+        )
         return candidate, self._log_normal(latent_position, latent_auxiliary, condition) - log_det
 
     def latents(
@@ -246,15 +264,20 @@ class CartesianFlow(nn.Module):
     ) -> tuple[Float[Tensor, "n batch atoms 3"], Float[Tensor, "n batch atoms 3"], Float[Tensor, "n batch"]]:
         """Inverse of :meth:`transform`: the standard normal latents of candidates, and their log density."""
         mask = condition.is_atom.unsqueeze(-1)
-        displacement = (candidate.positions - condition.positions).masked_fill(~mask, 0)
-        position = _turn(displacement, condition.frame) / self.config.length_unit_nm
-        auxiliary = _turn(candidate.auxiliary.masked_fill(~mask, 0), condition.frame)
+        position = self._displacement_into(candidate.positions - condition.positions, condition)
+        auxiliary = _into(condition.axes, candidate.auxiliary.masked_fill(~mask, 0))
         position, auxiliary, log_det = self._in_pieces(self._backwards, position, auxiliary, condition)
         return position, auxiliary, self._log_normal(position, auxiliary, condition) + log_det
 
     def log_prob(self, candidate: Candidate, condition: CartesianCondition) -> Float[Tensor, "n batch"]:
         """log q(x', v' | x) with respect to dx' dv' of the real atoms."""
         return self.latents(candidate, condition)[2]
+
+    def _displacement_into(self, displacement: Tensor, condition: CartesianCondition) -> Tensor:
+        """Displacements in nm as the couplings see them."""
+        displacement = displacement.masked_fill(~condition.is_atom.unsqueeze(-1), 0)
+        moved = displacement if condition.axes is None else condition.axes.displacements_into(displacement)
+        return moved / self.config.length_unit_nm
 
     def _forwards(self, position: Tensor, auxiliary: Tensor, condition: CartesianCondition, threads: int) -> Moved:
         """Standard normal latents through scales and couplings, with the log-determinant of the couplings."""
@@ -332,22 +355,5 @@ def _atom_transformer(config: CartesianFlowConfig) -> AtomTransformer:
     return AtomTransformer(config.n_condition, layers, config.width, config.mlp_hidden)
 
 
-def _frame(positions: Float[Tensor, "batch atoms 3"], corners: Int[Tensor, "batch 3"]) -> Float[Tensor, "batch 3 3"]:
-    """Right-handed axes (columns) of the plane through three atoms."""
-    a, b, c = positions.gather(1, corners.unsqueeze(-1).expand(-1, -1, 3)).unbind(1)
-    first = nn.functional.normalize(b - a, dim=-1)
-    third = nn.functional.normalize(torch.linalg.cross(first, c - a), dim=-1)
-    return torch.stack([first, torch.linalg.cross(third, first), third], -1)
-
-
-def _turn(vectors: Tensor, frame: Tensor | None) -> Tensor:
-    """Components of vectors (..., batch, atoms, 3) along the axes of each row's frame."""
-    if frame is None:
-        return vectors
-    # Autocast would round positions to bfloat16: harmless within the networks, not here.
-    with torch.autocast(vectors.device.type, enabled=False):
-        return vectors @ frame.to(vectors.dtype)
-
-
-def _turn_back(vectors: Tensor, frame: Tensor | None) -> Tensor:
-    return vectors if frame is None else _turn(vectors, frame.transpose(-1, -2))
+def _into(axes: Axes | None, vectors: Tensor) -> Tensor:
+    return vectors if axes is None else axes.vectors_into(vectors)

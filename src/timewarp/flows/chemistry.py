@@ -11,6 +11,7 @@ from torch import Tensor
 
 from ..shapes import Bool, Float, Int
 from ..state import Atoms
+from .frames import bond_corners, ways_from_root
 from .tokens import ELEMENTS, atom_chemistry, graph_distance
 
 RESIDUES = (
@@ -32,6 +33,9 @@ class MoleculeTable:
         bonds: bonds between each two atoms, capped at ``timewarp.flows.tokens.FARTHEST``.
         is_atom: True for real atoms.
         frame: three atoms in a chain, the root of the internal-coordinate tree.
+        corners: three atoms whose plane gives each atom's axes (:func:`timewarp.flows.frames.bond_corners`).
+        sums: which bonds of the tree move each atom (:func:`timewarp.flows.frames.ways_from_root`).
+        differences: inverse of ``sums``.
     """
 
     elements: Int[Tensor, "molecules atoms"]
@@ -39,6 +43,9 @@ class MoleculeTable:
     bonds: Int[Tensor, "molecules atoms atoms"]
     is_atom: Bool[Tensor, "molecules atoms"]
     frame: Int[Tensor, "molecules 3"]
+    corners: Int[Tensor, "molecules atoms 3"]
+    sums: Float[Tensor, "molecules atoms atoms"]
+    differences: Float[Tensor, "molecules atoms atoms"]
 
     @classmethod
     def of(cls, molecules: Sequence[Atoms]) -> MoleculeTable:
@@ -62,6 +69,9 @@ class MoleculeTable:
                     F.pad(graph_distance(atoms), (0, extra, 0, extra)),
                     torch.arange(most) < atoms.n_atoms,
                     torch.tensor(atoms.tree.order[:3]),
+                    F.pad(bond_corners(atoms), (0, 0, 0, extra)),
+                    sums := torch.block_diag(ways_from_root(atoms), torch.eye(extra)),
+                    torch.linalg.inv(sums).round(),
                 )
             )
         return cls(*(torch.stack(column) for column in zip(*rows, strict=True)))

@@ -1,6 +1,6 @@
 """Distances, angles, dihedrals; positions <-> internal coordinates over a spanning tree of the bond graph."""
 
-from .graph import automorphism_classes, find_stereocentres, neighbours, ring_bonds
+from .graph import automorphism_classes, find_stereocentres, interchangeable_leaves, neighbours, ring_bonds
 from .internal import InternalTree, log_volume, to_internal, to_positions
 from .measuring import measure_dihedrals, measure_volumes
 from .tree import build_tree
@@ -24,6 +24,7 @@ __all__ = [
     "dihedrals",
     "distances",
     "find_stereocentres",
+    "interchangeable_leaves",
     "log_volume",
     "measure_dihedrals",
     "measure_volumes",

@@ -67,6 +67,31 @@ def find_stereocentres(elements: Sequence[str], bonds: Bonds) -> list[tuple[int,
     ]
 
 
+def interchangeable_leaves(elements: Sequence[str], bonds: Bonds) -> list[tuple[tuple[int, int, int], tuple[int, ...]]]:
+    """Like atoms at a chain's end that turns about one bond interchange: hydrogens of CH3 and NH3+, oxygens of COO-.
+
+    Returns:
+        For each group three atoms (reference, neighbour, centre) and the leaves: those bonded to the centre, which
+        turn about its bond to the neighbour; the reference is another atom bonded to the neighbour.
+
+    >>> ethane = [(0, 1), (0, 2), (0, 3), (0, 4), (1, 5), (1, 6), (1, 7)]
+    >>> interchangeable_leaves(["C", "C", *"HHHHHH"], ethane)
+    [((5, 1, 0), (2, 3, 4)), ((2, 0, 1), (5, 6, 7))]
+    """
+    adjacent = neighbours(len(elements), bonds)
+    groups = []
+    for centre, row in enumerate(adjacent):
+        leaves = [i for i in row if len(adjacent[i]) == 1]
+        others = [i for i in row if i not in leaves]
+        kinds = {elements[i] for i in leaves}
+        # The two hydrogens of an amide are stiff, and those of a pyramidal amine no turn interchanges.
+        if len(others) == 1 and (len(leaves), kinds) in ((3, {"H"}), (2, {"O"})):
+            references = [i for i in adjacent[others[0]] if i != centre]
+            if references:
+                groups.append(((references[0], others[0], centre), tuple(leaves)))
+    return groups
+
+
 def _renumber(values: Sequence) -> list[int]:
     first_seen: dict = {}
     return [first_seen.setdefault(value, len(first_seen)) for value in values]

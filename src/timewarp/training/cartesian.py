@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..flows.augmentation import jitter, rotate_together, superpose_pairs
+from ..flows.augmentation import Relabelling, jitter, rotate_together, superpose_pairs
 from ..flows.cartesian import CartesianFlow
 from ..flows.conditional import CartesianDensity
 from ..flows.weights import build_flow
@@ -94,6 +94,7 @@ class PairTask:
         self._make_energy = energy
         self._energy: MixedEnergy | None = None
         self._device = torch.device("cpu")
+        self._relabel = Relabelling(data.molecules) if settings.relabel else None
 
     def identity(self) -> dict[str, Any]:
         """What tells this training's data from another's."""
@@ -112,8 +113,8 @@ class PairTask:
         if len(self.data.molecules) > 1:
             flow.serve(self.data.molecules)
         which = spread(len(self.data.train), FIT_PAIRS)
-        before, after, _, is_atom = self._pairs(self.data.train, which, torch.Generator().manual_seed(0))
-        flow.fit_prior((after - before)[is_atom])
+        before, after, molecule, _ = self._pairs(self.data.train, which, torch.Generator().manual_seed(0))
+        flow.fit_prior(before, after, molecule)
         return flow
 
     def objective(self, flow: Any) -> nn.Module:
@@ -201,6 +202,8 @@ class PairTask:
         # Runs drift by many nm, where single precision is coarse; nothing depends on where the molecule is.
         origin = _centroid(before, is_atom)
         before, after = ((t - origin).masked_fill(~is_atom[..., None], 0) for t in (before, after))
+        if self._relabel is not None:
+            after = self._relabel(before, after, molecule)
         if settings.align == "superpose":
             after = superpose_pairs(before, after, is_atom)
         elif settings.align == "centre":

@@ -12,7 +12,7 @@ from .stages import Stage, parse_stages
 
 PRECISIONS = ("32-true", "bf16-mixed", "64-true")
 ALIGNMENTS = ("superpose", "centre", "none")
-OF_FAMILY_A = ("lag_ps", "align", "jitter_nm", "jitter_rad", "knee_kT", "stages")
+OF_FAMILY_A = ("lag_ps", "align", "relabel", "jitter_nm", "jitter_rad", "knee_kT", "stages")
 
 
 @dataclass(frozen=True)
@@ -43,6 +43,8 @@ class TrainingSettings:
         lag_ps: family A: time between the frames of a pair.
         align: family A: what is taken out of the motion between the frames of a pair: ``superpose``, drift and
             tumbling of the whole molecule; ``centre``, drift; ``none``, nothing.
+        relabel: family A: rename the hydrogens of methyl groups, and other like atoms that one bond turns, so that they
+            have turned as little as possible (:class:`timewarp.flows.augmentation.Relabelling`).
         jitter_nm: family A: a little drift given back to aligned pairs, per axis, so that their density has a width.
         jitter_rad: family A: a little tumbling given back to superposed pairs.
         knee_kT: family A: from here on a poor log ratio counts logarithmically (:mod:`timewarp.training.losses`).
@@ -70,6 +72,7 @@ class TrainingSettings:
     patience: int = 0
     lag_ps: float = 0.0
     align: str = "superpose"
+    relabel: bool = True
     jitter_nm: float = 0.01
     jitter_rad: float = 0.05
     knee_kT: float = 100.0
@@ -132,10 +135,10 @@ class TrainingSettings:
             raise ValueError(f"training has no setting {unknown[0]!r}; its settings are {', '.join(sorted(known))}")
         if table.get("stages") and "steps" in table:
             raise ValueError("give either steps or stages, which have steps of their own, not both")
-        kinds: dict[str, Any] = {"int": int, "float": (int, float), "str": str, "dict[str, Any]": Mapping}
+        kinds: dict[str, Any] = {"int": int, "float": (int, float), "str": str, "bool": bool, "dict[str, Any]": Mapping}
         for name, value in table.items():
             kind = str(known[name].type)
-            if not isinstance(value, kinds[kind]) or isinstance(value, bool):
+            if not isinstance(value, kinds[kind]) or (isinstance(value, bool) and kind != "bool"):
                 raise ValueError(f"training setting {name} must be of type {kind}, got {value!r}")
         given: dict[str, Any] = {k: dict(v) if isinstance(v, Mapping) else v for k, v in table.items()}
         return cls(**given)
