@@ -275,3 +275,32 @@ def test_the_command_trains_on_two_processes_as_on_one(runs, tmp_path, capsys):
 def test_a_batch_must_divide_among_devices(small, tmp_path):
     with pytest.raises(ValueError, match=r"batch_size \(16\) must be a multiple of the number of devices \(3\)"):
         train(small, settings(), tmp_path / "run", reduced_energy=energy, devices=3, quiet=True)
+
+
+def test_threads_with_parts_of_the_batch_give_the_gradients_of_one(small, tmp_path):
+    before = torch.get_num_threads()
+    learnt = []
+    try:
+        for threads in (1, 2):
+            torch.set_num_threads(threads)
+            out = tmp_path / str(threads)
+            train(small, settings(), out, reduced_energy=energy, quiet=True)
+            learnt.append((load_file(out / "model.safetensors"), read_json(out / "curves.json")["rows"]))
+            assert torch.get_num_threads() == threads
+    finally:
+        torch.set_num_threads(before)
+    (one, one_rows), (two, two_rows) = learnt
+    for name in one:
+        torch.testing.assert_close(two[name], one[name], atol=1e-4, rtol=1e-3)
+    for name in ("training_loss", "training_log_ratio", "training_nonfinite"):
+        assert two_rows[-1][name] == pytest.approx(one_rows[-1][name], rel=1e-3)
+
+
+def test_a_batch_is_split_into_parts_of_the_same_rows(small):
+    task = cartesian.PairTask(small, settings(), None)
+    batch = task.batch(0, (0, 1), None, (1.0, 0.0, 0.0))
+    first, second = task.split(batch, 2)
+    assert len(first[0]) == 8
+    for whole, a, b, dim in zip(batch[:5], first, second, (0, 0, 0, 1, 1), strict=False):
+        assert torch.equal(torch.cat([a, b], dim), whole)
+    assert task.split(batch, 3) == [batch]  # 16 pairs cannot be shared equally

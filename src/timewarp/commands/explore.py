@@ -59,7 +59,7 @@ def run(args: argparse.Namespace) -> int:
     check_starts(molecule.atoms, starts)
     state_torsions(molecule.atoms)
     model = moves.load_model(args, molecule)
-    learned = moves.learned_kernel(target, molecule, model, setup.device)
+    learned = moves.learned_kernel(target, molecule, model, setup.device, threads=setup.threads)
     kernel = ExplorationKernel(learned, threshold_kJ_mol=args.threshold, watched=backbone_torsions(molecule.atoms))
     settings = ChainSettings(
         n_chains=args.chains,

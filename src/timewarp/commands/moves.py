@@ -149,8 +149,19 @@ def learned_kernel(
     n_chains: int = 1,
     proposals: int | None = None,
     flow_steps: int | None = None,
+    threads: int = 1,
 ) -> FlowKernel | AugmentedKernel:
     """The kernel of a network of any family.
+
+    Args:
+        target: what it leaves invariant.
+        molecule: whose states it moves.
+        model: the network.
+        device: torch device.
+        n_chains: chains that go side by side: fewer leave room for larger batches of family A.
+        proposals: candidates per batch (family A); None: tuned.
+        flow_steps: steps per call (family A).
+        threads: that share family A's passes, where torch itself has one. The compiled kernels have their own.
 
     Raises:
         UserError: batches were asked for of another family than A.
@@ -162,6 +173,7 @@ def learned_kernel(
     density = model.densities["flow"].to(device).eval()
     watched = backbone_torsions(molecule.atoms)
     if isinstance(density, CartesianFlow):
+        density.threads = threads
         filled = (CPU_FILLED if device == "cpu" else GPU_FILLED) // n_chains
         return AugmentedKernel(
             target,
@@ -186,6 +198,7 @@ def build_cycle(
     molecule: Molecule,
     model: LoadedModel | None,
     device: str,
+    threads: int = 1,
 ) -> Cycle:
     """The kernels of one cycle.
 
@@ -213,6 +226,7 @@ def build_cycle(
             n_chains=args.chains,
             proposals=args.proposals,
             flow_steps=args.flow_steps,
+            threads=threads,
         )
     if "torsion" in names:
         kernels["torsion"] = TorsionKernel(target, atoms.tree, stiff=stiff, watched=watched)

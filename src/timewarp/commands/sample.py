@@ -70,7 +70,7 @@ def run(args: argparse.Namespace) -> int:
     model = None
     if "flow" in names:
         model = moves.load_model(args, molecule, ", or sample without a network: --no-flow")
-    kernel = moves.build_cycle(args, names, target, molecule, model, setup.device)
+    kernel = moves.build_cycle(args, names, target, molecule, model, setup.device, setup.threads)
     flow = next((part for part in kernel.kernels if part.name == "flow"), None)
     settings = ChainSettings(
         n_chains=args.chains,

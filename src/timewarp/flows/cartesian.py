@@ -35,7 +35,7 @@ class CartesianCondition:
     Attributes:
         positions: x in nm.
         is_atom: True for real atoms.
-        axes: what displacements and auxiliaries are expressed in; None: the laboratory's axes.
+        axes: what positions and auxiliaries are expressed in; None: displacements along the laboratory's axes.
         pairs: what the attention made of x.
         embedded: of each coupling's two networks, the condition's share of the first layer, (batch, atoms, hidden).
     """
@@ -180,7 +180,8 @@ class CartesianFlow(nn.Module):
     ) -> None:
         """Start the scale of the positions' latents from pairs of frames: the root mean square of displacements."""
         condition = self.encode(before, torch.zeros_like(before) if self.uses_auxiliary else None, molecule)
-        moved = self._displacement_into(after - before, condition)[condition.is_atom]
+        mask = condition.is_atom
+        moved = self._positions_into(after, condition.axes or condition.positions, mask.unsqueeze(-1))[mask]
         self.log_scale_position.copy_(moved.square().mean().sqrt().log())
 
     def encode(
@@ -213,7 +214,7 @@ class CartesianFlow(nn.Module):
         centroid = (positions * mask).sum(1, keepdim=True) / mask.sum(1, keepdim=True)
         local = (positions - centroid).masked_fill(~mask, 0)
         turn = None if self.config.frame == "laboratory" else plane_axes(local, self._frame[molecule][:, None])
-        axes = None if turn is None else Axes(turn)
+        axes = None if turn is None else Axes(turn, positions)
         bonds = self._bonds[molecule][:, :atoms, :atoms]
         pairs = self.pair_map(local, is_atom, bonds)
         embedding = self.element(self._elements)
@@ -222,9 +223,11 @@ class CartesianFlow(nn.Module):
         inputs = [_into(axes, local) / self.config.length_unit_nm, embedding[molecule][:, :atoms]]
         if self.config.frame == "bonds" and turn is not None:
             own = plane_axes(local, self._corners[molecule][:, :atoms])
-            inputs.append((turn.transpose(-1, -2) @ own).flatten(-2).masked_fill(~mask, 0))
             sums, differences = (t[molecule][:, :atoms, :atoms] for t in (self._sums, self._differences))
-            axes = Axes(own, sums, differences)
+            root = positions.gather(1, self._frame[molecule][:, :1, None].expand(-1, -1, 3))
+            axes = Axes(own, root, sums, differences)
+            relative = (turn.transpose(-1, -2) @ own).flatten(-2)
+            inputs += [relative.masked_fill(~mask, 0), self._positions_into(positions, axes, mask)]
         if self.uses_auxiliary and auxiliary is not None:
             inputs.append(_into(axes, auxiliary.masked_fill(~mask, 0)))
         joined = torch.cat(inputs, -1)
@@ -251,12 +254,10 @@ class CartesianFlow(nn.Module):
     ) -> tuple[Candidate, Float[Tensor, "n batch"]]:
         """From standard normal latents to candidates, with their log density: what :meth:`sample` draws through."""
         position, auxiliary, log_det = self._in_pieces(self._forwards, latent_position, latent_auxiliary, condition)
-        axes = condition.axes
-        displacement = position if axes is None else axes.displacements_out(position)
-        candidate = Candidate(
-            condition.positions + displacement * self.config.length_unit_nm,
-            auxiliary if axes is None else axes.vectors_out(auxiliary),
-        )
+        axes, moved = condition.axes, position * self.config.length_unit_nm
+        drawn = condition.positions + moved if axes is None else axes.positions_out(moved)
+        drawn = torch.where(condition.is_atom.unsqueeze(-1), drawn, condition.positions)
+        candidate = Candidate(drawn, auxiliary if axes is None else axes.vectors_out(auxiliary))
         return candidate, self._log_normal(latent_position, latent_auxiliary, condition) - log_det
 
     def latents(
@@ -264,7 +265,7 @@ class CartesianFlow(nn.Module):
     ) -> tuple[Float[Tensor, "n batch atoms 3"], Float[Tensor, "n batch atoms 3"], Float[Tensor, "n batch"]]:
         """Inverse of :meth:`transform`: the standard normal latents of candidates, and their log density."""
         mask = condition.is_atom.unsqueeze(-1)
-        position = self._displacement_into(candidate.positions - condition.positions, condition)
+        position = self._positions_into(candidate.positions, condition.axes or condition.positions, mask)
         auxiliary = _into(condition.axes, candidate.auxiliary.masked_fill(~mask, 0))
         position, auxiliary, log_det = self._in_pieces(self._backwards, position, auxiliary, condition)
         return position, auxiliary, self._log_normal(position, auxiliary, condition) + log_det
@@ -273,11 +274,10 @@ class CartesianFlow(nn.Module):
         """log q(x', v' | x) with respect to dx' dv' of the real atoms."""
         return self.latents(candidate, condition)[2]
 
-    def _displacement_into(self, displacement: Tensor, condition: CartesianCondition) -> Tensor:
-        """Displacements in nm as the couplings see them."""
-        displacement = displacement.masked_fill(~condition.is_atom.unsqueeze(-1), 0)
-        moved = displacement if condition.axes is None else condition.axes.displacements_into(displacement)
-        return moved / self.config.length_unit_nm
+    def _positions_into(self, positions: Tensor, axes: Axes | Tensor, mask: Tensor) -> Tensor:
+        """Positions in nm as the couplings see them: along axes, or as displacements from given positions."""
+        moved = axes.positions_into(positions) if isinstance(axes, Axes) else positions - axes
+        return moved.masked_fill(~mask, 0) / self.config.length_unit_nm
 
     def _forwards(self, position: Tensor, auxiliary: Tensor, condition: CartesianCondition, threads: int) -> Moved:
         """Standard normal latents through scales and couplings, with the log-determinant of the couplings."""

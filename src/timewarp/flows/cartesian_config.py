@@ -33,8 +33,8 @@ class CartesianFlowConfig:
             attention bias); False: by the five elements alone, as in the paper.
         frame: ``molecule`` expresses displacement and auxiliary in a frame that turns with the conditioning molecule
             (three bonded atoms at its centre), so that q is equivariant under rotation; ``laboratory`` does not, as in
-            the paper, and rotations must be learned from augmented data. ``bonds`` is equivariant too, and takes in
-            place of an atom's displacement that of its bond, along and across that bond (:mod:`timewarp.flows.frames`).
+            the paper, and rotations must be learned from augmented data. ``bonds`` is equivariant too, and in place of
+            displacements it works on bond vectors along axes of the bonds of x (:mod:`timewarp.flows.frames`).
         length_unit_nm: the networks see lengths in this unit; 1 nm in the paper.
     """
 
@@ -79,5 +79,5 @@ class CartesianFlowConfig:
 
     @property
     def n_condition(self) -> int:
-        """Numbers that a token carries of the condition: position, embedding and, if asked for, auxiliary and axes."""
-        return 3 + self.embedding + (3 if self.use_auxiliary else 0) + (9 if self.frame == "bonds" else 0)
+        """Numbers that a token carries of the condition: position, embedding and, if asked for, auxiliary and bonds."""
+        return 3 + self.embedding + (3 if self.use_auxiliary else 0) + (12 if self.frame == "bonds" else 0)

@@ -1,10 +1,11 @@
-"""Axes that displacements and auxiliaries are expressed in: the laboratory's, the molecule's, or those of each bond.
+"""Coordinates of the Cartesian flow: displacements along the axes of the laboratory or of the molecule, or bond vectors.
 
-Bond lengths fluctuate by 3 pm and positions by a hundred times that. In Cartesian displacements a flow must therefore
-learn, to a percent, that neighbours move together. With ``bonds`` it sees for each atom how the vector from its parent
-in the spanning tree changes, in axes along and across that bond of the conditioning molecule, so that a stiff direction
-is one coordinate. That is a rotation of the differences of displacements, a linear map of determinant one that depends
-on the condition alone.
+Bond lengths fluctuate by 3 pm and positions by a hundred times that. In displacements a flow must therefore learn, to a
+percent, that neighbours move together, and how each bond of x was stretched just then, in order to forget it. With
+``bonds`` it sees the vector of x' from each atom's parent in the spanning tree, along axes of the conditioning molecule:
+along the parent's own bond, in the plane of the first atom placed on it, and across. Lengths, angles and the dihedrals
+between siblings are then near their chemical values whatever x is, and stiff directions are coordinates. All that is a
+linear map of determinant one and a shift, and both depend on the condition alone.
 """
 
 from __future__ import annotations
@@ -24,19 +25,20 @@ class Axes:
 
     Attributes:
         rotation: axes as columns, one set per molecule (``k`` = 1) or per atom.
-        sums: 1 where an atom's displacement contains that of a bond: those on its way from the root, its own included;
-            None: displacements are the atoms' own.
+        origin: what positions are seen from: each atom's own, or the root's.
+        sums: 1 where an atom hangs on a bond of the tree (:func:`ways_from_root`); None: no tree.
         differences: inverse of ``sums``.
     """
 
     rotation: Float[Tensor, "batch k 3 3"]
+    origin: Float[Tensor, "batch m 3"]
     sums: Float[Tensor, "batch atoms atoms"] | None = None
     differences: Float[Tensor, "batch atoms atoms"] | None = None
 
     def select(self, rows: Tensor | slice) -> Axes:
         """The axes of some rows of the batch."""
         pick = [None if t is None else t[rows] for t in (self.sums, self.differences)]
-        return Axes(self.rotation[rows], *pick)
+        return Axes(self.rotation[rows], self.origin[rows], *pick)
 
     def vectors_into(self, vectors: Float[Tensor, "*n batch atoms 3"]) -> Float[Tensor, "*n batch atoms 3"]:
         """Components along the axes."""
@@ -46,16 +48,15 @@ class Axes:
         """Inverse of :meth:`vectors_into`."""
         return _apply(vectors, self.rotation.transpose(-1, -2))
 
-    def displacements_into(self, vectors: Float[Tensor, "*n batch atoms 3"]) -> Float[Tensor, "*n batch atoms 3"]:
-        """Displacements of atoms (or of bonds) along the axes."""
-        if self.differences is not None:
-            vectors = _mix(self.differences, vectors)
-        return self.vectors_into(vectors)
+    def positions_into(self, positions: Float[Tensor, "*n batch atoms 3"]) -> Float[Tensor, "*n batch atoms 3"]:
+        """Displacements, or bond vectors, along the axes; in nm."""
+        moved = positions - self.origin
+        return self.vectors_into(moved if self.differences is None else _mix(self.differences, moved))
 
-    def displacements_out(self, vectors: Float[Tensor, "*n batch atoms 3"]) -> Float[Tensor, "*n batch atoms 3"]:
-        """Inverse of :meth:`displacements_into`."""
-        vectors = self.vectors_out(vectors)
-        return vectors if self.sums is None else _mix(self.sums, vectors)
+    def positions_out(self, vectors: Float[Tensor, "*n batch atoms 3"]) -> Float[Tensor, "*n batch atoms 3"]:
+        """Inverse of :meth:`positions_into`."""
+        moved = self.vectors_out(vectors)
+        return self.origin + (moved if self.sums is None else _mix(self.sums, moved))
 
 
 def plane_axes(
@@ -70,16 +71,16 @@ def plane_axes(
 
 
 def bond_corners(atoms: Atoms) -> Int[Tensor, "atoms 3"]:
-    """For each atom its parent, itself and its parent's parent in the spanning tree: the corners of its axes."""
-    root, second, third = atoms.tree.order[:3]
-    corners = [(a, i, b) for i, (a, b, _) in enumerate(atoms.tree.references)]
-    corners[root] = corners[second] = (root, second, third)
-    corners[third] = (second, third, root)
+    """Corners of each atom's axes: the far and the near end of its parent's bond, and the first atom placed on that."""
+    tree = atoms.tree
+    corners = [(b, a, first) for (a, b, _), first in zip(tree.references, tree.first_sibling, strict=True)]
+    for i in tree.order[:3]:
+        corners[i] = tree.order[:3]
     return torch.tensor(corners)
 
 
 def ways_from_root(atoms: Atoms) -> Float[Tensor, "atoms atoms"]:
-    """1 where an atom (row) hangs on the bond of another (column) in the spanning tree, or is that other."""
+    """1 where an atom (row) hangs on the bond from another (column) to its parent in the spanning tree, or is that other."""
     sums = torch.eye(atoms.n_atoms)
     for i in atoms.tree.order[1:]:
         sums[i] += sums[atoms.tree.references[i][0]]

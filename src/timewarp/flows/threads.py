@@ -7,8 +7,9 @@ own meet once.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from functools import lru_cache
 from typing import Any
 
@@ -43,6 +44,17 @@ def backward(losses: Sequence[Callable[[], Tensor]], parameters: Iterable[Tensor
             if gradient is not None:
                 parameter.grad = gradient if parameter.grad is None else parameter.grad.add_(gradient)
     return torch.stack([value for value, _ in done]).sum()
+
+
+@contextmanager
+def one_thread_each() -> Iterator[None]:
+    """Within, torch's products keep to the thread that calls them."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def _without_gradients(task: Callable[[], Any]) -> Any:

@@ -76,7 +76,7 @@ class CartesianObjective(nn.Module):
                 spread_out = entropy(proposed).mean()
                 total = total + entropy_weight * spread_out
                 metrics["entropy"] = spread_out.detach()
-            metrics["nonfinite"] = (~proposed.finite).sum().double()
+            metrics["nonfinite"] = (~proposed.finite).double().mean()
         return -total, metrics
 
 
@@ -142,6 +142,15 @@ class PairTask:
         parts = [part_of(t, shard) for t in (before, after, molecule)]
         parts += [part_of(t.transpose(0, 1), shard).transpose(0, 1) for t in (auxiliaries, latents)]
         return (*(t.contiguous().to(self._device) for t in parts), weights)
+
+    def split(self, batch: tuple[Any, ...], parts: int) -> list[tuple[Any, ...]]:
+        """Rows of the batch for each of several threads (:func:`timewarp.flows.threads.backward`)."""
+        before, after, molecule, auxiliaries, latents, weights = batch
+        if parts == 1 or len(before) % parts or before.is_cuda:
+            return [batch]
+        columns = [t.chunk(parts) for t in (before, after, molecule)]
+        columns += [t.chunk(parts, 1) for t in (auxiliaries, latents)]
+        return [(*part, weights) for part in zip(*columns, strict=True)]
 
     def row(self, averaged: Any, figures: Mapping[str, float]) -> dict[str, Any]:
         """Likelihood of held-out pairs, and what becomes of proposals from held-out states."""

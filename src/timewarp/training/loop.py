@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from ..files import write_json
+from ..flows.threads import backward, one_thread_each
 from ..flows.weights import Trainable
 from ..progress import Progress
 from .cartesian import PairTask
@@ -81,6 +82,8 @@ def train(
     progression = load_checkpoint(out, flow, averaged, best, optimiser) if resuming else Progression()
     task.to(fabric.device)
 
+    # Gradients that processes average are made in one piece.
+    threads = torch.get_num_threads() if fabric.world_size == 1 else 1
     speaks = fabric.is_global_zero
     started, before, skipped_in_a_row = time.monotonic(), progression.wall_s, 0
     figures = _Figures()
@@ -93,9 +96,9 @@ def train(
             for group in optimiser.param_groups:
                 group["lr"] = rate
             shard = (fabric.global_rank, fabric.world_size)
-            loss, metrics = model(*task.batch(step, shard, flow, stage.weights))
+            parts = task.split(task.batch(step, shard, flow, stage.weights), threads)
             wrapped.zero_grad()
-            fabric.backward(loss)
+            metrics = _learn(fabric, model, parts)
             norm = fabric.clip_gradients(model, wrapped, max_norm=settings.gradient_clip, error_if_nonfinite=False)
             # The norm is of the averaged gradient, so that all processes decide alike.
             if torch.isfinite(norm):
@@ -127,6 +130,24 @@ def train(
         lambda: finish(out, progression, settings, task.identity(), best, provenance or {}, str(fabric.device)),
     )
     return progression
+
+
+def _learn(fabric: Any, model: Any, parts: Sequence[tuple[Any, ...]]) -> Metrics:
+    """Gradients of the loss, a thread for each part of the batch; figures of the whole batch."""
+    if len(parts) == 1:
+        loss, metrics = model(*parts[0])
+        fabric.backward(loss)
+        return metrics
+    seen: list[Metrics] = []
+
+    def share(part: tuple[Any, ...]) -> Tensor:
+        loss, metrics = model(*part)
+        seen.append(metrics)
+        return loss / len(parts)
+
+    with one_thread_each():
+        backward([partial(share, part) for part in parts], model.parameters(), len(parts))
+    return {name: torch.stack([m[name] for m in seen]).mean() for name in seen[0]}
 
 
 def _task(

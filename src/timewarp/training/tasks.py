@@ -43,6 +43,10 @@ class Task(Protocol):
         """What the objective reads at a step: the part of the batch that this process takes."""
         ...
 
+    def split(self, batch: tuple[Any, ...], parts: int) -> list[tuple[Any, ...]]:
+        """The batch in equal parts that may be worked on at once, or as it is."""
+        ...
+
     def row(self, averaged: Trainable, figures: Mapping[str, float]) -> dict[str, Any]:
         """Validate; figures of the validation and of the steps since the last one, for the history."""
         ...
@@ -147,6 +151,10 @@ class FrameTask:
         which = frame_indices(len(frames), settings.batch_size, step, settings.seed)
         batch = frames[which.to(frames.device)].to(self._device)
         return part_of(batch, shard), part_of(self._noisy(batch, flow, step), shard)
+
+    def split(self, batch: tuple[Any, ...], parts: int) -> list[tuple[Any, ...]]:
+        """The batch as it is: torch's threads share each product."""
+        return [batch]
 
     def row(self, averaged: Any, figures: Mapping[str, float]) -> dict[str, Any]:
         """Loss and estimated acceptance on held-out frames."""
