@@ -352,7 +352,7 @@ def _atom_transformer(config: CartesianFlowConfig) -> AtomTransformer:
         return QueryKeyMixing(config.width, config.n_heads)
 
     layers = [Layer(mixing(), config.width, config.feed_forward) for _ in range(config.n_layers)]
-    return AtomTransformer(config.n_condition, layers, config.width, config.mlp_hidden)
+    return AtomTransformer(config.n_condition, layers, config.width, config.mlp_hidden, config.initial_scale)
 
 
 def _into(axes: Axes | None, vectors: Tensor) -> Tensor:

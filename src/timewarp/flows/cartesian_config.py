@@ -36,6 +36,9 @@ class CartesianFlowConfig:
             the paper, and rotations must be learned from augmented data. ``bonds`` is equivariant too, and in place of
             displacements it works on bond vectors along axes of the bonds of x (:mod:`timewarp.flows.frames`).
         length_unit_nm: the networks see lengths in this unit; 1 nm in the paper.
+        initial_scale: how far from the identity the couplings start, beside torch's own random start. At the identity
+            itself (0) training finds a saddle: a coupling gains nothing from an auxiliary that knows nothing, nor an
+            auxiliary from knowing what no coupling reads.
     """
 
     n_couplings: int = 12
@@ -52,8 +55,9 @@ class CartesianFlowConfig:
     radius_nm: float = 0.5
     use_auxiliary: bool = False
     rich_features: bool = True
-    frame: str = "molecule"
+    frame: str = "bonds"
     length_unit_nm: float = 0.1
+    initial_scale: float = 2.0
 
     def __post_init__(self) -> None:
         # A list from a TOML file is as good as a tuple.
@@ -64,8 +68,9 @@ class CartesianFlowConfig:
             kind = kinds.get(str(field.type), tuple)
             if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
                 raise ValueError(f"{field.name} must be of type {field.type}, got {value!r}")
-            if kind not in (bool, str, tuple) and not (math.isfinite(value) and value > 0):
-                raise ValueError(f"{field.name} must be positive, got {value!r}")
+            least = 0 if field.name == "initial_scale" else math.ulp(0.0)
+            if kind not in (bool, str, tuple) and not (math.isfinite(value) and value >= least):
+                raise ValueError(f"{field.name} must be {'positive' if least else '0 or positive'}, got {value!r}")
         if self.n_couplings % 2:
             raise ValueError(f"n_couplings must be even, so that both variables move equally, got {self.n_couplings}")
         if self.attention not in ATTENTIONS:

@@ -95,18 +95,21 @@ class AtomTransformer(nn.Module):
         layers: the transformer layers.
         width: size of a token.
         mlp_hidden: size of the hidden layer of both MLPs.
+        initial_scale: factor of the last matrix's random start; 0: the networks start as zero.
     """
 
-    def __init__(self, n_condition: int, layers: list[Layer], width: int, mlp_hidden: int) -> None:
+    def __init__(
+        self, n_condition: int, layers: list[Layer], width: int, mlp_hidden: int, initial_scale: float = 1.0
+    ) -> None:
         super().__init__()
         self.embed = Linear(3 + n_condition, mlp_hidden)
         self.enter = Linear(mlp_hidden, width)
         self.layers = nn.ModuleList(layers)
         self.leave = Linear(width, mlp_hidden)
         self.read_out = Linear(mlp_hidden, 3)
-        # s = t = 0: every coupling starts as the identity.
-        nn.init.zeros_(self.read_out.weight)
-        nn.init.zeros_(self.read_out.bias)
+        with torch.no_grad():
+            self.read_out.weight.mul_(initial_scale)
+            self.read_out.bias.zero_()
 
     def embed_condition(self, inputs: Float[Tensor, "batch atoms c"]) -> Float[Tensor, "batch atoms hidden"]:
         """The condition's share of the first layer."""
