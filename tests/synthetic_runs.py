@@ -63,3 +63,31 @@ def alanine_run(seed: int = 0, chains: int = 4, frames: int = 200, stuck: bool =
     positions = positions + torch.from_numpy(rng.normal(scale=1e-3, size=positions.shape))
     energies = torch.from_numpy(-60 + 14 * rng.normal(size=(chains, frames)))
     return FakeTrajectory(molecule.atoms, positions.float(), energies, **kind)
+
+
+def hopping(chains: int = 8, frames: int = 3000, rate: float = 0.02, seed: int = 1) -> np.ndarray:
+    """0 or 1, changing from 0 with probability ``rate`` and from 1 with twice that: populations 2/3 and 1/3."""
+    rng = np.random.default_rng(seed)
+    state = np.zeros((chains, frames), dtype=int)
+    state[:, 0] = rng.random(chains) < 1 / 3
+    for t in range(1, frames):
+        leaves = rng.random(chains) < np.where(state[:, t - 1] == 0, rate, 2 * rate)
+        state[:, t] = np.where(leaves, 1 - state[:, t - 1], state[:, t - 1])
+    return state
+
+
+def hopping_alanine(state: np.ndarray, seed: int = 2) -> torch.Tensor:
+    """Alanine dipeptide whose phi hops with ``state``, while psi goes its own, fast way."""
+    m, rng = alanine(), np.random.default_rng(seed)
+    phi = np.deg2rad(np.where(state == 0, -80.0, 60.0) + 10 * rng.normal(size=state.shape))
+    psi = basins(rng, *state.shape)[1]
+    wanted = {"phi_1": torch.tensor(phi), "psi_1": torch.tensor(psi)}
+    return with_torsions(m.start_positions, m.atoms, wanted).float()
+
+
+def hopping_run(seed: int = 7) -> FakeTrajectory:
+    """Alanine dipeptide that hops between two sides of phi with a time scale of 16 frames, 10 ps apart."""
+    state = hopping(seed=seed)
+    rng = np.random.default_rng(seed)
+    energies = torch.tensor(rng.normal(-65.0, 10.0, size=state.shape))
+    return FakeTrajectory(alanine().atoms, hopping_alanine(state, seed), energies, frame_spacing=10.0, unit="ps")

@@ -1,11 +1,11 @@
-"""Coordinates of the Cartesian flow: displacements along the axes of the laboratory or of the molecule, or bond vectors.
+"""Coordinates of the Cartesian flow: displacements along axes of the laboratory or the molecule, or bond vectors.
 
-Bond lengths fluctuate by 3 pm and positions by a hundred times that. In displacements a flow must therefore learn, to a
-percent, that neighbours move together, and how each bond of x was stretched just then, in order to forget it. With
-``bonds`` it sees the vector of x' from each atom's parent in the spanning tree, along axes of the conditioning molecule:
-along the parent's own bond, in the plane of the first atom placed on it, and across. Lengths, angles and the dihedrals
-between siblings are then near their chemical values whatever x is, and stiff directions are coordinates. All that is a
-linear map of determinant one and a shift, and both depend on the condition alone.
+Bond lengths fluctuate by 3 pm and positions by a hundred times that. In displacements a flow must therefore learn, to
+a percent, that neighbours move together, and how each bond of x was stretched just then, in order to forget it. With
+``bonds`` it sees the vector of x' from each atom's parent in the spanning tree, along axes of the conditioning
+molecule: along the parent's own bond, in the plane of the first atom placed on it, and across. Lengths, angles and the
+dihedrals between siblings are then near their chemical values whatever x is, and stiff directions are coordinates. All
+that is a linear map of determinant one and a shift, and both depend on the condition alone.
 """
 
 from __future__ import annotations
@@ -74,13 +74,14 @@ def bond_corners(atoms: Atoms) -> Int[Tensor, "atoms 3"]:
     """Corners of each atom's axes: the far and the near end of its parent's bond, and the first atom placed on that."""
     tree = atoms.tree
     corners = [(b, a, first) for (a, b, _), first in zip(tree.references, tree.first_sibling, strict=True)]
+    first, second, third = tree.order[:3]
     for i in tree.order[:3]:
-        corners[i] = tree.order[:3]
+        corners[i] = (first, second, third)
     return torch.tensor(corners)
 
 
 def ways_from_root(atoms: Atoms) -> Float[Tensor, "atoms atoms"]:
-    """1 where an atom (row) hangs on the bond from another (column) to its parent in the spanning tree, or is that other."""
+    """1 where an atom (row) hangs on another (column) in the spanning tree, or is that other."""
     sums = torch.eye(atoms.n_atoms)
     for i in atoms.tree.order[1:]:
         sums[i] += sums[atoms.tree.references[i][0]]

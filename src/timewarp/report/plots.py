@@ -84,13 +84,13 @@ def make_plots(
     runs = {names[0]: trajectory} | ({names[1]: reference} if reference is not None else {})
     angles = {name: torsion_angles(run) for name, run in runs.items()}
     plots = [
-        _ramachandran_plot(angles),
-        _profiles(angles),
-        _energies(runs),
+        ramachandran_plot(angles),
+        profiles_plot(angles),
+        energies_plot(runs),
         _traces(trajectory, angles[names[0]]),
         _autocorrelations(runs, angles),
-        _acceptance_plot(kernels or []),
-        _bonded(runs, trajectory),
+        acceptance_plot(kernels or []),
+        bonded_plot(runs, trajectory),
     ]
     return [plot for plot in plots if plot is not None]
 
@@ -99,7 +99,8 @@ Runs = Mapping[str, TrajectoryLike]
 Angles = Mapping[str, dict[str, np.ndarray]]
 
 
-def _ramachandran_plot(angles: Angles) -> Plot | None:
+def ramachandran_plot(angles: Angles) -> Plot | None:
+    """Free energy over the backbone torsions of each residue; None without any."""
     first = next(iter(angles.values()))
     pairs = backbone(list(first))
     if not pairs:
@@ -129,7 +130,8 @@ def _ramachandran_plot(angles: Angles) -> Plot | None:
     return Plot("ramachandran", "Ramachandran", caption, tuple(panels), (3.9, 3.3))
 
 
-def _profiles(angles: Angles) -> Plot | None:
+def profiles_plot(angles: Angles) -> Plot | None:
+    """Free energy along each torsion, with error bands; None without any."""
     first = next(iter(angles.values()))
     shown = _backbone_first(first)
     panels = [
@@ -154,7 +156,8 @@ def _profiles(angles: Angles) -> Plot | None:
     return Plot("free_energy", "Free energy along torsions", caption, tuple(panels), (4.6, 2.7)) if panels else None
 
 
-def _energies(runs: Runs) -> Plot:
+def energies_plot(runs: Runs) -> Plot:
+    """Histograms of the potential energy."""
     samples = {name: _finite(run.energies) for name, run in runs.items()}
     draw = partial(drawing.draw_histogram, samples=samples, title="Potential energy", label="kJ/mol")
     caption = (
@@ -222,7 +225,8 @@ def _autocorrelations(runs: Runs, angles: Angles) -> Plot | None:
     return Plot("autocorrelation", "Autocorrelation", caption, tuple(panels), (4.4, 2.9)) if panels else None
 
 
-def _acceptance_plot(kernels: list[Mapping[str, Any]]) -> Plot | None:
+def acceptance_plot(kernels: list[Mapping[str, Any]]) -> Plot | None:
+    """How acceptance spreads over chains, a panel for each kernel; None without any."""
     panels = tuple(
         Panel(
             f"Acceptance of {k['name']} per chain",
@@ -235,7 +239,8 @@ def _acceptance_plot(kernels: list[Mapping[str, Any]]) -> Plot | None:
     return Plot("acceptance", "Acceptance per chain", caption, panels, (3.4, 2.2), 3) if panels else None
 
 
-def _bonded(runs: Runs, trajectory: TrajectoryLike) -> Plot:
+def bonded_plot(runs: Runs, trajectory: TrajectoryLike) -> Plot:
+    """Histograms of bond lengths and angles by chemical type."""
     types = bonded_types(trajectory.atoms)
     if len(types) > MOST_BONDED:
         types = {key: rows for key, rows in types.items() if key[0] == "bond" or not key[1].endswith("-H")}

@@ -1,0 +1,155 @@
+"""Slow coordinates (TICA) and metastable states of MD, and where another run lies among them; through deeptime.
+
+TICA: Perez-Hernandez et al., J. Chem. Phys. 139, 015102 (2013); Koopman reweighting: Wu et al., J. Chem. Phys. 146,
+154104 (2017); Markov state models and PCCA+: Prinz et al., J. Chem. Phys. 134, 174105 (2011), Roeblitz & Weber (2013).
+"""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from ..geometry import distances
+from ..state import Atoms
+from .torsions import as_positions, named_torsions, torsion_angles
+
+FIT_FRAMES = 200_000
+"""TICA and clusters are fitted to about so many frames, of whole chains."""
+CLUSTERS = 80
+MOST_STATES = 6
+RARE = 1e-3
+"""A state with less of the reference than this is not looked for."""
+
+
+def tica_features(positions: Any, atoms: Atoms) -> np.ndarray:
+    """Distances (nm) between C, N and S atoms, and sine and cosine of phi, psi and omega: (..., features), float32.
+
+    Args:
+        positions: (chains, frames, atoms, 3) in nm.
+        atoms: the molecule.
+    """
+    x = as_positions(positions, atoms)
+    heavy = [i for i, element in enumerate(atoms.elements) if element in ("C", "N", "S")]
+    pairs = torch.combinations(torch.tensor(heavy), 2)
+    names = [name for name in named_torsions(atoms) if name.startswith(("phi", "psi", "omega"))]
+    angles = torsion_angles(x, atoms, names)
+    parts = [distances(x, pairs).numpy().astype(np.float32)]
+    parts += [part(angle)[..., None] for angle in angles.values() for part in (np.sin, np.cos)]
+    return np.concatenate(parts, -1).astype(np.float32)
+
+
+@dataclass(frozen=True, eq=False)
+class SlowCoordinates:
+    """A TICA projection with its metastable states, fitted on MD.
+
+    Attributes:
+        model: deeptime's covariance-based Koopman model.
+        clusters: deeptime's cluster model over the first two coordinates.
+        state_of_cluster: (clusters,) the metastable state of each; -1 for clusters that the dynamics never connects.
+        n_states: number of metastable states, the most populated first.
+        lag_frames: lag of TICA and of the Markov state model.
+        timescales: implied time scales of the Markov state model in frames, slowest first.
+    """
+
+    model: Any
+    clusters: Any
+    state_of_cluster: np.ndarray
+    n_states: int
+    lag_frames: int
+    timescales: np.ndarray
+
+    def project(self, positions: Any, atoms: Atoms) -> np.ndarray:
+        """The first two slow coordinates (chains, frames, 2)."""
+        features = tica_features(positions, atoms)
+        flat = self.model.transform(features.reshape(-1, features.shape[-1]))
+        return np.asarray(flat)[:, :2].reshape(*features.shape[:-1], 2)
+
+    def states(self, projected: np.ndarray) -> np.ndarray:
+        """The metastable state of each projected frame; -1 for none."""
+        flat = np.ascontiguousarray(projected.reshape(-1, 2), dtype=np.float64)
+        return self.state_of_cluster[self.clusters.transform(flat)].reshape(projected.shape[:-1])
+
+
+def fit_slow_coordinates(
+    positions: Any, atoms: Atoms, lag_frames: int, *, seed: int = 0, n_clusters: int = CLUSTERS
+) -> SlowCoordinates:
+    """TICA of MD, Koopman-reweighted, and its metastable states.
+
+    There is one state more than the Markov state model has implied time scales longer than the lag, and at most six.
+
+    Args:
+        positions: (chains, frames, atoms, 3) in nm, of MD.
+        atoms: the molecule.
+        lag_frames: lag in frames.
+        seed: of the clustering.
+        n_clusters: of k-means, over the plane of the first two coordinates.
+
+    Raises:
+        ValueError: chains are not longer than the lag.
+    """
+    from deeptime.clustering import KMeans
+    from deeptime.covariance import KoopmanWeightingEstimator
+    from deeptime.decomposition import TICA
+
+    x = as_positions(positions, atoms)
+    n_chains, n_frames = x.shape[:2]
+    if not 1 <= lag_frames < n_frames // 2:
+        raise ValueError(
+            f"a lag of {lag_frames} frames needs chains of more than {2 * lag_frames}, and these have {n_frames}; give "
+            " a shorter --lag, or longer MD"
+        )
+    chains = np.unique(np.linspace(0, n_chains - 1, max(1, min(n_chains, FIT_FRAMES // n_frames))).astype(int))
+    features = list(tica_features(x[chains], atoms).astype(np.float64))
+    weights = KoopmanWeightingEstimator(lagtime=lag_frames).fit(features).fetch_model()
+    estimator = TICA(lagtime=lag_frames, dim=2)
+    model = estimator.fit_from_timeseries(features, weights=weights).fetch_model()
+    projected = [np.asarray(model.transform(f))[:, :2] for f in features]
+    pooled = np.concatenate(projected)
+    few = pooled[:: max(1, len(pooled) // 20_000)]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # centres that still move by 1e-5 do not matter here
+        clusters = KMeans(min(n_clusters, max(2, len(few) // 10)), fixed_seed=seed, max_iter=50).fit(few).fetch_model()
+    labels = [clusters.transform(np.ascontiguousarray(p)) for p in projected]
+    state_of_cluster, n_states, timescales = _metastable(labels, len(clusters.cluster_centers), lag_frames)
+    return SlowCoordinates(model, clusters, state_of_cluster, n_states, lag_frames, timescales)
+
+
+def missed_states(
+    reference: np.ndarray, run: np.ndarray, n_states: int, rare: float = RARE
+) -> list[tuple[int, float, float]]:
+    """States that are populated in the reference and that the run never visited: (state, population there, 0)."""
+    found = []
+    for state in range(n_states):
+        there, here = float((reference == state).mean()), float((run == state).mean())
+        if there >= rare and here == 0:
+            found.append((state, there, here))
+    return found
+
+
+def _metastable(labels: list[np.ndarray], n_clusters: int, lag: int) -> tuple[np.ndarray, int, np.ndarray]:
+    """The metastable state of each cluster, how many there are, and implied time scales in frames."""
+    from deeptime.markov import TransitionCountEstimator
+    from deeptime.markov.msm import MaximumLikelihoodMSM
+
+    counts = TransitionCountEstimator(lagtime=lag, count_mode="sliding").fit(labels).fetch_model()
+    connected = counts.submodel_largest()
+    msm = MaximumLikelihoodMSM(reversible=True).fit(connected).fetch_model()
+    timescales = np.asarray(msm.timescales())
+    slow = timescales[: MOST_STATES - 1]
+    slow = slow[slow > lag]
+    of_cluster = np.full(n_clusters, -1, dtype=np.int64)
+    kept = np.asarray(connected.state_symbols)
+    if len(slow) == 0:
+        of_cluster[kept] = 0
+        return of_cluster, 1, timescales
+    n_states = len(slow) + 1
+    assignments = np.asarray(msm.pcca(n_states).assignments)
+    weight = np.bincount(assignments, weights=msm.stationary_distribution, minlength=n_states)
+    rank = np.empty(n_states, dtype=np.int64)
+    rank[np.argsort(-weight)] = np.arange(n_states)
+    of_cluster[kept] = rank[assignments]
+    return of_cluster, n_states, timescales

@@ -1,0 +1,143 @@
+"""Drawings of the experiments: planes of slow coordinates, conditional distributions, bars of speed, states found."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.ticker import FuncFormatter
+
+from .drawing import TURN, grid, legend
+from .theme import FREE_ENERGY_COLOURS, Theme
+
+
+def draw_plane(
+    ax: Axes,
+    theme: Theme,
+    points: np.ndarray,
+    edges: tuple[np.ndarray, np.ndarray],
+    top: float,
+    title: str,
+    centres: Sequence[tuple[float, float]] = (),
+) -> None:
+    """Free energy -ln p in kT over two coordinates, with the metastable states' centres numbered.
+
+    Args:
+        ax: to draw on.
+        theme: colours.
+        points: (n, 2).
+        edges: of the bins along both coordinates.
+        top: end of the colour scale in kT.
+        title: above.
+        centres: of the states, in their order.
+    """
+    counts, *_ = np.histogram2d(points[:, 0], points[:, 1], edges)
+    with np.errstate(divide="ignore"):
+        values = -np.log(counts / max(counts.sum(), 1))
+    values = np.ma.masked_invalid(values - values.min())
+    image = ax.pcolormesh(*edges, values.T, cmap=FREE_ENERGY_COLOURS, vmin=0, vmax=top, rasterized=True)
+    for n, (x, y) in enumerate(centres, 1):
+        ax.annotate(
+            str(n),
+            (x, y),
+            color=theme.ink,
+            ha="center",
+            va="center",
+            fontsize=8,
+            bbox={"boxstyle": "circle,pad=0.25", "fc": "white", "ec": theme.ink, "lw": 0.7},
+        )
+    for side in ("top", "right"):
+        ax.spines[side].set_visible(True)
+    ax.set(xlabel="TIC 1", ylabel="TIC 2", title=title)
+    bar = ax.figure.colorbar(image, ax=ax, fraction=0.046, pad=0.03, aspect=24)
+    bar.set_label("free energy / kT", color=theme.ink)
+    bar.ax.tick_params(colors=theme.muted, labelcolor=theme.muted, length=2)
+    bar.outline.set_visible(False)  # type: ignore[operator]
+
+
+def draw_populations(ax: Axes, theme: Theme, populations: Mapping[str, Sequence[tuple[float, float]]]) -> None:
+    """Populations of the metastable states with error bars, run beside reference; a missed state gets no bar."""
+    n = len(next(iter(populations.values())))
+    width = 0.8 / len(populations)
+    floor = 1e-4
+    for k, ((name, rows), colour) in enumerate(zip(populations.items(), (theme.run, theme.reference), strict=False)):
+        value = np.array([max(p, 0.0) for p, _ in rows])
+        error = np.nan_to_num([e for _, e in rows])
+        x = np.arange(1, n + 1) + (k - (len(populations) - 1) / 2) * width
+        seen = value > 0
+        ax.bar(x[seen], value[seen], 0.92 * width, color=colour, alpha=0.55, label=name)
+        low = np.minimum(error[seen], value[seen] - floor / 2)
+        ax.errorbar(x[seen], value[seen], [low, error[seen]], fmt="none", ecolor=theme.ink, elinewidth=0.9, capsize=2)
+    ax.set_yscale("log")
+    ax.yaxis.set_major_formatter(FuncFormatter(lambda v, _: f"{100 * v:g} %"))
+    lowest = min((p for rows in populations.values() for p, _ in rows if p > 0), default=0.1)
+    ax.set(ylim=(max(lowest / 4, floor), 2.0), xticks=np.arange(1, n + 1), xlabel="metastable state")
+    ax.set(ylabel="population", title="Metastable states")
+    grid(ax, theme)
+    legend(ax, theme, len(populations))
+
+
+def draw_conditional(
+    ax: Axes,
+    theme: Theme,
+    phi: np.ndarray,
+    psi: np.ndarray,
+    start: tuple[float, float],
+    title: str,
+    labels: tuple[str, str],
+    *,
+    reference: bool = False,
+) -> None:
+    """Where states go from one marked start: (phi, psi) in rad, a dot for each."""
+    colour = theme.reference if reference else theme.run
+    ax.plot(np.rad2deg(phi), np.rad2deg(psi), ".", color=colour, ms=2.2, alpha=0.5, mew=0)
+    ax.plot(*np.rad2deg(start), marker="X", color=theme.ink, ms=8, mec="white", mew=0.8, label="x(t)", ls="none")
+    for position in (-90, 0, 90):
+        ax.axvline(position, color=theme.grid, lw=0.5, zorder=-1)
+        ax.axhline(position, color=theme.grid, lw=0.5, zorder=-1)
+    for side in ("top", "right"):
+        ax.spines[side].set_visible(True)
+    ax.set(xlim=(-180, 180), ylim=(-180, 180), xticks=TURN, yticks=TURN, aspect="equal", title=title)
+    ax.set(xlabel=f"{labels[0]} / degrees", ylabel=f"{labels[1]} / degrees")
+    legend(ax, theme, 1, always=True)
+
+
+def draw_speeds(ax: Axes, theme: Theme, speeds: Mapping[str, Mapping[str, tuple[float, bool]]]) -> None:
+    """Effective samples per second of each quantity (rows) in each run; a bound is drawn open, with an arrow.
+
+    Args:
+        ax: to draw on.
+        theme: colours.
+        speeds: run -> quantity -> (per second, whether it is an upper bound).
+    """
+    quantities = list(next(iter(speeds.values())))
+    for k, (name, row) in enumerate(speeds.items()):
+        colour = theme.series[k % len(theme.series)]
+        for n, quantity in enumerate(quantities):
+            value, bound = row[quantity]
+            y = len(quantities) - n - 0.25 * k / max(len(speeds) - 1, 1)
+            label = name if n == 0 else None
+            ax.plot(value, y, "<" if bound else "o", color=colour, ms=6, mfc="none" if bound else colour, label=label)
+    ax.set_xscale("log")
+    ax.set_yticks(len(quantities) - np.arange(len(quantities)) - 0.12, quantities)
+    ax.xaxis.set_major_formatter(FuncFormatter(lambda v, _: f"{v:,g}"))
+    ax.set(xlabel="effective samples per second", title="Speed", ylim=(0.4, len(quantities) + 0.5))
+    grid(ax, theme)
+    # Above the axes: points may lie anywhere within.
+    ax.legend(labelcolor=theme.ink, loc="lower right", bbox_to_anchor=(1.0, 1.0), ncols=len(speeds))
+
+
+def draw_found(
+    ax: Axes, theme: Theme, curves: Mapping[str, tuple[np.ndarray, np.ndarray]], label: str, title: str
+) -> None:
+    """States found against time or moves, one step curve for each run: (times, states found)."""
+    first = min((x[x > 0].min() for x, _ in curves.values() if (x > 0).any()), default=1.0)
+    for (name, (x, found)), colour in zip(curves.items(), (theme.run, theme.reference), strict=False):
+        ax.step(np.maximum(x, first / 2), found, where="post", color=colour, label=name, lw=1.6)
+    ax.set_xscale("log")
+    ax.xaxis.set_major_formatter(FuncFormatter(lambda v, _: f"{v:,g}"))
+    ax.set(xlabel=label, ylabel="states found", title=title)
+    ax.set_ylim(bottom=0)
+    grid(ax, theme)
+    legend(ax, theme, len(curves), always=True)
