@@ -97,11 +97,27 @@ def test_chains_start_from_its_distinct_states(explored, tmp_path, capsys):
     assert RunFolder.open(tmp_path / "run").n_frames(0) == 13
 
 
+def test_chains_start_from_frames_of_another_chain(tmp_path, capsys):
+    """Spread over it, so that what is in equilibrium stays so from the first step."""
+    assert sample(tmp_path / "first", "--no-flow") == 0
+    more = ("--no-flow", "--kernels", "hmc", "--hmc-steps", "1", "--warmup", "0", "--start-from", tmp_path / "first")
+    assert sample(tmp_path / "second", *more) == 0
+    assert f"6 chains start from 6 frames of {tmp_path / 'first'}" in capsys.readouterr().out
+    run = RunFolder.open(tmp_path / "second")
+    assert run.config["starts"] == ["run"]
+    source = RunFolder.open(tmp_path / "first").trajectory().positions.flatten(0, 1)
+    expected = source[torch.linspace(0, len(source) - 1, 6).round().long()]
+    first = run.trajectory().positions[:, 0]
+    # One leapfrog step has been made since.
+    assert (torch.cdist(first, first) - torch.cdist(expected, expected)).abs().max() < 0.05
+    assert (torch.cdist(first, first) - torch.cdist(expected[:1], expected[:1])).abs().max() > 0.1
+
+
 def test_foreign_explorations_say_so(explored, tmp_path, capsys):
     assert sample(tmp_path / "chain", "--no-flow") == 0
     capsys.readouterr()
     for arguments, molecule, message in (
-        (["--start-from", tmp_path / "chain"], "Ace-A-Nme", "run of kind chain"),
+        (["--start-from", tmp_path / "chain"], "Ace-G-Nme", "is a run of another molecule"),
         (["--start-from", explored], "Ace-G-Nme", "another molecule"),
         (["--start-from", explored, "--preset", "amber14-vacuum"], "Ace-A-Nme", "explored under amber14-obc2"),
         (["--start-from", tmp_path / "nowhere"], "Ace-A-Nme", "no such run"),

@@ -112,10 +112,11 @@ def set_up(args: argparse.Namespace, temperature_K: float | None = None) -> Setu
 
 
 def states_of(path: Path, setup: Setup, n_chains: int) -> Tensor:
-    """One configuration per chain from the distinct states of an exploration, cycled if those are fewer.
+    """One configuration per chain from another run: the distinct states of an exploration (cycled if they are fewer
+    than the chains), or frames of MD or of a chain, evenly spread over it.
 
     Raises:
-        UserError: the folder is no exploration, or one of another molecule or force field.
+        UserError: the folder is of another molecule or force field, or its frames are of another stereochemistry.
     """
     import torch
 
@@ -123,14 +124,25 @@ def states_of(path: Path, setup: Setup, n_chains: int) -> Tensor:
     from ..trajectories import RunFolder
 
     run = RunFolder.open(path)
-    if run.kind != "exploration":
-        raise UserError(f"{path} is a run of kind {run.kind}; --start-from takes the folder of `timewarp explore`")
+    explored = run.kind == "exploration"
+    verb = "explored" if explored else "is a run of"
     if run.atoms.fingerprint != setup.molecule.atoms.fingerprint:
-        raise UserError(f"{path} explored another molecule: {run.name}, not {setup.molecule.name}")
+        raise UserError(f"{path} {verb} another molecule: {run.name}, not {setup.molecule.name}")
     if (preset := run.config.get("preset")) != setup.molecule.preset.name:
-        raise UserError(f"{path} explored under {preset}, not {setup.molecule.preset.name}; give --preset {preset}")
-    states = distinct_states(run.trajectory(), n_chains, setup.restriction)
-    print(f"timewarp: {n_chains} chains start from {len(states)} states of {path}")
+        under = "explored" if explored else "is a run"
+        raise UserError(f"{path} {under} under {preset}, not {setup.molecule.preset.name}; give --preset {preset}")
+    if explored:
+        states = distinct_states(run.trajectory(), n_chains, setup.restriction)
+    else:
+        frames = run.trajectory().positions.flatten(0, 1)
+        frames = frames[torch.linspace(0, len(frames) - 1, n_chains).round().long()]
+        x = frames.to(setup.built)
+        inside = ~(setup.restriction.flipped(x) | setup.restriction.turned(x)).cpu()
+        if not inside.any():
+            raise UserError(f"the frames of {path} have another chirality or cis/trans pattern than the molecule")
+        states = frames[inside]
+    what = "states" if explored else "frames"
+    print(f"timewarp: {n_chains} chains start from {len(states)} {what} of {path}")
     return states[torch.arange(n_chains) % len(states)].to(setup.built)
 
 

@@ -40,9 +40,9 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     amount.add_argument(
         "--start-from",
         type=Path,
-        metavar="EXPLORATION",
+        metavar="RUN",
         help="run folder of `timewarp explore`: chains start from the distinct states that it found, which confirms "
-        "them or shows that they are of no weight",
+        "them or shows that they are of no weight; or of `simulate` or `sample`: from frames spread over it",
     )
     options.add_seed(amount)
     moves.add_moves(parser)
@@ -165,7 +165,9 @@ def _starts(args: argparse.Namespace) -> tuple[str, ...]:
         first, second = (f"--{flag.replace('_', '-')}" for flag in given[:2])
         raise UserError(f"give {first} or {second}, not both: each says where all chains start")
     if args.start_from:
-        return ("exploration",)
+        from ..trajectories import RunFolder
+
+        return ("exploration" if RunFolder.open(args.start_from).kind == "exploration" else "run",)
     if args.start_torsion:
         return ("built", args.start_torsion)
     return tuple(args.start or ("spread",))
