@@ -318,7 +318,7 @@ class CartesianFlow(nn.Module):
         states = n * batch
         if states < self.threads:  # too few to share: the two networks of a coupling are
             return work(position, auxiliary, condition, self.threads)
-        count = math.ceil(states * atoms / transformer.TOKENS_AT_ONCE)
+        count = math.ceil(states * atoms / transformer.tokens_at_once(max(self.config.feed_forward, self.config.width)))
         size = math.ceil(states / (math.ceil(count / self.threads) * self.threads))
         moved = torch.empty_like(position), torch.empty_like(auxiliary), position.new_empty(n, batch)
 

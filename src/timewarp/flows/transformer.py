@@ -12,7 +12,18 @@ from ..shapes import Float
 from .products import Linear, linear
 
 TOKENS_AT_ONCE = 352
-"""On a CPU, so many tokens pass through the flow together: their activations then stay in the cache."""
+"""On a CPU, so many tokens pass through the flow together: their activations then stay in the cache. Narrower networks
+than the published ones, whose hidden layer is 2,048 wide, take more (:func:`tokens_at_once`)."""
+PUBLISHED_WIDTH, MOST_TIMES = 2048, 8
+
+
+def tokens_at_once(widest: int) -> int:
+    """How many tokens pass together through a network whose widest layer has so many numbers.
+
+    >>> tokens_at_once(2048), tokens_at_once(256)
+    (352, 2816)
+    """
+    return TOKENS_AT_ONCE * min(MOST_TIMES, max(1, PUBLISHED_WIDTH // widest))
 
 
 class _FeedForward(torch.autograd.Function):
@@ -25,7 +36,7 @@ class _FeedForward(torch.autograd.Function):
     @staticmethod
     def forward(ctx, x, widen, widen_bias, narrow, narrow_bias):
         out, hidden = torch.empty_like(x), []
-        for piece in pieces(x.shape[0], TOKENS_AT_ONCE):
+        for piece in pieces(x.shape[0], tokens_at_once(widen.shape[0])):
             hidden.append(linear(x[piece], widen, widen_bias, relu=True))
             torch.add(x[piece], linear(hidden[-1], narrow, narrow_bias), out=out[piece])
         ctx.save_for_backward(x, widen, narrow, *hidden)
@@ -39,7 +50,7 @@ class _FeedForward(torch.autograd.Function):
         # Long rows are what the product is fast with, so the first matrix's gradient is summed up transposed.
         grad_widen_t, grad_narrow = torch.zeros_like(narrow), torch.zeros_like(narrow)
         grad_bias = widen.new_zeros(widen.shape[0])
-        for piece, active in zip(pieces(x.shape[0], TOKENS_AT_ONCE), hidden, strict=True):
+        for piece, active in zip(pieces(x.shape[0], tokens_at_once(widen.shape[0])), hidden, strict=True):
             upstream = grad[piece]
             grad_hidden = linear(upstream, narrow.t())
             torch.ops.aten.threshold_backward.grad_input(grad_hidden, active, 0, grad_input=grad_hidden)
