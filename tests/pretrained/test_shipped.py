@@ -8,10 +8,19 @@ from timewarp.commands import main
 from timewarp.energies import Potential, compile_system
 from timewarp.geometry import to_internal
 from timewarp.molecules import build_molecule
-from timewarp.sampling import Cycle, FlowKernel, HMCKernel, Restriction, Target, repartition_hydrogen_mass
+from timewarp.sampling import (
+    AugmentedKernel,
+    Cycle,
+    FlowKernel,
+    HMCKernel,
+    Restriction,
+    Target,
+    repartition_hydrogen_mass,
+)
 from timewarp.trajectories import RunFolder
 
 LEAST_ACCEPTANCE = {"ala2": 0.75, "ala2-internal": 0.60}
+CARTESIAN, LEAST_CARTESIAN = "ala2-cartesian", 0.02
 
 
 @pytest.fixture(scope="module")
@@ -22,10 +31,11 @@ def molecule():
 def test_the_default_is_of_family_c(molecule):
     assert pretrained.default_for(molecule.atoms) == "ala2"
     assert pretrained.default_for(molecule.atoms, "B") == "ala2-internal"
+    assert pretrained.default_for(molecule.atoms, "A") == CARTESIAN
     assert pretrained.default_for(build_molecule("AG", minimise=False).atoms) is None
 
 
-@pytest.mark.parametrize("name", sorted(LEAST_ACCEPTANCE))
+@pytest.mark.parametrize("name", [*sorted(LEAST_ACCEPTANCE), CARTESIAN])
 def test_files_and_card(name):
     described = pretrained.find(name)
     assert described.safetensors.stat().st_size < 16 * 2**20
@@ -72,6 +82,22 @@ def test_teacher_forced_log_q_is_the_one_it_was_drawn_with(name, molecule, gener
     # In float32 a draw may fall within rounding of a knot; such outliers must stay rare and small.
     assert difference.quantile(0.95) < 1e-3
     assert difference.max() < 0.05
+
+
+def test_the_cartesian_network_accepts_what_its_card_says(molecule, generator):
+    """The expected acceptance min(1, r) of proposals from equilibrium frames, within four standard errors."""
+    atoms = molecule.atoms
+    restriction = Restriction(molecule.start_positions.float(), atoms)
+    target = Target(Potential(compile_system(molecule.system)), 310.0, restriction)
+    kernel = AugmentedKernel(target, pretrained.load(CARTESIAN, atoms).densities["flow"], proposals=1)
+    state = kernel.init(frames(atoms, 1500))
+    drawn = kernel.propose(state, 1, torch.ones(1500, dtype=torch.long), generator)
+    energy = target.energy(drawn.positions[0]).double()
+    log_ratio = drawn.log_q_ratio[0] - (energy - state.energy.double()) / target.kT
+    accepted = torch.where(log_ratio.isfinite(), log_ratio, -torch.inf).clamp(max=0.0).exp()
+    assert float(accepted.mean()) > LEAST_CARTESIAN - 4 * float(accepted.std()) / 1500**0.5
+    moved = (drawn.positions[0] - state.positions).square().sum(-1).mean(-1).sqrt()
+    assert float(moved.median()) > 0.05  # nm: not the tiny steps that anything accepts
 
 
 def test_models_command(capsys):
