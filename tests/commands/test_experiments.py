@@ -13,10 +13,10 @@ from timewarp.trajectories import RunFolder
 MOLECULE = "Ace-A-Nme"
 
 
-def store(path, run, *, kind="chain", kernels=True, dynamics=True, wall_s=2.0):
+def store(path, run, *, kind="chain", kernels=True, dynamics=True, wall_s=2.0, preset="amber14-obc2"):
     """A made-up run on disk."""
     m = alanine()
-    config = {"temperature_K": 310.0, "preset": "amber14-obc2", "timestep_fs": 2.0, "seed": 0, "dynamics": dynamics}
+    config = {"temperature_K": 310.0, "preset": preset, "timestep_fs": 2.0, "seed": 0, "dynamics": dynamics}
     folder = RunFolder.create(path, kind=kind, name=MOLECULE, atoms=m.atoms, topology_pdb=m.pdb, config=config)
     positions, energies = run.positions.transpose(0, 1), run.energies.transpose(0, 1)
     folder.append(0, positions, energies, 10 * torch.arange(1, len(positions) + 1), {})
@@ -62,10 +62,18 @@ def experiment(name, run, *options, out):
 def test_ramachandran_tells_agreement_from_disagreement(runs, tmp_path, capsys):
     good = experiment("ramachandran", runs / "chain", "--reference", runs / "md", out=tmp_path / "good")
     bad = experiment("ramachandran", runs / "stuck", "--reference", runs / "md", out=tmp_path / "bad")
-    assert good["residues"]["1"]["jsd"] < 1.2 * good["residues"]["1"]["floor"]
-    assert bad["residues"]["1"]["jsd"] > 1.5 * bad["residues"]["1"]["floor"]
+    assert good["planes"]["residue 1"]["jsd"] < 1.2 * good["planes"]["residue 1"]["floor"]
+    assert bad["planes"]["residue 1"]["jsd"] > 1.5 * bad["planes"]["residue 1"]["floor"]
     assert (tmp_path / "good" / "ramachandran.png").stat().st_size > 10_000
     assert "JSD" in capsys.readouterr().out
+
+
+def test_a_dipeptide_has_a_plane_across_its_peptide_bond(tmp_path, capsys):
+    options = "--length 0.02 --replicas 4 --frame-spacing 0.1 --burn-in 1 --threads 1 --quiet"
+    assert main(["simulate", "AK", *options.split(), "--out", str(tmp_path / "md")]) == 0
+    data = experiment("ramachandran", tmp_path / "md", out=tmp_path / "out")
+    assert list(data["planes"]) == ["residues 1 and 2"]
+    assert (tmp_path / "out" / "ramachandran.png").stat().st_size > 10_000
 
 
 def test_free_energy_of_both(runs, tmp_path, capsys):
@@ -153,6 +161,9 @@ def test_exploration_beside_md(dynamics, tmp_path, capsys):
     assert data["md"]["only_in_exploration"] > 0
     assert (tmp_path / "out" / "exploration.png").exists()
     assert "biased" in capsys.readouterr().out
+    foreign = store(tmp_path / "vacuum", alanine_run(seed=8), kind="md", preset="amber14-vacuum")
+    assert main(["experiment", "exploration", str(explored), "--reference", str(foreign), "--quiet"]) == 2
+    assert "is under amber14-vacuum and" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

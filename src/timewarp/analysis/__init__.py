@@ -27,7 +27,7 @@ from .free_energy import Basin, Estimate, Profile, fluctuation, free_energy, mea
 from .geometry import GeometryCheck, check_geometry
 from .states import TorsionStates, find_states
 from .summary import analyse, compare, diagnose
-from .torsions import TrajectoryLike, backbone, named_torsions, torsion_angles
+from .torsions import TrajectoryLike, backbone, backbone_planes, named_torsions, torsion_angles
 from .verdict import Check, Verdict, judge
 
 __all__ = [
@@ -48,6 +48,7 @@ __all__ = [
     "autocorrelation",
     "autocovariance",
     "backbone",
+    "backbone_planes",
     "bin_centres",
     "bonded_statistics",
     "bonded_types",

@@ -152,4 +152,4 @@ def _metastable(labels: list[np.ndarray], n_clusters: int, lag: int) -> tuple[np
     rank = np.empty(n_states, dtype=np.int64)
     rank[np.argsort(-weight)] = np.arange(n_states)
     of_cluster[kept] = rank[assignments]
-    return of_cluster, n_states, timescales
+    return of_cluster, int((weight > 0).sum()), timescales  # a state that no cluster is most of has none

@@ -152,3 +152,20 @@ def backbone(names: list[str] | dict[str, Any]) -> list[tuple[str, str]]:
     """
     numbers = [name.removeprefix("phi_") for name in names if name.startswith("phi_")]
     return [(f"phi_{n}", f"psi_{n}") for n in numbers if f"psi_{n}" in names]
+
+
+def backbone_planes(names: list[str] | dict[str, Any]) -> dict[str, tuple[str, str]]:
+    """The (phi, psi) planes to look at: those of residues that have both, or else across each peptide bond.
+
+    A dipeptide with free ends has no residue with both, but psi_1 and phi_2, on either side of its peptide bond.
+
+    >>> backbone_planes(["phi_2", "psi_2", "phi_3"])
+    {'residue 2': ('phi_2', 'psi_2')}
+    >>> backbone_planes(["psi_1", "phi_2"])
+    {'residues 1 and 2': ('phi_2', 'psi_1')}
+    """
+    own = {f"residue {phi.removeprefix('phi_')}": (phi, psi) for phi, psi in backbone(names)}
+    if own:
+        return own
+    numbers = [int(name.removeprefix("phi_")) for name in names if name.startswith("phi_")]
+    return {f"residues {n - 1} and {n}": (f"phi_{n}", f"psi_{n - 1}") for n in numbers if f"psi_{n - 1}" in names}

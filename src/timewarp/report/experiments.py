@@ -55,7 +55,7 @@ def tica_plot(
 def conditional_plot(
     angles: Mapping[str, Mapping[str, np.ndarray]],
     start: Mapping[str, float],
-    pairs: Sequence[tuple[str, str]],
+    pairs: Mapping[str, tuple[str, str]],
     energies: Mapping[str, np.ndarray],
     bonds: Mapping[str, Mapping[str, np.ndarray]],
 ) -> Plot:
@@ -64,23 +64,23 @@ def conditional_plot(
     Args:
         angles: source -> torsion -> (n,) in rad; the network first, then MD.
         start: torsions of x(t) in rad.
-        pairs: (phi, psi) of each residue.
+        pairs: residue -> (phi, psi).
         energies: source -> (n,) in kJ/mol, relative to some common zero.
         bonds: type of bond -> source -> lengths in nm.
     """
     panels: list[Panel] = []
-    for phi, psi in pairs:
+    for residue, (phi, psi) in pairs.items():
         for k, (name, table) in enumerate(angles.items()):
             draw = partial(
                 planes.draw_conditional,
                 phi=table[phi],
                 psi=table[psi],
                 start=(start[phi], start[psi]),
-                title=f"Residue {phi.removeprefix('phi_')}, {name}",
+                title=f"{residue.capitalize()}, {name}",
                 labels=(symbol(phi), symbol(psi)),
                 reference=k > 0,
             )
-            panels.append(Panel(f"Where {name} goes, residue {phi.removeprefix('phi_')}", draw))
+            panels.append(Panel(f"Where {name} goes, {residue}", draw))
         for torsion in (phi, psi):
             samples = {name: np.rad2deg(table[torsion]) for name, table in angles.items()}
             draw = partial(

@@ -13,7 +13,7 @@ import numpy as np
 from ..analysis import (
     TrajectoryLike,
     autocorrelation,
-    backbone,
+    backbone_planes,
     bonded_types,
     bonded_values,
     free_energy,
@@ -102,23 +102,22 @@ Angles = Mapping[str, dict[str, np.ndarray]]
 def ramachandran_plot(angles: Angles) -> Plot | None:
     """Free energy over the backbone torsions of each residue; None without any."""
     first = next(iter(angles.values()))
-    pairs = backbone(list(first))
-    if not pairs:
+    planes = backbone_planes(list(first))
+    if not planes:
         return None
     panels = []
-    for phi, psi in pairs:
+    for residue, (phi, psi) in planes.items():
         counts = {name: ramachandran(a[phi], a[psi], RAMACHANDRAN_BINS) for name, a in angles.items()}
         top = max(_depth(c) for c in counts.values())
-        residue = phi.removeprefix("phi_")
         for name, table in counts.items():
             draw = partial(
                 drawing.draw_ramachandran,
                 counts=table,
                 top=top,
-                title=f"Residue {residue}, {name}",
+                title=f"{residue.capitalize()}, {name}",
                 labels=(symbol(phi), symbol(psi)),
             )
-            panels.append(Panel(f"Ramachandran plot of residue {residue}, {name}", draw))
+            panels.append(Panel(f"Ramachandran plot of {residue}, {name}", draw))
     caption = (
         "Free energy over the backbone torsions, −ln p in units of kT, in bins of 5°. Dark is populated, blank was "
         "never visited."

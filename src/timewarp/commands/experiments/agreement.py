@@ -14,28 +14,28 @@ from . import names_of, read_pair, tell, write
 
 def ramachandran(args: argparse.Namespace) -> int:
     """Ramachandran plots of each residue, with the divergence from MD and its floor."""
-    from ...analysis import backbone, jsd_plane, noise_floor, torsion_angles
+    from ...analysis import backbone_planes, jsd_plane, noise_floor, torsion_angles
     from ...report.plots import ramachandran_plot
     from ..errors import UserError
 
     source, reference = read_pair(args)
     sources = [source] if reference is None else [source, reference]
     angles = {n: torsion_angles(s.trajectory) for n, s in zip(names_of(sources), sources, strict=True)}
-    pairs = backbone(list(next(iter(angles.values()))))
-    if not pairs:
-        raise UserError(f"{source.trajectory.atoms.residues} has no residue with both phi and psi; nothing to plot")
+    planes = backbone_planes(list(next(iter(angles.values()))))
+    if not planes:
+        raise UserError(f"{source.trajectory.atoms.residues} has no phi and psi; nothing to plot")
     rows: dict[str, Any] = {}
-    print(f"{'residue':<10}{'JSD/bit':>10}{'floor':>10}")
-    for phi, psi in pairs:
+    print(f"{'':<20}{'JSD/bit':>10}{'floor':>10}")
+    for residue, (phi, psi) in planes.items():
         row: dict[str, Any] = {"jsd": None, "floor": None}
         if reference is not None:
             here, there = angles.values()
             row["jsd"] = jsd_plane((here[phi], here[psi]), (there[phi], there[psi]))
             both = np.stack([there[phi], there[psi]], -1)
             row["floor"] = noise_floor(lambda a, b: jsd_plane((a[..., 0], a[..., 1]), (b[..., 0], b[..., 1])), both)
-            print(f"{phi.removeprefix('phi_'):<10}{row['jsd']:>10.4f}{row['floor']:>10.4f}")
-        rows[phi.removeprefix("phi_")] = row
-    data = {"runs": [str(s.path) for s in sources], "residues": rows, "bins": 50}
+            print(f"{residue:<20}{row['jsd']:>10.4f}{row['floor']:>10.4f}")
+        rows[residue] = row
+    data = {"runs": [str(s.path) for s in sources], "planes": rows, "bins": 50}
     return write(args, "ramachandran", data, [("ramachandran", ramachandran_plot(angles))])
 
 

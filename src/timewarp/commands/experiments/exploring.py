@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import argparse
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ..errors import UserError
 from . import read, tell, write
+
+if TYPE_CHECKING:
+    from ...trajectories import RunFolder
 
 
 def exploration(args: argparse.Namespace) -> int:
@@ -18,7 +21,6 @@ def exploration(args: argparse.Namespace) -> int:
     from ...report.experiments import found_plot
     from ...sampling.exploration import explored_states
     from ...trajectories import RunFolder
-    from ..analyse import check_comparable, temperature_of
 
     run = RunFolder.open(args.run)
     if run.kind != "exploration":
@@ -45,14 +47,7 @@ def exploration(args: argparse.Namespace) -> int:
         f"exploration: {len(states)} states in {summary['wall_s']:.1f} s (biased: how often each occurs means nothing)"
     )
     if args.reference is not None:
-        other = RunFolder.open(args.reference)
-        check = {"temperature_K": temperature_of(other), "preset": other.config.get("preset")}
-        if run.atoms.fingerprint != other.atoms.fingerprint:
-            check_comparable(run, other)
-        if check["preset"] != run.config.get("preset"):
-            raise UserError(
-                f"{args.reference} is under {check['preset']} and {args.run} under {run.config.get('preset')}"
-            )
+        _check_same(run, RunFolder.open(args.reference), args)
         source = read(args.reference, args, thinned=False)
         tell(args, f"states of {args.reference}")
         md_states, md_angles = explored_states(source.trajectory)
@@ -82,3 +77,16 @@ def exploration(args: argparse.Namespace) -> int:
     return write(
         args, "exploration", data, [("exploration", found_plot(curves, (moves * run.config["n_chains"], found)))]
     )
+
+
+def _check_same(run: RunFolder, other: RunFolder, args: argparse.Namespace) -> None:
+    """Refuse MD of another molecule or force field.
+
+    Raises:
+        UserError: they differ.
+    """
+    if run.atoms.fingerprint != other.atoms.fingerprint:
+        raise UserError(f"{args.reference} holds another molecule: {other.name}, not {run.name}")
+    here, there = run.config.get("preset"), other.config.get("preset")
+    if here != there:
+        raise UserError(f"{args.reference} is under {there} and {args.run} under {here}: not comparable")

@@ -38,7 +38,15 @@ class Proposals:
 
 def conditional(args: argparse.Namespace) -> int:
     """p(x(t + tau) | x(t)) of a network and of fresh MD runs, all from one marked state."""
-    from ...analysis import backbone, bonded_types, bonded_values, jsd_torsion, noise_floor, torsion_angles
+    from ...analysis import (
+        backbone_planes,
+        bonded_types,
+        bonded_values,
+        jsd_torsion,
+        named_torsions,
+        noise_floor,
+        torsion_angles,
+    )
     from ...report.experiments import conditional_plot
     from ..options import set_sampling_threads
 
@@ -51,10 +59,11 @@ def conditional(args: argparse.Namespace) -> int:
     threads = set_sampling_threads(args.threads, "cpu")
     model = _load(args, source)
     lag_ps = args.lag or model.description.training.get("lag_ps") or 500.0
-    pairs = backbone(list(torsion_angles(source.trajectory.positions[:1, :8], atoms)))
+    pairs = backbone_planes(named_torsions(atoms))
     if not pairs:
-        raise UserError(f"{atoms.residues} has no residue with both phi and psi; nothing to plot")
-    chain, frame = _start(args, source, pairs)
+        raise UserError(f"{atoms.residues} has no phi and psi; nothing to plot")
+    backbone = [torsion for pair in pairs.values() for torsion in pair]
+    chain, frame = _start(args, source, backbone)
     x = source.trajectory.positions[chain, frame]
     tell(args, f"{args.n} proposals of {model.name}")
     proposed = _propose(source, model, x, args.n, args.seed, threads)
@@ -66,10 +75,7 @@ def conditional(args: argparse.Namespace) -> int:
     start = {t: float(a[0]) for t, a in torsion_angles(x[None], atoms).items()}
 
     accepted, error = proposed.acceptance.mean(), proposed.acceptance.std() / math.sqrt(args.n)
-    print(
-        f"from chain {chain}, frame {frame}: "
-        + ", ".join(f"{t} {math.degrees(start[t]):.0f}" for pair in pairs for t in pair)
-    )
+    print(f"from chain {chain}, frame {frame}: " + ", ".join(f"{t} {math.degrees(start[t]):.0f}" for t in backbone))
     print(f"lag {lag_ps:g} ps; {args.n} proposals of {model.name}, {len(ends[0])} runs of MD")
     print(f"acceptance from this state: {100 * accepted:.3g} +- {100 * error:.2g} %")
     data: dict[str, Any] = {
@@ -148,7 +154,7 @@ def _load(args: argparse.Namespace, source: Source) -> LoadedModel:
     return load(name, source.run.atoms)
 
 
-def _start(args: argparse.Namespace, source: Source, pairs: list[tuple[str, str]]) -> tuple[int, int]:
+def _start(args: argparse.Namespace, source: Source, names: list[str]) -> tuple[int, int]:
     """Chain and frame of x(t): as asked for, or the frame closest to the most populated backbone conformation."""
     from ...analysis import torsion_angles
 
@@ -162,7 +168,6 @@ def _start(args: argparse.Namespace, source: Source, pairs: list[tuple[str, str]
             )
         return chain, args.frame
     stride = max(1, n_chains * n_frames // 20_000)
-    names = [t for pair in pairs for t in pair]
     found = torsion_angles(source.trajectory.positions[:, ::stride], source.trajectory.atoms, names)
     flat = np.stack([a.ravel() for a in found.values()], -1)
     cells = np.floor((flat + np.pi) / (2 * np.pi) * 12).astype(int)
