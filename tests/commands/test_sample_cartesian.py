@@ -22,7 +22,16 @@ HMC = ["--hmc-steps", "2", "--torsion-moves", "1"]
 def model(tmp_path_factory):
     """An untrained network that shakes atoms a little, in a folder as `timewarp train` leaves it."""
     folder = tmp_path_factory.mktemp("model")
-    config = {"n_couplings": 2, "n_layers": 1, "width": 8, "feed_forward": 8, "mlp_hidden": 8, "embedding": 4}
+    config = {
+        "n_couplings": 2,
+        "n_layers": 1,
+        "width": 8,
+        "feed_forward": 8,
+        "mlp_hidden": 8,
+        "embedding": 4,
+        "frame": "molecule",
+        "initial_scale": 0.0,
+    }
     with torch.random.fork_rng():
         torch.manual_seed(0)
         flow = CartesianFlow(build_molecule("Ace-A-Nme", "amber14-vacuum").atoms, CartesianFlowConfig(**config))

@@ -132,6 +132,7 @@ def augmented_case(name, proposals, n_steps=16, *, kernel=AugmentedKernel, local
 def cartesian_network(atoms, width_nm=0.005, noise=0.01, **config):
     """A real network with random weights that proposes small steps: a poor proposal, and so a good test."""
     small = {"n_couplings": 2, "n_layers": 1, "width": 8, "feed_forward": 8, "mlp_hidden": 8, "embedding": 4}
+    small |= {"frame": "molecule", "initial_scale": 0.0}
     with torch.random.fork_rng():
         torch.manual_seed(3)
         flow = CartesianFlow(atoms, CartesianFlowConfig(**{**small, **config}))
@@ -141,6 +142,35 @@ def cartesian_network(atoms, width_nm=0.005, noise=0.01, **config):
             flow.log_scale_position.fill_(math.log(width_nm / flow.config.length_unit_nm))
             flow.log_scale_auxiliary.fill_(0.1)
     return flow.eval()
+
+
+def bond_network(toy, steps=300, step_nm=0.012):
+    """A network of bond vectors that has learnt, roughly, to shake each atom a little."""
+    small = {"n_couplings": 4, "n_layers": 1, "width": 16, "feed_forward": 32, "mlp_hidden": 32, "embedding": 4}
+    generator = torch.Generator().manual_seed(4)
+    with torch.random.fork_rng():
+        torch.manual_seed(4)
+        flow = CartesianFlow(TOY, CartesianFlowConfig(**small))
+    x = toy.draw(4000, generator).float()
+    flow.fit_prior(x[:500], x[:500])
+    optimiser = torch.optim.Adam(flow.parameters(), lr=5e-3)
+    for step in range(steps):
+        before = x[torch.randint(len(x), (64,), generator=generator)]
+        noise = torch.randn(2, *before.shape, generator=generator)
+        loss = -flow.log_prob(Candidate((before + step_nm * noise[0])[None], noise[1:]), flow.encode(before)).mean()
+        optimiser.param_groups[0]["lr"] = 5e-3 * (1 - step / steps)
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+    return flow.double().eval()
+
+
+def bond_case():
+    """Bond vectors in double precision on the toy molecule, and a local kernel."""
+    toy = ToyMolecule()
+    target = Target(toy, TEMPERATURE_K)
+    flow = AugmentedKernel(target, bond_network(toy), proposals=4, n_steps=6)
+    return toy, Cycle([flow, HMCKernel(target, MASSES, n_steps=3, step_fs=25.0, adaptive=False)])
 
 
 def network_case(**config):

@@ -18,6 +18,7 @@ from cartesian_densities import (
     SharedAuxiliary,
     StoredPerBatch,
     augmented_case,
+    bond_case,
     lower_gaussian,
     network_case,
 )
@@ -151,6 +152,13 @@ def test_the_cartesian_network_is_exact(config, generator):
     z, info = invariance_z(toy, kernel, generator, steps=4, chains=500)
     assert z < LIMIT
     assert 0.03 < float(info["flow"].accepted.sum() / info["flow"].proposed.sum()) < 0.5
+
+
+def test_a_network_of_bond_vectors_is_exact(generator):
+    toy, kernel = bond_case()
+    z, info = invariance_z(toy, kernel, generator, steps=4, chains=500)
+    assert z < LIMIT
+    assert float(info["flow"].accepted.sum() / info["flow"].proposed.sum()) > 0.03
 
 
 def test_a_network_in_single_precision_serves_chains_in_double(generator):
