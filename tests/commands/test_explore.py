@@ -108,8 +108,8 @@ def test_chains_start_from_frames_of_another_chain(tmp_path, capsys):
     source = RunFolder.open(tmp_path / "first").trajectory().positions.flatten(0, 1)
     expected = source[torch.linspace(0, len(source) - 1, 6).round().long()]
     first = run.trajectory().positions[:, 0]
-    # One leapfrog step has been made since.
-    assert (torch.cdist(first, first) - torch.cdist(expected, expected)).abs().max() < 0.05
+    # One leapfrog step has been made since, and no minimisation, which would take them out of equilibrium.
+    assert (torch.cdist(first, first) - torch.cdist(expected, expected)).abs().max() < 0.01
     assert (torch.cdist(first, first) - torch.cdist(expected[:1], expected[:1])).abs().max() > 0.1
 
 

@@ -20,7 +20,7 @@ from timewarp.sampling import (
 from timewarp.trajectories import RunFolder
 
 LEAST_ACCEPTANCE = {"ala2": 0.75, "ala2-internal": 0.60}
-CARTESIAN, LEAST_CARTESIAN = "ala2-cartesian", 0.02
+CARTESIAN, LEAST_CARTESIAN = "ala2-cartesian", 0.03
 
 
 @pytest.fixture(scope="module")
@@ -97,7 +97,7 @@ def test_the_cartesian_network_accepts_what_its_card_says(molecule, generator):
     accepted = torch.where(log_ratio.isfinite(), log_ratio, -torch.inf).clamp(max=0.0).exp()
     assert float(accepted.mean()) > LEAST_CARTESIAN - 4 * float(accepted.std()) / 1500**0.5
     moved = (drawn.positions[0] - state.positions).square().sum(-1).mean(-1).sqrt()
-    assert float(moved.median()) > 0.05  # nm: not the tiny steps that anything accepts
+    assert float(moved.median()) > 0.06  # nm: not the tiny steps that anything accepts
 
 
 def test_models_command(capsys):

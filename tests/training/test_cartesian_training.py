@@ -188,10 +188,11 @@ def test_precisions(precision, small, tmp_path):
         assert other["training_loss"] == pytest.approx(plain["training_loss"], abs=1.0)
 
 
-def test_mixed_precision_rounds_networks_and_not_positions():
-    """Turning into the molecule's frame and back is no matter for bfloat16."""
+@pytest.mark.parametrize("frame", ["molecule", "bonds"])
+def test_mixed_precision_rounds_networks_and_not_positions(frame):
+    """Turning into axes of the molecule and back is no matter for bfloat16."""
     torch.manual_seed(0)
-    flow = CartesianFlow(MOLECULES[1], CartesianFlowConfig(**TINY))
+    flow = CartesianFlow(MOLECULES[1], CartesianFlowConfig(**TINY, frame=frame, initial_scale=0.0))
     x = SHAPES[1].float()[None]
     latents = torch.randn(2, 1, *x.shape)
     with torch.autocast("cpu", dtype=torch.bfloat16):

@@ -123,7 +123,8 @@ def run(args: argparse.Namespace) -> int:
 
     def begin(generator: Generator) -> Tensor:
         if explored is not None:
-            return settle(target, explored)
+            # Frames of a run are in equilibrium, and stay in it; what an exploration found is strained.
+            return explored if starts == ("run",) else settle(target, explored)
         return start_positions(target, molecule.atoms, setup.built, starts, args.chains, generator)
 
     record = run_chains(kernel, begin, folder, settings, device=setup.device, tuning=tuning, quiet=args.quiet)
