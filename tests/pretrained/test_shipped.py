@@ -91,7 +91,8 @@ def test_the_cartesian_network_accepts_what_its_card_says(molecule, generator):
     target = Target(Potential(compile_system(molecule.system)), 310.0, restriction)
     kernel = AugmentedKernel(target, pretrained.load(CARTESIAN, atoms).densities["flow"], proposals=1)
     state = kernel.init(frames(atoms, 1500))
-    drawn = kernel.propose(state, 1, torch.ones(1500, dtype=torch.long), generator)
+    with torch.no_grad():
+        drawn = kernel.propose(state, 1, torch.ones(1500, dtype=torch.long), generator)
     energy = target.energy(drawn.positions[0]).double()
     log_ratio = drawn.log_q_ratio[0] - (energy - state.energy.double()) / target.kT
     accepted = torch.where(log_ratio.isfinite(), log_ratio, -torch.inf).clamp(max=0.0).exp()
