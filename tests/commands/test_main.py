@@ -1,7 +1,7 @@
 """The command line as a whole: help, version, one-line errors, exit codes."""
 
-import signal
 import re
+import signal
 import subprocess
 import sys
 
