@@ -117,9 +117,9 @@ def test_foreign_explorations_say_so(explored, tmp_path, capsys):
     assert sample(tmp_path / "chain", "--no-flow") == 0
     capsys.readouterr()
     for arguments, molecule, message in (
-        (["--start-from", tmp_path / "chain"], "Ace-G-Nme", "is a run of another molecule"),
+        (["--start-from", tmp_path / "chain"], "Ace-G-Nme", "holds another molecule"),
         (["--start-from", explored], "Ace-G-Nme", "another molecule"),
-        (["--start-from", explored, "--preset", "amber14-vacuum"], "Ace-A-Nme", "explored under amber14-obc2"),
+        (["--start-from", explored, "--preset", "amber14-vacuum"], "Ace-A-Nme", "is under amber14-obc2"),
         (["--start-from", tmp_path / "nowhere"], "Ace-A-Nme", "no such run"),
         (["--start-from", explored, "--start", "built"], "Ace-A-Nme", "not both"),
     ):

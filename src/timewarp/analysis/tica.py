@@ -100,7 +100,7 @@ def fit_slow_coordinates(
     if not 1 <= lag_frames < n_frames // 2:
         raise ValueError(
             f"a lag of {lag_frames} frames needs chains of more than {2 * lag_frames}, and these have {n_frames}; give "
-            " a shorter --lag, or longer MD"
+            "a shorter --lag, or longer MD"
         )
     chains = np.unique(np.linspace(0, n_chains - 1, max(1, min(n_chains, FIT_FRAMES // n_frames))).astype(int))
     features = list(tica_features(x[chains], atoms).astype(np.float64))
@@ -118,16 +118,10 @@ def fit_slow_coordinates(
     return SlowCoordinates(model, clusters, state_of_cluster, n_states, lag_frames, timescales)
 
 
-def missed_states(
-    reference: np.ndarray, run: np.ndarray, n_states: int, rare: float = RARE
-) -> list[tuple[int, float, float]]:
-    """States that are populated in the reference and that the run never visited: (state, population there, 0)."""
-    found = []
-    for state in range(n_states):
-        there, here = float((reference == state).mean()), float((run == state).mean())
-        if there >= rare and here == 0:
-            found.append((state, there, here))
-    return found
+def missed_states(reference: np.ndarray, run: np.ndarray, n_states: int, rare: float = RARE) -> dict[int, float]:
+    """States that the run never visited, with their population in the reference."""
+    populations = {state: float((reference == state).mean()) for state in range(n_states)}
+    return {state: p for state, p in populations.items() if p >= rare and not (run == state).any()}
 
 
 def _metastable(labels: list[np.ndarray], n_clusters: int, lag: int) -> tuple[np.ndarray, int, np.ndarray]:

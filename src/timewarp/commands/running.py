@@ -124,14 +124,11 @@ def states_of(path: Path, setup: Setup, n_chains: int) -> Tensor:
     from ..trajectories import RunFolder
 
     run = RunFolder.open(path)
-    explored = run.kind == "exploration"
-    verb = "explored" if explored else "is a run of"
     if run.atoms.fingerprint != setup.molecule.atoms.fingerprint:
-        raise UserError(f"{path} {verb} another molecule: {run.name}, not {setup.molecule.name}")
+        raise UserError(f"{path} holds another molecule: {run.name}, not {setup.molecule.name}")
     if (preset := run.config.get("preset")) != setup.molecule.preset.name:
-        under = "explored" if explored else "is a run"
-        raise UserError(f"{path} {under} under {preset}, not {setup.molecule.preset.name}; give --preset {preset}")
-    if explored:
+        raise UserError(f"{path} is under {preset}, not {setup.molecule.preset.name}; give --preset {preset}")
+    if explored := run.kind == "exploration":
         states = distinct_states(run.trajectory(), n_chains, setup.restriction)
     else:
         frames = run.trajectory().positions.flatten(0, 1)

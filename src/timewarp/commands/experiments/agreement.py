@@ -103,11 +103,8 @@ def energies(args: argparse.Namespace) -> int:
 
 
 def _profile(profile: Any) -> dict[str, Any]:
-    def clean(values: np.ndarray) -> list[float | None]:
-        return [float(v) if math.isfinite(v) else None for v in values]
-
     degrees = np.rad2deg(profile.centres).round(3).tolist()
-    return {"degrees": degrees, "free_energy_kT": clean(profile.free_energy), "error_kT": clean(profile.error)}
+    return {"degrees": degrees, "free_energy_kT": profile.free_energy.tolist(), "error_kT": profile.error.tolist()}
 
 
 def _difference(first: Any, second: Any) -> str:

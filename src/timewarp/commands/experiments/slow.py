@@ -64,9 +64,9 @@ def tica(args: argparse.Namespace) -> int:
         print(f"JSD        {data['jsd']:.4f} bit (floor {data['jsd_floor']:.4f})")
         print(f"TICA-W2    {data['tica_w2']:.3f} (floor {data['tica_w2_floor']:.3f})")
         missed = missed_states(labels[names[1]], labels[names[0]], slow.n_states)
-        data["missed"] = [{"state": k + 1, "population": p} for k, p, _ in missed]
+        data["missed"] = [{"state": k + 1, "population": p} for k, p in missed.items()]
         print(
-            "MISSED     " + ", ".join(f"state {k + 1} ({100 * p:.2f} % of {names[1]})" for k, p, _ in missed)
+            "MISSED     " + ", ".join(f"state {k + 1} ({100 * p:.2f} % of {names[1]})" for k, p in missed.items())
             if missed
             else "missed     no state"
         )
@@ -116,17 +116,15 @@ def speed(args: argparse.Namespace) -> int:
     drawn: dict[str, dict[str, tuple[float, bool]]] = {name: {} for name in names}
     for quantity in next(iter(series.values())):
         is_angle = not (quantity.startswith("TIC") or quantity.endswith("> 0"))
-        middle = 0.0 if is_angle else 0.5 if quantity.endswith("> 0") else middle_of(series[names[-1]][quantity])
+        middle = middle_of(series["MD"][quantity]) if quantity.startswith("TIC") else 0.5
         found = {}
         for name, s in zip(names, sources, strict=True):
             values = slower(series[name][quantity]) if is_angle else series[name][quantity]
             found[name] = speed_of(values, s.seconds(), float(np.median(values)) if is_angle else middle)
             drawn[name][quantity] = (found[name].per_second, found[name].bound)
-        data["speeds"][quantity] = {name: _clean(asdict(row)) for name, row in found.items()}
+        data["speeds"][quantity] = {name: asdict(row) for name, row in found.items()}
         ups = {name: speed_up(found[name], found[names[-1]]) for name in names[:-1]}
-        data["speed_up"][quantity] = {
-            n: {"ratio": r if math.isfinite(r) else None, "sign": sign} for n, (r, sign) in ups.items()
-        }
+        data["speed_up"][quantity] = {n: {"ratio": ratio, "sign": sign} for n, (ratio, sign) in ups.items()}
         cells = "".join(f"{('<' if row.bound else '') + format(row.per_second, ',.4g'):>22}" for row in found.values())
         last = found[names[-1]].paper_per_second
         ratios = "; ".join(
@@ -162,7 +160,3 @@ def _distinct(sources: list[Source]) -> list[str]:
     names = [s.path.resolve().name for s in sources[:-1]]
     names = names if len(set(names)) == len(names) else [str(s.path) for s in sources[:-1]]
     return [*names, "MD"]
-
-
-def _clean(row: dict[str, Any]) -> dict[str, Any]:
-    return {k: (None if isinstance(v, float) and not math.isfinite(v) else v) for k, v in row.items()}
