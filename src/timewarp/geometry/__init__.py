@@ -1,7 +1,7 @@
 """Distances, angles, dihedrals; positions <-> internal coordinates over a spanning tree of the bond graph."""
 
 from .graph import automorphism_classes, find_stereocentres, interchangeable_leaves, neighbours, ring_bonds
-from .internal import InternalTree, log_volume, to_internal, to_positions
+from .internal import InternalTree, beyond_bonds, log_volume, to_internal, to_positions
 from .measuring import measure_dihedrals, measure_volumes
 from .tree import build_tree
 from .vectors import (
@@ -19,6 +19,7 @@ __all__ = [
     "InternalTree",
     "angles",
     "automorphism_classes",
+    "beyond_bonds",
     "build_tree",
     "centre",
     "dihedrals",

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from .. import native
-from ..geometry import InternalTree, ring_bonds
+from ..geometry import InternalTree, beyond_bonds, ring_bonds
 from ..shapes import Bool, Float, Int
 from ..state import Atoms, State
 from .flow import jumps
@@ -98,23 +98,6 @@ def stiff_torsions(atoms: Atoms) -> tuple[int, ...]:
     tree = atoms.tree
     stiff = (i for i in tree.proper if i not in tree.rotatable)
     return tuple(i for i in stiff if frozenset(tree.references[i][:2]) not in rings)
-
-
-def beyond_bonds(tree: InternalTree, torsions: Sequence[int]) -> Bool[Tensor, "torsions atoms"]:
-    """For each torsion (i, a, b, c), given by its atom i, those that turn with it: hanging on a, on b's far side."""
-    children: list[list[int]] = [[] for _ in range(tree.n_atoms)]
-    for atom, (onto, _, _) in enumerate(tree.references):
-        if onto >= 0:
-            children[onto].append(atom)
-    turning = torch.zeros(len(torsions), tree.n_atoms, dtype=torch.bool)
-    for row, first in enumerate(torsions):
-        a, b, _ = tree.references[first]
-        stack = [i for i in children[a] if i != b]
-        while stack:
-            atom = stack.pop()
-            turning[row, atom] = True
-            stack.extend(children[atom])
-    return turning
 
 
 def turn(

@@ -1,0 +1,160 @@
+"""Family C, transferable: soft torsions one after the other, from a physics prior that a network corrects."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from ...geometry import measure_dihedrals, to_positions
+from ...shapes import Float
+from ...state import Atoms
+from .circular import log_prob, sample
+from .network import Growing, GrowthConfig, GrowthNetwork, Static
+from .plan import ForceField, GrowthPlan, build_plan
+from .profiles import features, outlooks, step_features, turn_to
+
+
+@dataclass(frozen=True, eq=False)
+class Regrowth:
+    """A way to redraw some torsions: an order in which the first ``kept`` stay as they are."""
+
+    plan: GrowthPlan
+    kept: int
+
+
+def static_of(plan: GrowthPlan) -> Static:
+    """The static features of one molecule, as a batch of one."""
+    return Static(
+        steps=plan.static[None].float(),
+        sites=plan.sites[None].float(),
+        relations=plan.relations[None].float(),
+        is_step=torch.ones(1, plan.n_steps, dtype=torch.bool, device=plan.static.device),
+    )
+
+
+class GrowthFlow(nn.Module):
+    """q(torsions | stiff coordinates) for any molecule, the same weights for all.
+
+    Torsions are drawn outwards from the root. For each, the energy of what it places against all that is placed, on a
+    grid of angles, is the prior (configurational-bias Monte Carlo: Siepmann and Frenkel 1992); a causal transformer
+    adds what the prior cannot know: what will hang on it. Bond lengths, angles and all other stiff coordinates stay,
+    so that the Jacobian cancels.
+
+    Args:
+        atoms: the molecule.
+        config: the network's size.
+    """
+
+    family: ClassVar[str] = "C2"
+    condition_is_invariant: ClassVar[bool] = True
+
+    def __init__(self, atoms: Atoms, config: GrowthConfig | None = None) -> None:
+        super().__init__()
+        self.atoms = atoms
+        self.config = config or GrowthConfig()
+        self.network = GrowthNetwork(self.config)
+        self._force_field: ForceField | None = None
+        self._kT = 1.0
+        self._plan: GrowthPlan | None = None
+
+    def serve(self, force_field: ForceField, kT: float) -> GrowthFlow:
+        """Take the force field (of the flow's molecule) and the temperature (kT in kJ/mol) for the prior."""
+        self._force_field, self._kT = force_field, kT
+        self._plan = None
+        return self
+
+    def plan(self, order: Sequence[int] | None = None) -> GrowthPlan:
+        """Tables of a growth in some order, on the weights' device and in float64.
+
+        Raises:
+            RuntimeError: :meth:`serve` was not called.
+        """
+        if self._force_field is None:
+            raise RuntimeError("a growth flow needs the molecule's force field for its prior: call serve() first")
+        device = self.network.embed.weight.device
+        if order is not None:
+            return build_plan(self.atoms, self._force_field, self._kT, order).to(device, torch.float64)
+        if self._plan is None or self._plan.static.device != device:
+            self._plan = build_plan(self.atoms, self._force_field, self._kT).to(device, torch.float64)
+        return self._plan
+
+    def log_prob_positions(
+        self, x: Float[Tensor, "batch atoms 3"], regrowth: Regrowth | None = None
+    ) -> Float[Tensor, " batch"]:
+        """Log density of the torsions that a regrowth (by default all) redraws, with respect to d phi."""
+        plan, kept = (self.plan(), 0) if regrowth is None else (regrowth.plan, regrowth.kept)
+        f = features(plan, x.double())
+        logits = self.network(_single(f, self.dtype), _cast(static_of(plan), self.dtype))
+        return log_prob(logits[:, kept:].double(), f.angle[:, kept:]).sum(-1)
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of the network."""
+        return self.network.embed.weight.dtype
+
+    def sample_positions(
+        self, x: Float[Tensor, "batch atoms 3"], generator: torch.Generator, regrowth: Regrowth | None = None
+    ) -> tuple[Float[Tensor, "batch atoms 3"], Float[Tensor, " batch"], Float[Tensor, " batch"]]:
+        """Redraw torsions of each configuration: candidates, their log density, and that of the way back."""
+        plan, kept = (self.plan(), 0) if regrowth is None else (regrowth.plan, regrowth.kept)
+        here = x.double()
+        new = here
+        there = Growing(self.network, _cast(static_of(plan), self.dtype))
+        views = outlooks(plan, here)  # those of placed fragments are taken anew below
+        log_q = torch.zeros(len(x), dtype=torch.float64, device=x.device)
+        for k in range(plan.n_steps):
+            step = plan.steps[k]
+            f = step_features(plan, k, new, views[k] if k <= kept else outlooks(plan, new)[k])
+            logits = there.step(_single(f, self.dtype)).double()
+            angle = f.angle
+            if k >= kept:
+                uniform = torch.rand(len(x), generator=generator, dtype=torch.float64, device=x.device)
+                angle = sample(logits, uniform)
+                log_q = log_q + log_prob(logits, angle)
+                new = turn_to(step, new, angle, f.angle)
+            there.drawn(angle.to(self.dtype))
+        return new.to(x), log_q, self.log_prob_positions(x, regrowth)
+
+    def encode(self, internal: Float[Tensor, "batch atoms 3"]) -> Float[Tensor, "batch atoms 3"]:
+        """The condition: the configuration itself, of which the stiff coordinates alone are read."""
+        return internal
+
+    def sample(
+        self, condition: Float[Tensor, "batch atoms 3"], n: int, generator: torch.Generator
+    ) -> tuple[Float[Tensor, "n batch atoms 3"], Float[Tensor, "n batch"]]:
+        """Redraw all soft torsions, ``n`` times per condition."""
+        tree = self.atoms.tree
+        internal = condition.repeat(n, 1, 1)
+        new, log_q, _ = self.sample_positions(to_positions(internal.double(), tree, _frame(internal)), generator)
+        out = internal.clone()
+        out[:, list(tree.rotatable), 2] = measure_dihedrals(new, tree.torsions.to(new.device)).to(out)
+        return out.unflatten(0, (n, -1)), log_q.unflatten(0, (n, -1))
+
+    def log_prob(
+        self, internal: Float[Tensor, "batch atoms 3"], condition: Float[Tensor, "batch atoms 3"]
+    ) -> Float[Tensor, " batch"]:
+        """Log density of the soft torsions in ``internal``; the stiff coordinates are the condition's."""
+        tree = self.atoms.tree
+        joined = condition.clone()
+        rotatable = list(tree.rotatable)
+        joined[:, rotatable, 2] = internal[:, rotatable, 2]
+        return self.log_prob_positions(to_positions(joined.double(), tree, _frame(joined)))
+
+
+def _frame(internal: Tensor) -> Tensor:
+    frame = torch.zeros_like(internal, dtype=torch.float64)
+    frame[..., 0] = torch.arange(internal.shape[-2], device=internal.device, dtype=torch.float64)
+    frame[..., 1] = frame[..., 0] ** 2 + 0.1 * frame[..., 0] ** 3
+    return frame
+
+
+def _single(f, dtype: torch.dtype):
+    return type(f)(f.angle.to(dtype), f.profile.to(dtype), f.ahead.to(dtype), f.bends.to(dtype), f.spatial.to(dtype))
+
+
+def _cast(static: Static, dtype: torch.dtype) -> Static:
+    return Static(static.steps.to(dtype), static.sites.to(dtype), static.relations.to(dtype), static.is_step)

@@ -1,0 +1,227 @@
+"""The causal transformer that corrects the physics prior of each torsion of a growing molecule."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ...shapes import Bool, Float
+from .circular import grid, resample
+from .plan import N_RELATION, N_SITE, N_STATIC
+from .profiles import ANGLES, COARSE, N_SPATIAL, Features
+
+HARMONICS_IN = 3
+N_PAIR = N_SPATIAL + N_RELATION
+N_INPUT = 2 * ANGLES + 2 * COARSE + 2 + N_STATIC
+
+
+@dataclass(frozen=True)
+class GrowthConfig:
+    """Size of the network.
+
+    Attributes:
+        width: size of a token.
+        n_blocks: attention blocks.
+        n_heads: attention heads; divides ``width``.
+        expansion: of the feed-forward layers.
+        harmonics: of the correction, a Fourier series in the torsion.
+        physics: start from the physics prior; without it from a uniform density, and the network sees no energies
+            (a baseline).
+    """
+
+    width: int = 128
+    n_blocks: int = 4
+    n_heads: int = 8
+    expansion: int = 3
+    harmonics: int = 8
+    physics: bool = True
+
+    def __post_init__(self) -> None:
+        for name in ("width", "n_blocks", "n_heads", "expansion", "harmonics"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+        if self.width % self.n_heads:
+            raise ValueError(f"width ({self.width}) must be a multiple of n_heads ({self.n_heads})")
+        if self.harmonics >= ANGLES // 2:
+            raise ValueError(f"harmonics must be below {ANGLES // 2}, got {self.harmonics}")
+
+
+@dataclass(frozen=True, eq=False)
+class Static:
+    """Features that no configuration changes, of one molecule or a padded batch of them.
+
+    Attributes:
+        steps: (batch or 1, steps, features) of each torsion.
+        sites: (batch or 1, steps + 1, features) of each fragment.
+        relations: (batch or 1, steps, steps + 1, features).
+        is_step: True for real torsions.
+    """
+
+    steps: Tensor
+    sites: Tensor
+    relations: Tensor
+    is_step: Bool[Tensor, "batch steps"]
+
+
+def angle_waves(angle: Tensor) -> Tensor:
+    """Sines and cosines of the first multiples of angles in rad."""
+    multiples = angle.unsqueeze(-1) * torch.arange(1, HARMONICS_IN + 1, device=angle.device, dtype=angle.dtype)
+    return torch.cat([multiples.sin(), multiples.cos()], -1)
+
+
+def step_inputs(f: Features, static: Tensor, physics: bool) -> Tensor:
+    """Numbers of one step (batch, ...) or of several (batch, steps, ...), as the network takes them."""
+    profile = f.profile.clamp(min=-12.0)
+    density = torch.softmax(f.profile, -1) * ANGLES
+    electric, crowd = f.ahead.unbind(-2)
+    parts = [profile / 4, density.clamp(max=16) / 4, torch.tanh(electric / 4), torch.tanh(crowd / 2), f.bends]
+    if not physics:
+        parts = [torch.zeros_like(p) for p in parts[:4]] + parts[4:]
+    return torch.cat([*parts, static.expand(*parts[0].shape[:-1], static.shape[-1])], -1)
+
+
+class GrowthBlock(nn.Module):
+    """Attention over fragments, then a feed-forward layer.
+
+    A step reads earlier torsions (what they made of themselves, and their angles), and all other fragments by their
+    chemistry; to both, where they are relative to it.
+    """
+
+    def __init__(self, config: GrowthConfig) -> None:
+        super().__init__()
+        width, self.n_heads = config.width, config.n_heads
+        self.norm = nn.LayerNorm(width)
+        self.query = nn.Linear(width, width)
+        self.known = nn.Linear(width, 2 * width)
+        self.angle = nn.Linear(2 * HARMONICS_IN, 2 * width)
+        self.fragment = nn.Linear(N_SITE, 2 * width)
+        self.bias = nn.Linear(N_PAIR, config.n_heads)
+        self.where = nn.Linear(config.n_heads * N_PAIR, width, bias=False)
+        self.project = nn.Linear(width, width)
+        self.norm_feed = nn.LayerNorm(width)
+        self.widen = nn.Linear(width, config.expansion * width)
+        self.narrow = nn.Linear(config.expansion * width, width)
+
+    def memory(self, token: Tensor, angle: Tensor) -> Tensor:
+        """Keys and values (..., 2 width) of steps whose torsion is drawn."""
+        return self.known(self.norm(token)) + self.angle(angle_waves(angle))
+
+    def forward(self, token: Tensor, memory: Tensor, sites: Tensor, pairs: Tensor, past: Tensor, real: Tensor) -> Tensor:
+        """One block.
+
+        Args:
+            token: (batch, steps, width), the steps that are asked for.
+            memory: (batch, sites, 2 width), of drawn torsions; anything elsewhere.
+            sites: (batch or 1, sites, 2 width), keys and values of fragments by their chemistry.
+            pairs: (batch, steps, sites, N_PAIR).
+            past: (steps, sites), which torsions each step may read.
+            real: (batch or 1, sites), False for padding.
+        """
+        heads = (self.n_heads, -1)
+        query = self.query(self.norm(token)).unflatten(-1, heads).transpose(1, 2)
+        key_m, value_m = (m.unflatten(-1, heads).transpose(1, 2) for m in memory.chunk(2, -1))
+        key_s, value_s = (m.unflatten(-1, heads).transpose(1, 2) for m in sites.chunk(2, -1))
+        scale = query.shape[-1] ** -0.5
+        logits = torch.where(past, query @ key_m.transpose(-1, -2), query @ key_s.transpose(-1, -2)) * scale
+        logits = logits + self.bias(pairs).permute(0, 3, 1, 2)
+        weights = torch.softmax(logits.masked_fill(~real[:, None, None, :], -1e4), -1)
+        mixed = (weights * past) @ value_m + (weights * ~past) @ value_s
+        places = weights.transpose(1, 2) @ pairs  # (batch, steps, heads, N_PAIR)
+        token = token + self.project(mixed.transpose(1, 2).flatten(2)) + self.where(places.flatten(2))
+        return token + self.narrow(F.silu(self.widen(self.norm_feed(token))))
+
+
+class GrowthNetwork(nn.Module):
+    """From features of the steps to the logarithm of each torsion's density on the grid.
+
+    The read-out starts at zero: an untrained network is the physics prior.
+    """
+
+    waves: Tensor
+    fine: Tensor
+
+    def __init__(self, config: GrowthConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.embed = nn.Linear(N_INPUT, config.width)
+        self.blocks = nn.ModuleList(GrowthBlock(config) for _ in range(config.n_blocks))
+        self.norm = nn.LayerNorm(config.width)
+        self.read_out = nn.Linear(config.width, 2 * config.harmonics + 3)
+        nn.init.zeros_(self.read_out.weight)
+        nn.init.zeros_(self.read_out.bias)
+        angle = grid(ANGLES, torch.zeros(1, dtype=torch.float64))
+        multiples = torch.arange(1, config.harmonics + 1, dtype=torch.float64)[:, None] * angle
+        self.register_buffer("waves", torch.cat([multiples.cos(), multiples.sin()]).float(), persistent=False)
+        self.register_buffer("fine", resample(COARSE, ANGLES).float(), persistent=False)
+
+    def site_memories(self, sites: Tensor) -> list[Tensor]:
+        """Keys and values of fragments in each block, from their chemistry."""
+        return [block.fragment(sites) for block in self.blocks]
+
+    def logits(self, token: Tensor, f: Features) -> Tensor:
+        """Log density (not normalised) on the grid."""
+        out = self.read_out(self.norm(token))
+        correction = out[..., : self.waves.shape[0]] @ self.waves.to(out)
+        if not self.config.physics:
+            return correction
+        mixing = out[..., -3:]
+        outlook = (torch.tanh(f.ahead / 8) * 8) @ self.fine.to(out)
+        return (1 + mixing[..., :1]) * f.profile + correction + (mixing[..., None, 1:] @ outlook)[..., 0, :]
+
+    def forward(self, f: Features, static: Static) -> Float[Tensor, "batch steps angles"]:
+        """All steps at once, of complete configurations (teacher forcing)."""
+        steps = f.angle.shape[1]
+        token = self.embed(step_inputs(f, static.steps, self.config.physics))
+        pairs = torch.cat([f.spatial, static.relations.expand(len(token), -1, -1, -1)], -1)
+        index = torch.arange(steps, device=token.device)
+        past = (index[None, :] < index[:, None])
+        past = F.pad(past, (1, 0))
+        real = F.pad(static.is_step, (1, 0), value=True)
+        for block, sites in zip(self.blocks, self.site_memories(static.sites), strict=True):
+            memory = F.pad(block.memory(token, f.angle), (0, 0, 1, 0))
+            token = block(token, memory, sites, pairs, past, real)
+        return self.logits(token, f)
+
+
+class Growing:
+    """The network step by step, for drawing: what earlier torsions left behind is kept."""
+
+    def __init__(self, network: GrowthNetwork, static: Static) -> None:
+        self.network, self.static = network, static
+        self.sites = network.site_memories(static.sites)
+        self.memories: list[list[Tensor]] = [[] for _ in network.blocks]
+        self._tokens: list[Tensor] = []
+
+    def copy(self) -> Growing:
+        """A copy that goes its own way."""
+        other = object.__new__(Growing)
+        other.network, other.static, other.sites = self.network, self.static, self.sites
+        other.memories = [list(m) for m in self.memories]
+        other._tokens = list(self._tokens)
+        return other
+
+    def step(self, f: Features) -> Float[Tensor, "batch angles"]:
+        """Logits of the next torsion; :meth:`drawn` must follow."""
+        network, k = self.network, len(self.memories[0])
+        n_sites = self.static.sites.shape[1]
+        token = network.embed(step_inputs(f, self.static.steps[:, k], network.config.physics))[:, None]
+        relations = self.static.relations[:, k : k + 1].expand(len(token), -1, -1, -1)
+        pairs = torch.cat([f.spatial[:, None], relations], -1)
+        index = torch.arange(n_sites, device=token.device)
+        past = ((index >= 1) & (index <= k))[None]
+        real = torch.ones(1, n_sites, dtype=torch.bool, device=token.device)
+        self._tokens = []
+        for block, sites, kept in zip(network.blocks, self.sites, self.memories, strict=True):
+            memory = torch.stack(kept, 1) if kept else token.new_zeros(len(token), 0, 2 * token.shape[-1])
+            memory = F.pad(memory, (0, 0, 1, n_sites - 1 - k))
+            self._tokens.append(token[:, 0])
+            token = block(token, memory, sites, pairs, past, real)
+        return network.logits(token[:, 0], f)
+
+    def drawn(self, angle: Float[Tensor, " batch"]) -> None:
+        """Say which angle the last torsion got."""
+        for block, kept, token in zip(self.network.blocks, self.memories, self._tokens, strict=True):
+            kept.append(block.memory(token, angle))

@@ -1,0 +1,349 @@
+"""What does not change with the configuration: in which order a molecule grows, and the tables of each step."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
+from typing import Any, Protocol
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ...geometry import beyond_bonds
+from ...state import Atoms
+from ...units import COULOMB_CONSTANT
+from ..tokens import FARTHEST, N_TORSION_FEATURES, atom_chemistry, graph_distance
+from .solvent import Solvent, descreening
+
+PROBE_RADIUS_NM = 0.14
+TYPICAL_NM = (0.0, 0.14, 0.245, 0.31, 0.39, 0.46, 0.53, 0.60, 0.66, 0.72, 0.78, 0.83, 0.88)
+"""Distance of two atoms by the number of bonds between them, for atoms whose place is not known yet."""
+N_FRAGMENT = 8
+N_SITE = N_TORSION_FEATURES + N_FRAGMENT + 2
+N_STATIC = N_SITE + 8
+N_RELATION = 6
+
+
+class ForceField(Protocol):
+    """What a plan reads of a molecule's force field; :class:`timewarp.energies.Parameters` has it."""
+
+    torsion_atoms: Tensor
+    torsion_periodicity: Tensor
+    torsion_phase: Tensor
+    torsion_k: Tensor
+    charge: Tensor
+    sigma: Tensor
+    epsilon: Tensor
+    exception_atoms: Tensor
+    exception_charge_product: Tensor
+    exception_sigma: Tensor
+    exception_epsilon: Tensor
+    gb_charge: Tensor
+    gb_offset_radius: Tensor
+    gb_scaled_radius: Tensor
+    gb_radius: Tensor
+    gb_tanh: Tensor
+    gb_prefactor: Tensor
+    gb_surface: Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class Step:
+    """One torsion of the growth: what it places, and against what.
+
+    Attributes:
+        corners: atoms (i, a, b, c) of the torsion.
+        turning: atoms that turn with it, placed by this step or later.
+        fragment: those that this step places.
+        old: those placed before.
+        lj12, lj6, charge: of fragment x old, in kT; 0 for atoms on the axis, whose distances do not change.
+        terms, periodicity, phase, k: torsion terms about this bond that the step completes, k in kT.
+        unplaced: sum of mean descreening by atoms placed later, of old and fragment atoms.
+        pairs: (2, n) pairs of old atoms, positions within ``old``.
+    """
+
+    corners: Tensor
+    turning: Tensor
+    fragment: Tensor
+    old: Tensor
+    lj12: Tensor
+    lj6: Tensor
+    charge: Tensor
+    terms: Tensor
+    periodicity: Tensor
+    phase: Tensor
+    k: Tensor
+    unplaced: Tensor
+    pairs: Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class GrowthPlan:
+    """A molecule, an order of its soft torsions, and a force field at a temperature.
+
+    Attributes:
+        order: the torsions, as places in ``atoms.tree.rotatable``.
+        steps: one per torsion, in order.
+        solvent: generalised Born, or None.
+        site_weights: (steps + 1, atoms), each fragment's centre of charge magnitudes; the root's fragment first.
+        site_charge, site_heavy: net charge and number of heavy atoms of each fragment.
+        beyond: (steps, steps + 1), which fragments turn with a step.
+        sites: features of each fragment.
+        static: features of each step.
+        relations: (steps, steps + 1, n), what a step is to a fragment in the bond graph.
+        inverse_kT: in mol/kJ.
+    """
+
+    order: tuple[int, ...]
+    steps: tuple[Step, ...]
+    solvent: Solvent | None
+    site_weights: Tensor
+    site_charge: Tensor
+    site_heavy: Tensor
+    beyond: Tensor
+    sites: Tensor
+    static: Tensor
+    relations: Tensor
+    inverse_kT: float
+
+    @property
+    def n_steps(self) -> int:
+        """Number of torsions."""
+        return len(self.steps)
+
+    def to(self, device: torch.device | str, dtype: torch.dtype) -> GrowthPlan:
+        """A copy of the tables on a device, real numbers in a dtype."""
+        return _moved(self, torch.device(device), dtype)
+
+
+def _moved(table: Any, device: torch.device, dtype: torch.dtype) -> Any:
+    changes: dict[str, Any] = {}
+    for field in fields(table):
+        value = getattr(table, field.name)
+        if isinstance(value, Tensor):
+            changes[field.name] = value.to(device, dtype if value.is_floating_point() else None)
+        elif isinstance(value, Solvent):
+            changes[field.name] = _moved(value, device, dtype)
+        elif isinstance(value, tuple) and value and isinstance(value[0], Step):
+            changes[field.name] = tuple(_moved(step, device, dtype) for step in value)
+    return replace(table, **changes)
+
+
+def random_order(atoms: Atoms, generator: torch.Generator) -> tuple[int, ...]:
+    """A random order of the soft torsions in which each comes after those that it hangs on."""
+    return order_by(atoms, torch.rand(len(atoms.tree.rotatable), generator=generator).tolist())
+
+
+def order_by(atoms: Atoms, priority: Sequence[float]) -> tuple[int, ...]:
+    """The order in which the free torsion of lowest priority is always the next one."""
+    above = _above(atoms)
+    left, order = set(range(len(priority))), []
+    while left:
+        free = [k for k in left if not (above[k] & left)]
+        order.append(min(free, key=lambda k: priority[k]))
+        left.remove(order[-1])
+    return tuple(order)
+
+
+def _above(atoms: Atoms) -> list[set[int]]:
+    """For each soft torsion, those that turn it."""
+    turning = beyond_bonds(atoms.tree, atoms.tree.rotatable)
+    axis = atoms.tree.torsions[:, 1]
+    return [{j for j in range(len(axis)) if j != k and bool(turning[j, axis[k]])} for k in range(len(axis))]
+
+
+def build_plan(
+    atoms: Atoms,
+    force_field: ForceField,
+    kT: float,
+    order: Sequence[int] | None = None,
+) -> GrowthPlan:
+    """Tables for a molecule, in float64 on the CPU.
+
+    Args:
+        atoms: the molecule.
+        force_field: its parameters.
+        kT: in kJ/mol.
+        order: of the torsions; outwards from the root by default.
+
+    Raises:
+        ValueError: no rotatable bond, or an order in which a torsion comes before one that it hangs on.
+    """
+    tree, n = atoms.tree, atoms.n_atoms
+    if not tree.rotatable:
+        raise ValueError(f"{atoms.residues} has no rotatable bond: there is no torsion to propose")
+    order = tuple(range(len(tree.rotatable))) if order is None else tuple(order)
+    if sorted(order) != list(range(len(tree.rotatable))):
+        raise ValueError(f"an order names each of {len(tree.rotatable)} torsions once, got {order}")
+    above = _above(atoms)
+    if any(above[k] & set(order[place:]) for place, k in enumerate(order)):
+        raise ValueError("an order must bring each torsion after those that it hangs on")
+    turning = beyond_bonds(tree, tree.rotatable)[list(order)]
+    corners = tree.torsions[list(order)]
+    place = torch.arange(1, len(order) + 1)[:, None] * turning
+    time = place.amax(0)  # 0 for the root's fragment
+    lj12, lj6, charge = _pairs(force_field, n)
+    solvent = _solvent(force_field, kT, graph_distance(atoms))
+    steps = tuple(
+        _step(k, corners[k], turning[k], time, (lj12 / kT, lj6 / kT, charge / kT), force_field, kT, solvent)
+        for k in range(len(order))
+    )
+    membership = F.one_hot(time, len(order) + 1).T.double()
+    magnitude = force_field.charge.abs() + 1e-3
+    weights = membership * magnitude
+    beyond = torch.stack([turning[:, time == t].all(1) for t in range(len(order) + 1)], 1)
+    heavy = torch.tensor([e != "H" for e in atoms.elements])
+    site_charge = membership @ force_field.charge
+    site_heavy = membership @ heavy.double()
+    sites = _site_features(atoms, corners, membership, site_charge)
+    downstream = beyond.double()
+    static = torch.cat(
+        [
+            sites[1:],
+            (downstream @ site_charge)[:, None],
+            (downstream @ site_charge.clamp(min=0))[:, None],
+            (downstream @ site_charge.clamp(max=0))[:, None],
+            (downstream @ site_heavy)[:, None] / 10,
+            downstream.sum(1)[:, None] / 5,
+            torch.linspace(0, 1, len(order), dtype=torch.float64)[:, None],
+            torch.full((len(order), 1), len(order) / 20, dtype=torch.float64),
+            (site_charge.sum() * torch.ones(len(order), 1, dtype=torch.float64)),
+        ],
+        1,
+    )
+    return GrowthPlan(
+        order=order,
+        steps=steps,
+        solvent=solvent,
+        site_weights=weights / weights.sum(1, keepdim=True),
+        site_charge=site_charge,
+        site_heavy=site_heavy,
+        beyond=beyond,
+        sites=sites,
+        static=static,
+        relations=_relations(atoms, corners, beyond, membership),
+        inverse_kT=1 / kT,
+    )
+
+
+def _pairs(p: ForceField, n: int) -> tuple[Tensor, Tensor, Tensor]:
+    sigma = 0.5 * (p.sigma[:, None] + p.sigma[None, :])
+    epsilon = torch.sqrt(p.epsilon[:, None] * p.epsilon[None, :])
+    charge = p.charge[:, None] * p.charge[None, :]
+    i, j = p.exception_atoms.T
+    for table, values in (
+        (sigma, p.exception_sigma),
+        (epsilon, p.exception_epsilon),
+        (charge, p.exception_charge_product),
+    ):
+        table[i, j] = values
+        table[j, i] = values
+    sigma6 = sigma**6
+    return 4 * epsilon * sigma6**2, -4 * epsilon * sigma6, charge * COULOMB_CONSTANT
+
+
+def _solvent(p: ForceField, kT: float, bonds: Tensor) -> Solvent | None:
+    if not len(p.gb_charge):
+        return None
+    typical = torch.tensor(TYPICAL_NM, dtype=torch.float64)[bonds]
+    mean = descreening(typical, p.gb_offset_radius[:, None], p.gb_scaled_radius[None, :]).fill_diagonal_(0)
+    product = p.gb_prefactor / kT * p.gb_charge[:, None] * p.gb_charge[None, :]
+    return Solvent(
+        rho=p.gb_offset_radius,
+        scaled=p.gb_scaled_radius,
+        radius=p.gb_radius,
+        tanh=p.gb_tanh,
+        product=product,
+        self_energy=0.5 * product.diagonal(),
+        surface=p.gb_surface / kT * (p.gb_radius + PROBE_RADIUS_NM) ** 2 * p.gb_radius**6,
+        descreening=mean,
+    )
+
+
+def _step(
+    k: int,
+    corners: Tensor,
+    turning: Tensor,
+    time: Tensor,
+    nonbonded: tuple[Tensor, Tensor, Tensor],
+    p: ForceField,
+    kT: float,
+    solvent: Solvent | None,
+) -> Step:
+    fragment = (time == k + 1).nonzero()[:, 0]
+    old = (time <= k).nonzero()[:, 0]
+    later = (time > k + 1).nonzero()[:, 0]
+    a, b = int(corners[1]), int(corners[2])
+    off_axis = ((old != a) & (old != b)).double()
+    lj12, lj6, charge = (table[fragment[:, None], old[None, :]] * off_axis for table in nonbonded)
+    middle = p.torsion_atoms[:, 1:3].sort(1).values
+    about = (middle == torch.tensor(sorted((a, b)))).all(1)
+    ends = turning[p.torsion_atoms[:, [0, 3]]]
+    outer = p.torsion_atoms[:, [0, 3]]
+    # An improper about the same bond has both ends on one side and does not change; it must not be counted.
+    proper = about & (ends.sum(1) == 1) & ~((outer == a) | (outer == b)).any(1)
+    placed = torch.cat([old, fragment])
+    unplaced = torch.zeros(len(placed), dtype=torch.float64)
+    if solvent is not None:
+        unplaced = solvent.descreening[placed][:, later].sum(1)
+    return Step(
+        corners=corners,
+        turning=turning.nonzero()[:, 0],
+        fragment=fragment,
+        old=old,
+        lj12=lj12,
+        lj6=lj6,
+        charge=charge,
+        terms=p.torsion_atoms[proper],
+        periodicity=p.torsion_periodicity[proper],
+        phase=p.torsion_phase[proper],
+        k=p.torsion_k[proper] / kT,
+        unplaced=unplaced,
+        pairs=torch.triu_indices(len(old), len(old), 1),
+    )
+
+
+def _site_features(atoms: Atoms, corners: Tensor, membership: Tensor, charge: Tensor) -> Tensor:
+    chemistry = atom_chemistry(atoms)
+    elements = atoms.elements
+
+    def count(which: Sequence[bool]) -> Tensor:
+        return (membership @ torch.tensor(which).double())[:, None]
+
+    hydrogens = [e == "H" for e in elements]
+    polar = [False] * len(elements)
+    for i, j in atoms.bonds:
+        for here, there in ((i, j), (j, i)):
+            if elements[here] == "H" and elements[there] in "NOS":
+                polar[here] = True
+    summary = torch.cat(
+        [
+            charge[:, None],
+            charge.abs()[:, None],
+            count([not h for h in hydrogens]) / 5,
+            count(hydrogens) / 5,
+            count(polar) / 2,
+            count([e == "O" for e in elements]) / 2,
+            count([e == "N" for e in elements]) / 2,
+            count([e == "S" for e in elements]) + count(list(atoms.in_ring)) / 5,
+        ],
+        1,
+    )
+    torsion = F.pad(chemistry[corners].flatten(1), (0, 0, 1, 0)).double()
+    root = torch.zeros(len(membership), 2, dtype=torch.float64)
+    root[0, 0], root[:, 1] = 1, charge.sum()
+    return torch.cat([torsion, summary, root], 1)
+
+
+def _relations(atoms: Atoms, corners: Tensor, beyond: Tensor, membership: Tensor) -> Tensor:
+    steps = len(corners)
+    bonds = graph_distance(atoms)
+    axes = corners[:, 1]
+    nearest = torch.stack([bonds[axes][:, membership[t] > 0].amin(1) for t in range(steps + 1)], 1)
+    own = torch.zeros(steps, steps + 1)
+    own[torch.arange(steps), torch.arange(1, steps + 1)] = 1
+    hangs_on = F.pad(beyond[:, 1:].T.double(), (1, 0))  # site j's torsion turns step k
+    placed = (torch.arange(steps + 1)[None, :] <= torch.arange(steps)[:, None]).double()
+    parts = [own, beyond.double(), hangs_on, placed, nearest / FARTHEST, torch.exp(-0.5 * nearest)]
+    return torch.stack([part.double() for part in parts], -1)

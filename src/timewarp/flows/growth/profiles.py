@@ -1,0 +1,248 @@
+"""Energies of a growing molecule along each torsion, and what lies ahead: the numbers that the network reads.
+
+Everything that a step computes depends on the atoms placed before it, on the stiff coordinates, and on nothing else:
+not on its own torsion, and not on later ones (a test). Turning a fragment about an axis makes squared distances
+sinusoids of the angle, A + B cos(phi) + C sin(phi), whose three coefficients come from one configuration.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from dataclasses import dataclass, fields
+
+import torch
+from torch import Tensor
+
+from ...shapes import Float
+from ...units import COULOMB_CONSTANT
+from .circular import grid, resample
+from .plan import GrowthPlan, Step
+from .solvent import solvation
+
+ANGLES = 48
+COARSE = 16
+"""Angles at which the solvent and the look-ahead are evaluated; between them, Fourier interpolation."""
+HIGHEST_KT = 25.0
+"""Energies above a profile's minimum are cut off here."""
+SOLUTE_RADIUS_NM = 0.2
+DIELECTRIC = 78.5
+SOFTNESS_NM = 0.1
+CROWDING_NM = 0.35
+N_SPATIAL = 13
+"""Numbers of each pair of a step and a fragment in :func:`spatial`."""
+SHELLS_NM = tuple(0.2 * (k + 1) for k in range(8))
+
+
+@dataclass(frozen=True, eq=False)
+class Features:
+    """What the network reads of a step (or, with one more dimension, of several).
+
+    Attributes:
+        angle: the torsion now, in rad; for training, and to turn from.
+        profile: log of the prior, (batch, 48): -E / kT less its maximum, cut off.
+        ahead: (batch, 2, 16), electrostatic energy in kT and crowding of what this torsion will carry, at the mean
+            positions of what is not placed.
+        bends: (batch, 2), angles at the axis, standardised.
+        spatial: (batch, sites, 13), where each fragment is (or will be on average), in the step's local axes.
+    """
+
+    angle: Tensor
+    profile: Tensor
+    ahead: Tensor
+    bends: Tensor
+    spatial: Tensor
+
+    @classmethod
+    def stack(cls, steps: list[Features]) -> Features:
+        """Join steps along dimension 1."""
+        return cls(*(torch.stack([getattr(s, f.name) for s in steps], 1) for f in fields(cls)))
+
+
+@dataclass(frozen=True, eq=False)
+class Axis:
+    """Local axes of a torsion: along b -> a, towards c, and across; ``angle`` is the torsion's own, in rad."""
+
+    origin: Float[Tensor, "batch 3"]
+    axes: Float[Tensor, "batch 3 3"]
+    angle: Float[Tensor, " batch"]
+
+    @classmethod
+    def of(cls, corners: Tensor, x: Float[Tensor, "batch atoms 3"]) -> Axis:
+        """Axes from positions."""
+        i, a, b, c = (x[:, k] for k in corners)
+        along = _unit(a - b)
+        arm = c - b
+        side = _unit(arm - (arm * along).sum(-1, keepdim=True) * along)
+        axes = torch.stack([side, torch.linalg.cross(along, side), along], 1)
+        local = torch.einsum("bkj,bj->bk", axes, i - a)
+        return cls(a, axes, torch.atan2(local[:, 1], local[:, 0]))
+
+    def local(self, x: Float[Tensor, "batch points 3"]) -> Float[Tensor, "batch points 3"]:
+        """Coordinates towards c, across, and along the axis, from atom a."""
+        return torch.einsum("bkj,bpj->bpk", self.axes, x - self.origin[:, None])
+
+    def at_zero(self, local: Float[Tensor, "batch points 3"]) -> Float[Tensor, "batch points 3"]:
+        """Local coordinates of points that turn with the torsion, were it zero."""
+        c, s = self.angle.cos()[:, None], self.angle.sin()[:, None]
+        u, v, z = local.unbind(-1)
+        return torch.stack([u * c + v * s, v * c - u * s, z], -1)
+
+
+def squared_distances(
+    turning: Float[Tensor, "batch m 3"], fixed: Float[Tensor, "batch n 3"], n_angles: int
+) -> Float[Tensor, "batch m n angles"]:
+    """Squared distances for each angle of the grid; ``turning`` at angle zero, both in local coordinates."""
+    angle = grid(n_angles, turning)
+    basis = torch.stack([torch.ones_like(angle), angle.cos(), angle.sin()])
+    u, v, z = (turning[..., k, None] for k in range(3))
+    fu, fv, fz = (fixed[:, None, :, k] for k in range(3))
+    mean = (z - fz) ** 2 + u * u + v * v + fu * fu + fv * fv
+    waves = torch.stack([mean, -2 * (u * fu + v * fv), -2 * (u * fv - v * fu)], -1)
+    return (waves @ basis).clamp(min=1e-4)
+
+
+def prior(plan: GrowthPlan, step: Step, x: Float[Tensor, "batch atoms 3"], axis: Axis) -> Float[Tensor, "batch 48"]:
+    """-E / kT of the fragment against all that is placed, less its maximum and cut off, on the grid of angles."""
+    turned = axis.at_zero(axis.local(x[:, step.fragment]))
+    fixed = axis.local(x[:, step.old])
+    squared = squared_distances(turned, fixed, ANGLES)
+    inverse = squared.rsqrt()
+    inverse6 = inverse.square() ** 3
+    pair = (step.lj12[..., None] * inverse6 + step.lj6[..., None]) * inverse6 + step.charge[..., None] * inverse
+    energy = pair.sum((1, 2)) + _torsion_energy(step, x, axis.angle)
+    if plan.solvent is not None:
+        coarse = squared[..., :: ANGLES // COARSE]
+        solvent = solvation(plan.solvent, step.old, step.fragment, step.pairs, step.unplaced, x, coarse)
+        energy = energy + solvent @ _interpolation(COARSE, ANGLES, x.dtype, x.device)
+    lowest = energy.amin(-1, keepdim=True)
+    return (lowest - energy).clamp(min=-HIGHEST_KT).nan_to_num(nan=-HIGHEST_KT)
+
+
+def _torsion_energy(step: Step, x: Tensor, now: Tensor) -> Tensor:
+    angle = grid(ANGLES, x)
+    if not len(step.terms):
+        return torch.zeros_like(now)[:, None].expand(-1, ANGLES)
+    p, q, r, s = (x[:, step.terms[:, k]] for k in range(4))
+    b1, b2, b3 = q - p, r - q, s - r
+    n1, n2 = torch.linalg.cross(b1, b2), torch.linalg.cross(b2, b3)
+    sine = (b2.norm(dim=-1, keepdim=True) * b1 * n2).sum(-1)
+    dihedral = torch.atan2(sine, (n1 * n2).sum(-1))
+    n = step.periodicity.to(x.dtype)
+    offset = n * (dihedral - now[:, None]) - step.phase
+    return (step.k[:, None] * (1 + torch.cos(n[:, None] * angle + offset[..., None]))).sum(1)
+
+
+@dataclass(frozen=True, eq=False)
+class Outlook:
+    """Where fragments are at a step: placed ones as they are, others averaged over the torsions still to be drawn."""
+
+    mean: Float[Tensor, "batch sites 3"]
+    variance: Float[Tensor, "batch sites"]
+
+
+def outlooks(plan: GrowthPlan, x: Float[Tensor, "batch atoms 3"]) -> list[Outlook]:
+    """The outlook of each step, by folding torsions from the last to the first onto their axes.
+
+    What a torsion turns has its mean over a uniform angle on the torsion's axis. Positions of atoms not placed yet may be
+    anything that has the right stiff coordinates: the mean does not depend on torsions still to be drawn.
+    """
+    mean = torch.einsum("sn,bnk->bsk", plan.site_weights, x)
+    variance = torch.zeros_like(mean[..., 0])
+    found = []
+    for k in reversed(range(plan.n_steps)):
+        found.append(Outlook(mean, variance))
+        _, a, b, _ = plan.steps[k].corners
+        along = _unit(x[:, a] - x[:, b])[:, None]
+        arm = mean - x[:, a, None]
+        height = (arm * along).sum(-1, keepdim=True) * along
+        turns = plan.beyond[k]
+        variance = torch.where(turns, variance + (arm - height).square().sum(-1), variance)
+        mean = torch.where(turns[:, None], x[:, a, None] + height, mean)
+    return found[::-1]
+
+
+def ahead(plan: GrowthPlan, k: int, axis: Axis, outlook: Outlook) -> Float[Tensor, "batch 2 16"]:
+    """Screened electrostatic energy (kT) and crowding between what turns with a step and everything else.
+
+    The fragment itself against placed ones is left out: the prior has it atom by atom.
+    """
+    local = axis.local(outlook.mean)
+    turns = plan.beyond[k]
+    one, other = turns.nonzero()[:, 0], (~turns).nonzero()[:, 0]
+    squared = squared_distances(axis.at_zero(local[:, one]), local[:, other], COARSE)
+    spread = outlook.variance[:, one, None] + outlook.variance[:, None, other] + SOFTNESS_NM**2
+    known = (one == k + 1)[:, None] & (other <= k)[None, :]
+    squared = squared + spread[..., None]
+    charges = plan.site_charge[one][:, None] * plan.site_charge[other][None, :] * ~known
+    screened = squared + SOLUTE_RADIUS_NM**2 * torch.exp(-squared / (4 * SOLUTE_RADIUS_NM**2))
+    bare = squared.rsqrt() - (1 - 1 / DIELECTRIC) * screened.rsqrt()
+    electric = torch.einsum("btsg,ts->bg", bare, charges * (COULOMB_CONSTANT * plan.inverse_kT))
+    heavy = plan.site_heavy[one][:, None] * plan.site_heavy[other][None, :] * ~known
+    crowd = torch.einsum("btsg,ts->bg", torch.exp(-squared / (2 * CROWDING_NM**2)), heavy / 10)
+    return torch.stack([electric, crowd], 1)
+
+
+def spatial(axis: Axis, outlook: Outlook, beyond: Tensor) -> Float[Tensor, "batch sites 13"]:
+    """Direction and distance of each fragment in a step's axes, and the spread of those not placed.
+
+    Fragments that turn with the step have no direction across the axis yet: only their height and distance are told.
+    """
+    local = axis.local(outlook.mean)
+    distance = (local.square().sum(-1) + 1e-4).sqrt()
+    direction = local / distance[..., None]
+    across = direction[..., :2].norm(dim=-1)
+    free = (~beyond).to(local.dtype)
+    shells = torch.tensor(SHELLS_NM, device=local.device, dtype=local.dtype)
+    near = torch.exp(-((distance[..., None] - shells) ** 2) / (2 * 0.2**2))
+    parts = [direction[..., 0] * free, direction[..., 1] * free, direction[..., 2], across]
+    return torch.cat([torch.stack([*parts, outlook.variance.sqrt()], -1), near], -1)
+
+
+def step_features(plan: GrowthPlan, k: int, x: Float[Tensor, "batch atoms 3"], outlook: Outlook) -> Features:
+    """Features of step k; torsions of step k and later may have any value in ``x``."""
+    step = plan.steps[k]
+    axis = Axis.of(step.corners, x)
+    i, a, b, c = (x[:, j] for j in step.corners)
+    bends = torch.stack([_angle(i - a, b - a), _angle(a - b, c - b)], -1)
+    return Features(
+        angle=axis.angle,
+        profile=prior(plan, step, x, axis),
+        ahead=ahead(plan, k, axis, outlook),
+        bends=(bends - 1.95) / 0.1,
+        spatial=spatial(axis, outlook, plan.beyond[k]),
+    )
+
+
+def features(plan: GrowthPlan, x: Float[Tensor, "batch atoms 3"]) -> Features:
+    """Features of all steps for complete configurations, in dimension 1."""
+    return Features.stack([step_features(plan, k, x, o) for k, o in enumerate(outlooks(plan, x))])
+
+
+def turn_to(
+    step: Step, x: Float[Tensor, "batch atoms 3"], angle: Float[Tensor, " batch"], now: Float[Tensor, " batch"]
+) -> Float[Tensor, "batch atoms 3"]:
+    """Positions with the step's torsion turned from ``now`` to ``angle`` (rad)."""
+    _, a, b, _ = step.corners
+    origin = x[:, a, None]
+    along = _unit(x[:, a] - x[:, b])[:, None]
+    arm = x[:, step.turning] - origin
+    change = angle - now
+    c, s = change.cos()[:, None, None], change.sin()[:, None, None]
+    height = (arm * along).sum(-1, keepdim=True) * along
+    moved = height + (arm - height) * c + torch.linalg.cross(along.expand_as(arm), arm) * s
+    return x.index_copy(1, step.turning, origin + moved)
+
+
+@functools.lru_cache(maxsize=16)
+def _interpolation(n: int, to: int, dtype: torch.dtype, device: torch.device) -> Tensor:
+    return resample(n, to).to(device, dtype)
+
+
+def _unit(v: Tensor) -> Tensor:
+    return v / v.norm(dim=-1, keepdim=True)
+
+
+def _angle(u: Tensor, v: Tensor) -> Tensor:
+    cosine = (u * v).sum(-1) / (u.norm(dim=-1) * v.norm(dim=-1))
+    return torch.acos(cosine.clamp(-1 + math.ulp(1.0), 1 - math.ulp(1.0)))

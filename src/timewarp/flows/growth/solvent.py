@@ -1,0 +1,118 @@
+"""Generalised Born energies along a grid of torsion angles (Onufriev, Bashford and Case 2004)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+CLOSEST_NM = 0.02
+
+
+@dataclass(frozen=True, eq=False)
+class Solvent:
+    """Generalised Born numbers of each atom, energies in kT.
+
+    Attributes:
+        rho, scaled, radius: offset radius, scaled offset radius and radius, in nm.
+        tanh: alpha, beta, gamma.
+        product: prefactor times the product of charges, in kT nm.
+        self_energy: half of its diagonal.
+        surface: of the surface term, times radius^-6.
+        descreening: what the second atom adds to the first one's Born integral at a typical distance, in 1/nm.
+    """
+
+    rho: Tensor
+    scaled: Tensor
+    radius: Tensor
+    tanh: Tensor
+    product: Tensor
+    self_energy: Tensor
+    surface: Tensor
+    descreening: Tensor
+
+
+def descreening(distance: Tensor, rho: Tensor, scaled: Tensor) -> Tensor:
+    """Twice the Born integral of one atom (of scaled radius ``scaled``) at another (of offset radius ``rho``), 1/nm.
+
+    All in nm, broadcast against each other. Hawkins, Cramer and Truhlar (1996), as in OpenMM's GBSAOBCForce without
+    the correction of an atom inside another.
+    """
+    distance = distance.clamp(min=CLOSEST_NM)
+    upper = torch.maximum(distance + scaled, rho)
+    lower = torch.maximum((distance - scaled).abs(), rho)
+    inverse_upper, inverse_lower = 1 / upper, 1 / lower
+    total, gap = inverse_lower + inverse_upper, inverse_lower - inverse_upper
+    bent = 1 - 0.25 * (distance - scaled * scaled / distance) * total
+    return bent * gap + 0.5 * torch.log(lower * inverse_upper) / distance
+
+
+def born_radii(integral: Tensor, s: Solvent, which: Tensor) -> Tensor:
+    """Born radii in nm from summed descreening (..., atoms, angles) of the atoms ``which``."""
+    rho, radius = s.rho[which][:, None], s.radius[which][:, None]
+    psi = 0.5 * rho * integral
+    alpha, beta, gamma = s.tanh.unbind()
+    return 1 / (1 / rho - torch.tanh(psi * (alpha - psi * (beta - psi * gamma))) / radius)
+
+
+def interaction(squared: Tensor, first: Tensor, second: Tensor) -> Tensor:
+    """1 / f_GB of Still et al. (1990)."""
+    product = first * second
+    return torch.rsqrt(squared + product * torch.exp(-0.25 * squared / product))
+
+
+def solvation(
+    s: Solvent,
+    old: Tensor,
+    fragment: Tensor,
+    pairs: Tensor,
+    unplaced: Tensor,
+    positions: Tensor,
+    squared: Tensor,
+) -> Tensor:
+    """Solvation energy in kT of all placed atoms, for each angle of the fragment: (batch, angles).
+
+    Args:
+        s: the solvent.
+        old: atoms placed before.
+        fragment: atoms that turn.
+        pairs: of old atoms.
+        unplaced: mean descreening by what is not placed.
+        positions: (batch, atoms, 3) in nm.
+        squared: (batch, fragment, old, angles), their squared distances.
+    """
+    distance = squared.sqrt()
+    rho, scaled = s.rho, s.scaled
+    on_old = descreening(distance, rho[old][:, None], scaled[fragment][:, None, None]).sum(1)
+    on_new = descreening(distance, rho[fragment][:, None, None], scaled[old][:, None]).sum(2)
+    i, j = pairs
+    among = _squared(positions, old[i], old[j])
+    apart = among.sqrt()
+    fixed = torch.zeros_like(positions[:, old, 0])
+    fixed.index_add_(1, i, descreening(apart, rho[old[i]], scaled[old[j]]))
+    fixed.index_add_(1, j, descreening(apart, rho[old[j]], scaled[old[i]]))
+    f = len(fragment)
+    u, v = torch.triu_indices(f, f, 1, device=fragment.device)
+    inside = _squared(positions, fragment[u], fragment[v])
+    own = torch.zeros_like(positions[:, fragment, 0])
+    own.index_add_(1, u, descreening(inside.sqrt(), rho[fragment[u]], scaled[fragment[v]]))
+    own.index_add_(1, v, descreening(inside.sqrt(), rho[fragment[v]], scaled[fragment[u]]))
+    m = len(old)
+    radius_old = born_radii(on_old + (fixed + unplaced[:m])[..., None], s, old)
+    radius_new = born_radii(on_new + (own + unplaced[m:])[..., None], s, fragment)
+    energy = (s.self_energy[old][:, None] / radius_old + s.surface[old][:, None] * radius_old**-6).sum(1)
+    energy = energy + (s.self_energy[fragment][:, None] / radius_new + s.surface[fragment][:, None] * radius_new**-6).sum(1)
+    cross = interaction(squared, radius_new[:, :, None], radius_old[:, None])
+    energy = energy + torch.einsum("bfog,fo->bg", cross, s.product[fragment][:, old])
+    mutual = interaction(among[..., None], radius_old[:, i], radius_old[:, j])
+    energy = energy + torch.einsum("bpg,p->bg", mutual, s.product[old[i], old[j]])
+    if len(u):
+        bound = interaction(inside[..., None], radius_new[:, u], radius_new[:, v])
+        energy = energy + torch.einsum("bpg,p->bg", bound, s.product[fragment[u], fragment[v]])
+    return energy
+
+
+def _squared(positions: Tensor, i: Tensor, j: Tensor) -> Tensor:
+    return (positions[:, i] - positions[:, j]).square().sum(-1)
