@@ -24,7 +24,11 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
         "moment, the same command goes on from the last checkpoint, step for step.",
     )
     parser.add_argument(
-        "runs", nargs="+", type=Path, metavar="RUN", help="run folders of one molecule (of many, for family A)"
+        "runs",
+        nargs="+",
+        type=Path,
+        metavar="RUN",
+        help="run folders of one molecule (of many, for family A), or one file of `timewarp pack` (family C2)",
     )
     options.add_out(parser, what="output folder: model.safetensors, model.toml, curves.json, summary.json")
     parser.add_argument(
@@ -32,8 +36,8 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     )
     parser.add_argument(
         "--family",
-        choices=("C", "B", "A"),
-        help="C: soft torsions given the rest; B: all internal coordinates; A: Cartesian, needs lag_ps in the "
+        choices=("C", "C2", "B", "A"),
+        help="C: soft torsions given the rest; C2: the same for all peptides, from a file of `timewarp pack`; B: all internal coordinates; A: Cartesian, needs lag_ps in the "
         "configuration (default C)",
     )
     parser.add_argument(
@@ -66,14 +70,26 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
         metavar="N",
         help="GPUs, or processes on a CPU, that share each batch (default 1)",
     )
+    parser.add_argument(
+        "--minutes",
+        type=options.number("the time", above=0),
+        metavar="M",
+        help="stop after so many minutes, with a checkpoint and the best model so far; the same command goes on",
+    )
+    parser.add_argument(
+        "--start-from",
+        metavar="MODEL",
+        help="start from the weights of this network (same family and size), for a further round on other data",
+    )
     options.add_threads(parser)
     options.add_quiet(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     """Train."""
-    from ..files import read_toml
-    from ..training import TrainingSettings, is_main_process, load_pairs, load_training_data, train
+    from ..files import read_toml, sha256
+    from ..training import GrowthData, TrainingSettings, is_main_process, load_pairs, load_training_data, train
+    from ..trajectories.compact import is_compact, read_compact
 
     options.set_threads(args.threads)
     device = options.resolve_device(args.device)
@@ -84,17 +100,27 @@ def run(args: argparse.Namespace) -> int:
     for name in ("family", "steps", "batch_size", "learning_rate", "stride", "seed"):
         if getattr(args, name) is not None:
             table[name] = getattr(args, name)
+    packed = args.runs[0] if len(args.runs) == 1 and is_compact(args.runs[0]) else None
+    if packed is not None:
+        table.setdefault("family", "C2")
     settings = TrainingSettings.from_table(table)
     split: dict[str, Any] = {
         "validation_fraction": settings.validation_fraction,
         "stride": settings.stride,
         "seed": settings.seed,
     }
-    provenance = _provenance(args.runs)
+    provenance = _provenance(args.runs) if packed is None else {}
     temperature_K = provenance.get("temperature_K")
-    if settings.family == "A":
+    energy: Any = None
+    if settings.family == "C2":
+        if packed is None:
+            raise UserError("family C2 learns from one file of many peptides; make it with `timewarp pack`")
+        data: Any = GrowthData.of(read_compact(packed))
+        provenance = {"data_sha256": sha256(packed)}
+        learnt = f"{len(data.train)} peptides: {sum(len(m.frames) for m in data.train)} frames"
+    elif settings.family == "A":
         pairs = load_pairs(args.runs, settings.lag_ps, **split)
-        data: Any = pairs
+        data = pairs
         learnt = f"{pairs.residues}: {len(pairs.train)} pairs {settings.lag_ps:g} ps apart"
         energy = _mixed_energy([source / ENERGY_FILE for source in pairs.sources], temperature_K)
         if len(pairs.molecules) > 1:
@@ -103,6 +129,12 @@ def run(args: argparse.Namespace) -> int:
         data = load_training_data(args.runs, **split)
         learnt = f"{data.atoms.residues}: {len(data.train)} frames"
         energy = _reduced_energy(args.runs[0] / ENERGY_FILE, temperature_K)
+    start_from = None
+    if args.start_from:
+        from ..pretrained import load
+
+        atoms = data.train[0].atoms if settings.family == "C2" else getattr(data, "atoms", None) or data.molecules[0]
+        start_from = load(args.start_from, atoms).densities["flow"]
     progression = train(
         data,
         settings,
@@ -111,6 +143,8 @@ def run(args: argparse.Namespace) -> int:
         provenance=provenance,
         accelerator="cpu" if device == "cpu" else device.split(":")[0],
         devices=args.devices,
+        minutes=args.minutes,
+        start_from=start_from,
         quiet=args.quiet,
     )
     if not is_main_process():
@@ -122,7 +156,9 @@ def run(args: argparse.Namespace) -> int:
     print(f"validation loss {best['validation_loss']:.3f} at step {best['step']}", end="")
     print("" if acceptance is None else f", estimated acceptance {100 * acceptance:.2g} %")
     print(f"model      {args.out}")
-    if settings.family != "A" or len(data.molecules) == 1:
+    if settings.family == "C2":
+        print(f"next       timewarp sample AIVL --model {args.out} --out my-samples")
+    elif settings.family != "A" or len(data.molecules) == 1:
         molecule = provenance.get("molecule", "MOLECULE")
         print(f"next       timewarp sample {molecule} --model {args.out} --out my-samples")
     return 0

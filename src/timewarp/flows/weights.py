@@ -16,6 +16,7 @@ from ..files import read_toml, sha256, write_atomically, write_toml
 from ..state import Atoms
 from .cartesian import CartesianFlow
 from .cartesian_config import CartesianFlowConfig
+from .growth import GrowthConfig, GrowthFlow
 from .internal import InternalFlow, InternalFlowConfig
 from .torsion import TorsionFlow, TorsionFlowConfig
 
@@ -24,16 +25,17 @@ FAMILIES: dict[str, tuple[type, type]] = {
     "A": (CartesianFlow, CartesianFlowConfig),
     "B": (InternalFlow, InternalFlowConfig),
     "C": (TorsionFlow, TorsionFlowConfig),
+    "C2": (GrowthFlow, GrowthConfig),
 }
 """Family name -> (density, its config)."""
 
-TRANSFERABLE = ("A",)
+TRANSFERABLE = ("A", "C2")
 """Families whose weights serve any molecule of known elements, not only the one that they were trained on."""
 
 Flow = TorsionFlow | InternalFlow
 """A density over internal coordinates."""
 
-Trainable = Flow | CartesianFlow
+Trainable = Flow | CartesianFlow | GrowthFlow
 """A density that can be trained and saved."""
 
 
@@ -109,7 +111,7 @@ def save_flow(folder: Path | str, name: str, flow: Trainable, training: Mapping[
             "schema": SCHEMA,
             "name": name,
             "family": flow.family,
-            "residues": flow.residues if isinstance(flow, CartesianFlow) else flow.atoms.residues,
+            "residues": flow.residues if isinstance(flow, CartesianFlow | GrowthFlow) else flow.atoms.residues,
             "fingerprint": flow.atoms.fingerprint,
             "weights_sha256": sha256(weights),
             "config": asdict(flow.config),

@@ -1,6 +1,7 @@
 """Training of the flows: maximum likelihood, and for family A acceptance and entropy too; with exact resume."""
 
 from .data import TrainingData, load_training_data
+from .growth import GrowthData
 from .loop import train
 from .pairs import PairData, PairSet, load_pairs
 from .parallel import is_main_process
@@ -9,6 +10,7 @@ from .stages import Stage
 from .validation import Score, estimate_acceptance
 
 __all__ = [
+    "GrowthData",
     "PairData",
     "PairSet",
     "Score",

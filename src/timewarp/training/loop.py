@@ -20,6 +20,7 @@ from .cartesian import PairTask
 from .checkpoint import Progression, load_checkpoint, save_checkpoint
 from .data import TrainingData
 from .folder import claim, finish
+from .growth import GrowthData, GrowthTask
 from .pairs import PairData
 from .parallel import make_fabric, on_main
 from .settings import TrainingSettings
@@ -32,7 +33,7 @@ MOST_SKIPPED = 10
 
 
 def train(
-    data: TrainingData | PairData,
+    data: TrainingData | PairData | GrowthData,
     settings: TrainingSettings,
     out: Path,
     *,
@@ -40,6 +41,8 @@ def train(
     provenance: dict[str, Any] | None = None,
     accelerator: str = "cpu",
     devices: int = 1,
+    minutes: float | None = None,
+    start_from: Trainable | None = None,
     quiet: bool = False,
 ) -> Progression:
     """Train a flow; the folder then holds ``model.safetensors`` and ``model.toml``.
@@ -58,6 +61,8 @@ def train(
         provenance: what the model's description should say of its data.
         accelerator: of Lightning Fabric: ``cpu``, ``cuda``, ``auto``.
         devices: GPUs, or processes on a CPU, that share each batch.
+        minutes: stop after so long, with a checkpoint and the best model so far; the same call goes on.
+        start_from: a flow of the same family and size, whose weights the training starts from.
         quiet: show no progress.
 
     Raises:
@@ -72,6 +77,8 @@ def train(
     fabric = make_fabric(accelerator, devices, settings.precision)
     torch.manual_seed(settings.seed)
     flow = task.flow()
+    if start_from is not None:
+        flow.load_state_dict(start_from.state_dict())
     # Only now: what fails before must not leave a folder behind.
     resuming = on_main(fabric, lambda: claim(out, settings, task.identity()))
     optimiser = torch.optim.AdamW(
@@ -125,6 +132,10 @@ def train(
                     save_checkpoint(out, progression, flow, averaged, best, optimiser)
                     write_json(out / "curves.json", {"schema": 1, "rows": progression.history})
             bar.advance(1, note=_note(progression))
+            if minutes is not None and time.monotonic() - started > 60 * minutes and progression.best is not None:
+                progression.wall_s = before + time.monotonic() - started
+                on_main(fabric, lambda: save_checkpoint(out, progression, flow, averaged, best, optimiser))
+                break
     on_main(
         fabric,
         lambda: finish(out, progression, settings, task.identity(), best, provenance or {}, str(fabric.device)),
@@ -151,7 +162,7 @@ def _learn(fabric: Any, model: Any, parts: Sequence[tuple[Any, ...]]) -> Metrics
 
 
 def _task(
-    data: TrainingData | PairData, settings: TrainingSettings, stages: Sequence[Stage], reduced_energy: Any
+    data: TrainingData | PairData | GrowthData, settings: TrainingSettings, stages: Sequence[Stage], reduced_energy: Any
 ) -> Task:
     if settings.family == "A":
         if not isinstance(data, PairData):
@@ -160,6 +171,10 @@ def _task(
             needy = next(stage.name for stage in stages if stage.needs_energy)
             raise ValueError(f"stage {needy!r} weighs acceptance, which needs the energy of the molecules")
         return PairTask(data, settings, reduced_energy)
+    if settings.family == "C2":
+        if not isinstance(data, GrowthData):
+            raise ValueError("family C2 learns from many peptides: pack their runs with `timewarp pack`")
+        return GrowthTask(data, settings)
     if not isinstance(data, TrainingData):
         raise ValueError(f"family {settings.family} learns from frames: read the runs with load_training_data")
     return FrameTask(data, settings, reduced_energy)

@@ -48,6 +48,7 @@ class TrainingSettings:
         jitter_nm: family A: a little drift given back to aligned pairs, per axis, so that their density has a width.
         jitter_rad: family A: a little tumbling given back to superposed pairs.
         knee_kT: family A: from here on a poor log ratio counts logarithmically (:mod:`timewarp.training.losses`).
+        orders: family C2: orders of growth that each peptide is learnt in, the usual one and random ones.
         stages: family A: the schedule, one table per stage (:class:`timewarp.training.stages.Stage`), in order.
             Without any, ``steps`` steps of likelihood.
     """
@@ -76,6 +77,7 @@ class TrainingSettings:
     jitter_nm: float = 0.01
     jitter_rad: float = 0.05
     knee_kT: float = 100.0
+    orders: int = 3
     stages: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -85,7 +87,7 @@ class TrainingSettings:
             )
         if self.precision not in PRECISIONS:
             raise ValueError(f"unknown precision {self.precision!r}; expected one of {', '.join(PRECISIONS)}")
-        for name in ("steps", "batch_size", "validation_every", "validation_frames", "stride"):
+        for name in ("steps", "batch_size", "validation_every", "validation_frames", "stride", "orders"):
             value = getattr(self, name)
             if not isinstance(value, int) or isinstance(value, bool) or value < 1:
                 raise ValueError(f"{name} must be a whole number of at least 1, got {value!r}")

@@ -15,7 +15,7 @@ from ...state import Atoms
 from .circular import log_prob, sample
 from .network import Growing, GrowthConfig, GrowthNetwork, Static
 from .plan import ForceField, GrowthPlan, build_plan
-from .profiles import features, outlooks, step_features, turn_to
+from .profiles import features, outlook_at, step_features, turn_to
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,14 +26,47 @@ class Regrowth:
     kept: int
 
 
-def static_of(plan: GrowthPlan) -> Static:
+def static_of(plan: GrowthPlan, dtype: torch.dtype = torch.float32) -> Static:
     """The static features of one molecule, as a batch of one."""
     return Static(
-        steps=plan.static[None].float(),
-        sites=plan.sites[None].float(),
-        relations=plan.relations[None].float(),
+        steps=plan.static[None].to(dtype),
+        sites=plan.sites[None].to(dtype),
+        relations=plan.relations[None].to(dtype),
         is_step=torch.ones(1, plan.n_steps, dtype=torch.bool, device=plan.static.device),
     )
+
+
+def score(
+    network: GrowthNetwork, regrowth: Regrowth, x: Float[Tensor, "batch atoms 3"]
+) -> Float[Tensor, " batch"]:
+    """Log density (float64) of the torsions that a regrowth redraws, as they are in ``x``, with respect to d phi."""
+    plan, kept = regrowth.plan, regrowth.kept
+    f = features(plan, x.double())
+    dtype = network.embed.weight.dtype
+    logits = network(f.to(dtype), static_of(plan, dtype))
+    return log_prob(logits[:, kept:].double(), f.angle[:, kept:]).sum(-1)
+
+
+def redraw(
+    network: GrowthNetwork, regrowth: Regrowth, x: Float[Tensor, "batch atoms 3"], generator: torch.Generator
+) -> tuple[Float[Tensor, "batch atoms 3"], Float[Tensor, " batch"]]:
+    """Draw the torsions that a regrowth redraws: candidates (in the dtype of ``x``) and their log density (float64)."""
+    plan, kept = regrowth.plan, regrowth.kept
+    dtype = network.embed.weight.dtype
+    new = x.double()
+    growing = Growing(network, static_of(plan, dtype))
+    log_q = torch.zeros(len(x), dtype=torch.float64, device=x.device)
+    for k, step in enumerate(plan.steps):
+        f = step_features(plan, k, new, outlook_at(plan, k, new))
+        logits = growing.step(f.to(dtype)).double()
+        angle = f.angle
+        if k >= kept:
+            uniform = torch.rand(len(x), generator=generator, dtype=torch.float64, device=x.device)
+            angle = sample(logits, uniform)
+            log_q = log_q + log_prob(logits, angle)
+            new = turn_to(step, new, angle, f.angle)
+        growing.drawn(angle.to(dtype))
+    return new.to(x), log_q
 
 
 class GrowthFlow(nn.Module):
@@ -57,6 +90,7 @@ class GrowthFlow(nn.Module):
         self.atoms = atoms
         self.config = config or GrowthConfig()
         self.network = GrowthNetwork(self.config)
+        self.residues = atoms.residues
         self._force_field: ForceField | None = None
         self._kT = 1.0
         self._plan: GrowthPlan | None = None
@@ -82,42 +116,22 @@ class GrowthFlow(nn.Module):
             self._plan = build_plan(self.atoms, self._force_field, self._kT).to(device, torch.float64)
         return self._plan
 
-    def log_prob_positions(
-        self, x: Float[Tensor, "batch atoms 3"], regrowth: Regrowth | None = None
-    ) -> Float[Tensor, " batch"]:
-        """Log density of the torsions that a regrowth (by default all) redraws, with respect to d phi."""
-        plan, kept = (self.plan(), 0) if regrowth is None else (regrowth.plan, regrowth.kept)
-        f = features(plan, x.double())
-        logits = self.network(_single(f, self.dtype), _cast(static_of(plan), self.dtype))
-        return log_prob(logits[:, kept:].double(), f.angle[:, kept:]).sum(-1)
-
     @property
     def dtype(self) -> torch.dtype:
         """Of the network."""
         return self.network.embed.weight.dtype
 
+    def log_prob_positions(
+        self, x: Float[Tensor, "batch atoms 3"], regrowth: Regrowth | None = None
+    ) -> Float[Tensor, " batch"]:
+        """Log density of the torsions that a regrowth (by default all) redraws, with respect to d phi."""
+        return score(self.network, regrowth or Regrowth(self.plan(), 0), x)
+
     def sample_positions(
         self, x: Float[Tensor, "batch atoms 3"], generator: torch.Generator, regrowth: Regrowth | None = None
-    ) -> tuple[Float[Tensor, "batch atoms 3"], Float[Tensor, " batch"], Float[Tensor, " batch"]]:
-        """Redraw torsions of each configuration: candidates, their log density, and that of the way back."""
-        plan, kept = (self.plan(), 0) if regrowth is None else (regrowth.plan, regrowth.kept)
-        here = x.double()
-        new = here
-        there = Growing(self.network, _cast(static_of(plan), self.dtype))
-        views = outlooks(plan, here)  # those of placed fragments are taken anew below
-        log_q = torch.zeros(len(x), dtype=torch.float64, device=x.device)
-        for k in range(plan.n_steps):
-            step = plan.steps[k]
-            f = step_features(plan, k, new, views[k] if k <= kept else outlooks(plan, new)[k])
-            logits = there.step(_single(f, self.dtype)).double()
-            angle = f.angle
-            if k >= kept:
-                uniform = torch.rand(len(x), generator=generator, dtype=torch.float64, device=x.device)
-                angle = sample(logits, uniform)
-                log_q = log_q + log_prob(logits, angle)
-                new = turn_to(step, new, angle, f.angle)
-            there.drawn(angle.to(self.dtype))
-        return new.to(x), log_q, self.log_prob_positions(x, regrowth)
+    ) -> tuple[Float[Tensor, "batch atoms 3"], Float[Tensor, " batch"]]:
+        """Redraw torsions of each configuration: candidates and their log density."""
+        return redraw(self.network, regrowth or Regrowth(self.plan(), 0), x, generator)
 
     def encode(self, internal: Float[Tensor, "batch atoms 3"]) -> Float[Tensor, "batch atoms 3"]:
         """The condition: the configuration itself, of which the stiff coordinates alone are read."""
@@ -129,7 +143,7 @@ class GrowthFlow(nn.Module):
         """Redraw all soft torsions, ``n`` times per condition."""
         tree = self.atoms.tree
         internal = condition.repeat(n, 1, 1)
-        new, log_q, _ = self.sample_positions(to_positions(internal.double(), tree, _frame(internal)), generator)
+        new, log_q = self.sample_positions(to_positions(internal.double(), tree, _frame(internal)), generator)
         out = internal.clone()
         out[:, list(tree.rotatable), 2] = measure_dihedrals(new, tree.torsions.to(new.device)).to(out)
         return out.unflatten(0, (n, -1)), log_q.unflatten(0, (n, -1))
@@ -151,10 +165,3 @@ def _frame(internal: Tensor) -> Tensor:
     frame[..., 1] = frame[..., 0] ** 2 + 0.1 * frame[..., 0] ** 3
     return frame
 
-
-def _single(f, dtype: torch.dtype):
-    return type(f)(f.angle.to(dtype), f.profile.to(dtype), f.ahead.to(dtype), f.bends.to(dtype), f.spatial.to(dtype))
-
-
-def _cast(static: Static, dtype: torch.dtype) -> Static:
-    return Static(static.steps.to(dtype), static.sites.to(dtype), static.relations.to(dtype), static.is_step)

@@ -63,7 +63,7 @@ class Step:
         pairs: (2, n) pairs of old atoms, positions within ``old``.
     """
 
-    corners: Tensor
+    corners: tuple[int, int, int, int]
     turning: Tensor
     fragment: Tensor
     old: Tensor
@@ -288,7 +288,7 @@ def _step(
     if solvent is not None:
         unplaced = solvent.descreening[placed][:, later].sum(1)
     return Step(
-        corners=corners,
+        corners=(int(corners[0]), a, b, int(corners[3])),
         turning=turning.nonzero()[:, 0],
         fragment=fragment,
         old=old,

@@ -8,7 +8,9 @@ sinusoids of the angle, A + B cos(phi) + C sin(phi), whose three coefficients co
 from __future__ import annotations
 
 import functools
+import itertools
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass, fields
 
 import torch
@@ -53,6 +55,10 @@ class Features:
     bends: Tensor
     spatial: Tensor
 
+    def to(self, dtype: torch.dtype) -> Features:
+        """The same numbers in another precision."""
+        return Features(*(getattr(self, f.name).to(dtype) for f in fields(self)))
+
     @classmethod
     def stack(cls, steps: list[Features]) -> Features:
         """Join steps along dimension 1."""
@@ -68,7 +74,7 @@ class Axis:
     angle: Float[Tensor, " batch"]
 
     @classmethod
-    def of(cls, corners: Tensor, x: Float[Tensor, "batch atoms 3"]) -> Axis:
+    def of(cls, corners: tuple[int, int, int, int], x: Float[Tensor, "batch atoms 3"]) -> Axis:
         """Axes from positions."""
         i, a, b, c = (x[:, k] for k in corners)
         along = _unit(a - b)
@@ -147,11 +153,20 @@ def outlooks(plan: GrowthPlan, x: Float[Tensor, "batch atoms 3"]) -> list[Outloo
     What a torsion turns has its mean over a uniform angle on the torsion's axis. Positions of atoms not placed yet may be
     anything that has the right stiff coordinates: the mean does not depend on torsions still to be drawn.
     """
+    return list(_folding(plan, x))[::-1]
+
+
+def outlook_at(plan: GrowthPlan, k: int, x: Float[Tensor, "batch atoms 3"]) -> Outlook:
+    """The outlook of one step."""
+    *_, outlook = itertools.islice(_folding(plan, x), plan.n_steps - k)
+    return outlook
+
+
+def _folding(plan: GrowthPlan, x: Tensor) -> Iterator[Outlook]:
     mean = torch.einsum("sn,bnk->bsk", plan.site_weights, x)
     variance = torch.zeros_like(mean[..., 0])
-    found = []
     for k in reversed(range(plan.n_steps)):
-        found.append(Outlook(mean, variance))
+        yield Outlook(mean, variance)
         _, a, b, _ = plan.steps[k].corners
         along = _unit(x[:, a] - x[:, b])[:, None]
         arm = mean - x[:, a, None]
@@ -159,7 +174,6 @@ def outlooks(plan: GrowthPlan, x: Float[Tensor, "batch atoms 3"]) -> list[Outloo
         turns = plan.beyond[k]
         variance = torch.where(turns, variance + (arm - height).square().sum(-1), variance)
         mean = torch.where(turns[:, None], x[:, a, None] + height, mean)
-    return found[::-1]
 
 
 def ahead(plan: GrowthPlan, k: int, axis: Axis, outlook: Outlook) -> Float[Tensor, "batch 2 16"]:

@@ -1,0 +1,218 @@
+"""The transferable family C2: likelihood of frames of many peptides, whose features are computed once and kept."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ..energies import Parameters, Potential
+from ..flows.growth import Features, GrowthFlow, GrowthPlan, Regrowth, Static, build_plan, features, random_order
+from ..flows.growth.circular import log_prob
+from ..flows.growth.flow import redraw, score
+from ..flows.weights import build_flow
+from ..trajectories.compact import CompactMolecule
+from ..units import kT
+from .settings import TrainingSettings
+from .tasks import Metrics, Shard, part_of
+
+CHUNK = 256
+GROUPS = 4
+"""A batch is made of so many groups, each of peptides with equally many torsions: there is no padding."""
+
+
+@dataclass(frozen=True, eq=False)
+class GrowthData:
+    """Peptides to learn from and peptides to choose the network by.
+
+    Attributes:
+        train: the first.
+        validation: the others; none of them is learnt from.
+    """
+
+    train: tuple[CompactMolecule, ...]
+    validation: tuple[CompactMolecule, ...]
+
+    @classmethod
+    def of(cls, molecules: Sequence[CompactMolecule]) -> GrowthData:
+        """Sort by split.
+
+        Raises:
+            ValueError: there is nothing to learn from, or nothing to choose by.
+        """
+        parts = [tuple(m for m in molecules if m.split == split) for split in ("train", "validation")]
+        for part, what in zip(parts, ("learn from", "choose the network by (pack --validation)"), strict=True):
+            if not part:
+                raise ValueError(f"the training set has no peptide to {what}")
+        return cls(*parts)
+
+
+@dataclass(eq=False)
+class _Bucket:
+    """Features of all frames of peptides with the same number of torsions, and which plan each row is of."""
+
+    features: Features
+    plan: Tensor
+    static: Static
+
+    def take(self, rows: Tensor) -> tuple[Tensor, ...]:
+        which = self.plan[rows]
+        f, s = self.features, self.static
+        return (
+            *(getattr(f, field.name)[rows].float() for field in fields(f)),
+            s.steps[which],
+            s.sites[which],
+            s.relations[which],
+            s.is_step[which],
+        )
+
+
+class _Likelihood(nn.Module):
+    def __init__(self, flow: GrowthFlow) -> None:
+        super().__init__()
+        self.flow = flow
+
+    def forward(self, *groups: tuple[Tensor, ...]) -> tuple[Tensor, Metrics]:
+        losses = []
+        for tensors in groups:
+            f, static = Features(*tensors[:5]), Static(*tensors[5:])
+            logits = self.flow.network(f, static)
+            losses.append(-log_prob(logits.float(), f.angle).sum(-1))
+        loss = torch.cat(losses).mean()
+        return loss, {"loss": loss.detach()}
+
+
+class GrowthTask:
+    """Maximum likelihood of soft torsions given the stiff coordinates, over many peptides and orders of growth.
+
+    Args:
+        data: frames of many peptides.
+        settings: how to train; ``orders`` growth orders of each peptide are learnt, the usual one and random ones.
+    """
+
+    def __init__(self, data: GrowthData, settings: TrainingSettings) -> None:
+        self.data, self.settings = data, settings
+        self._device = torch.device("cpu")
+        self._buckets: list[_Bucket] = []
+        self._shares = torch.zeros(0)
+
+    def identity(self) -> dict[str, Any]:
+        """What tells this training's data from another's."""
+        digest = hashlib.sha256()
+        for m in (*self.data.train, *self.data.validation):
+            digest.update(f"{m.name} {m.split} {m.atoms.fingerprint}".encode())
+            digest.update(m.frames.numpy().tobytes())
+        return {
+            "residues": f"{len(self.data.train)} peptides",
+            "fingerprint": digest.hexdigest()[:16],
+            "frames": sum(len(m.frames) for m in self.data.train),
+            "held_out": sum(len(m.frames) for m in self.data.validation),
+        }
+
+    def flow(self) -> GrowthFlow:
+        """A new network: the physics prior."""
+        flow: GrowthFlow = build_flow(self.data.train[0].atoms, "C2", self.settings.flow)
+        flow.residues = f"{len(self.data.train)} peptides"
+        return flow
+
+    def objective(self, flow: Any) -> nn.Module:
+        """Mean -log q."""
+        return _Likelihood(flow)
+
+    @torch.no_grad()
+    def to(self, device: torch.device) -> None:
+        """Compute all features on the device, and keep them there."""
+        self._device = device
+        generator = torch.Generator().manual_seed(self.settings.seed + 11)
+        rows: dict[int, list[tuple[Features, GrowthPlan]]] = {}
+        for m in self.data.train:
+            for n in range(self.settings.orders):
+                order = random_order(m.atoms, generator) if n else None
+                plan = plan_of(m, device, order)
+                # Each order sees its own share of the frames, so that more orders do not take more memory.
+                mine = m.positions[n :: self.settings.orders].to(device)
+                rows.setdefault(plan.n_steps, []).append((_features(plan, mine), plan))
+        self._buckets = [_bucket(parts) for _, parts in sorted(rows.items())]
+        self._shares = torch.tensor([float(len(b.plan)) for b in self._buckets])
+
+    def batch(self, step: int, shard: Shard, flow: Any, weights: tuple[float, float, float]) -> tuple[Any, ...]:
+        """Groups of frames."""
+        generator = torch.Generator().manual_seed((self.settings.seed + 3) * 1_000_003 + step)
+        chosen = torch.multinomial(self._shares, GROUPS, replacement=True, generator=generator).tolist()
+        groups = []
+        for index in chosen:
+            bucket = self._buckets[index]
+            rows = torch.randint(len(bucket.plan), (self.settings.batch_size // GROUPS,), generator=generator)
+            groups.append(bucket.take(part_of(rows, shard).to(self._device)))
+        return tuple(groups)
+
+    def split(self, batch: tuple[Any, ...], parts: int) -> list[tuple[Any, ...]]:
+        """The batch as it is: torch's threads share each product."""
+        return [batch]
+
+    def row(self, averaged: Any, figures: Mapping[str, float]) -> dict[str, Any]:
+        """Loss and acceptance on each of the peptides that are not learnt from."""
+        rows = validate_growth(averaged, self.data.validation, self.settings, self._device)
+        acceptance = torch.tensor([row["acceptance"] for row in rows])
+        return {
+            "training_loss": figures["loss"],
+            "validation_loss": sum(row["loss"] for row in rows) / len(rows),
+            "validation_acceptance": float(acceptance.mean()),
+            "validation_median": float(acceptance.median()),
+            "validation_worst": float(acceptance.min()),
+            "validation_peptides": {row["name"]: round(row["acceptance"], 4) for row in rows},
+        }
+
+
+def plan_of(m: CompactMolecule, device: torch.device, order: Sequence[int] | None = None) -> GrowthPlan:
+    """A growth plan of a packed peptide, in single precision."""
+    return build_plan(m.atoms, Parameters(**m.parameters), kT(m.temperature_K), order).to(device, torch.float32)
+
+
+@torch.no_grad()
+def validate_growth(
+    flow: GrowthFlow, molecules: Sequence[CompactMolecule], settings: TrainingSettings, device: torch.device
+) -> list[dict[str, Any]]:
+    """For each peptide: mean -log q, and the expected acceptance of a full redraw from its frames."""
+    rows = []
+    generator = torch.Generator(device).manual_seed(settings.seed + 1)
+    for m in molecules:
+        parameters = Parameters(**m.parameters)
+        plan = build_plan(m.atoms, parameters, kT(m.temperature_K)).to(device, torch.float64)
+        way = Regrowth(plan, 0)
+        potential = Potential(parameters, torch.float64, device, "torch" if device.type != "cpu" else None)
+        here = m.positions.to(device, torch.float64)
+        there, forward = redraw(flow.network, way, here, generator)
+        back = score(flow.network, way, here)
+        before, after = (potential.energy(x) / kT(m.temperature_K) for x in (here, there))
+        log_ratio = (before - after + back - forward).nan_to_num(nan=-torch.inf)
+        accepted = log_ratio.clamp(max=0.0).exp().mean()
+        rows.append({"name": m.name, "loss": float(-back.mean()), "acceptance": float(accepted)})
+    return rows
+
+
+def _features(plan: GrowthPlan, x: Tensor) -> Features:
+    parts = [features(plan, chunk) for chunk in x.split(CHUNK)]
+    joined = {f.name: torch.cat([getattr(p, f.name) for p in parts]) for f in fields(Features)}
+    # Angles are read to more than half precision; the rest is only looked at.
+    return Features(**{name: value if name == "angle" else value.half() for name, value in joined.items()})
+
+
+def _bucket(parts: list[tuple[Features, GrowthPlan]]) -> _Bucket:
+    plans = [plan for _, plan in parts]
+    device = plans[0].static.device
+    counts = torch.tensor([len(f.angle) for f, _ in parts], device=device)
+    return _Bucket(
+        Features(**{n.name: torch.cat([getattr(f, n.name) for f, _ in parts]) for n in fields(Features)}),
+        torch.repeat_interleave(torch.arange(len(parts), device=device), counts),
+        Static(
+            torch.stack([p.static for p in plans]).float(),
+            torch.stack([p.sites for p in plans]).float(),
+            torch.stack([p.relations for p in plans]).float(),
+            torch.ones(len(plans), plans[0].n_steps, dtype=torch.bool, device=device),
+        ),
+    )
