@@ -12,10 +12,11 @@ from .errors import UserError
 if TYPE_CHECKING:
     from ..molecules import Molecule
     from ..pretrained import LoadedModel
-    from ..sampling import AugmentedKernel, Cycle, FlowKernel, Target
+    from ..sampling import AugmentedKernel, Cycle, FlowKernel, GrowthKernel, Target
 
 KERNELS = ("flow", "torsion", "hmc")
-FAMILIES = ("C", "B", "A")
+REGROWTHS = ("flow_suffix", "flow_subset")
+FAMILIES = ("C", "C2", "B", "A")
 HMC_STEPS = (10, 20, 40, 80)
 DEFAULT_HMC_STEPS = 40
 CPU_FILLED, GPU_FILLED = 16, 4096
@@ -32,12 +33,12 @@ def add_model(group: argparse._ArgumentGroup) -> None:
         "--model",
         metavar="MODEL",
         help="name of a shipped network (see `timewarp models`), or the folder of a `timewarp train` run (default: "
-        "the shipped one for this molecule)",
+        "the shipped one for this molecule, or else the one for every peptide)",
     )
     group.add_argument(
         "--family",
         choices=FAMILIES,
-        help="of the network: C redraws torsions, B all internal coordinates, A (Timewarp as published) all Cartesian "
+        help="of the network: C redraws torsions, C2 the same for any peptide, B all internal coordinates, A (Timewarp as published) all Cartesian "
         "ones (default: the model's)",
     )
 
@@ -49,7 +50,8 @@ def add_moves(parser: argparse.ArgumentParser) -> None:
     moves.add_argument(
         "--kernels",
         metavar="LIST",
-        help=f"kernels of a cycle in order, of {', '.join(KERNELS)}; one may be repeated (default {','.join(KERNELS)})",
+        help=f"kernels of a cycle in order, of {', '.join((*KERNELS, *REGROWTHS))} (the last two of family C2); one may be "
+        f"repeated (default {','.join(KERNELS)}, and with a network of family C2 its two as well)",
     )
     moves.add_argument("--no-flow", action="store_true", help="do without a network: torsion moves and hmc")
     moves.add_argument(
@@ -94,17 +96,27 @@ def kernel_names(args: argparse.Namespace) -> tuple[str, ...]:
         UserError: an unknown one, or options that exclude each other.
     """
     names = tuple(part.strip() for part in args.kernels.split(",")) if args.kernels else KERNELS
-    if unknown := [name for name in names if name not in KERNELS]:
-        raise UserError(f"no kernel {unknown[0]!r}; the kernels are {', '.join(KERNELS)}")
+    if unknown := [name for name in names if name not in KERNELS + REGROWTHS]:
+        raise UserError(f"no kernel {unknown[0]!r}; the kernels are {', '.join(KERNELS + REGROWTHS)}")
     if args.no_flow:
-        if args.model or args.family or (args.kernels and "flow" in names):
+        if args.model or args.family or (args.kernels and _learned(names)):
             raise UserError("--no-flow and a network exclude each other; leave out --no-flow, or --model and --family")
         names = tuple(name for name in names if name != "flow")
-    if "flow" not in names and (args.model or args.family):
+    if not _learned(names) and (args.model or args.family):
         raise UserError("--model and --family need the kernel flow in --kernels")
     if "flow" not in names and (args.proposals or args.flow_steps):
         raise UserError("--proposals and --flow-steps are of the kernel flow; leave them out")
     return names
+
+
+def needs_model(names: tuple[str, ...]) -> bool:
+    """Whether any of these kernels needs a network."""
+    return bool(_learned(names))
+
+
+def _learned(names: tuple[str, ...]) -> tuple[str, ...]:
+    """Which of some kernels need a network."""
+    return tuple(dict.fromkeys(name for name in names if name in ("flow", *REGROWTHS)))
 
 
 def load_model(args: argparse.Namespace, molecule: Molecule, without: str = "") -> LoadedModel:
@@ -150,7 +162,8 @@ def learned_kernel(
     proposals: int | None = None,
     flow_steps: int | None = None,
     threads: int = 1,
-) -> FlowKernel | AugmentedKernel:
+    name: str = "flow",
+) -> FlowKernel | AugmentedKernel | GrowthKernel:
     """The kernel of a network of any family.
 
     Args:
@@ -166,9 +179,10 @@ def learned_kernel(
     Raises:
         UserError: batches were asked for of another family than A.
     """
-    from ..flows import CartesianFlow
-    from ..sampling import AugmentedKernel, FlowKernel, backbone_torsions
+    from ..flows import CartesianFlow, GrowthFlow
+    from ..sampling import AugmentedKernel, FlowKernel, GrowthKernel, backbone_torsions
     from ..sampling.augmented import MOST_PROPOSALS
+    from ..units import kT
 
     density = model.densities["flow"].to(device).eval()
     watched = backbone_torsions(molecule.atoms)
@@ -188,6 +202,9 @@ def learned_kernel(
             f"--proposals and --flow-steps are for networks of family A, and {model.name!r} is of family "
             f"{density.family}; leave them out"
         )
+    if isinstance(density, GrowthFlow):
+        density.serve(target.potential.parameters[0], kT(target.temperature_K))
+        return GrowthKernel(target, density, name, watched=watched)
     return FlowKernel(target, density, molecule.atoms.tree, watched=watched)
 
 
@@ -217,8 +234,14 @@ def build_cycle(
     stiff = stiff_torsions(atoms)
     if "torsion" in names and not (atoms.tree.rotatable or stiff):
         names = tuple(name for name in names if name != "torsion")
-    if model is not None:
-        kernels["flow"] = learned_kernel(
+    regrows = model is not None and model.densities["flow"].family == "C2"
+    if regrows and not args.kernels and len(atoms.tree.rotatable) > 1:
+        names = ("flow", *REGROWTHS, *(name for name in names if name != "flow"))
+    if (misfit := [name for name in names if name in REGROWTHS]) and not regrows:
+        raise UserError(f"{misfit[0]} needs a network of family C2; leave it out of --kernels, or name one with --model")
+    for name in _learned(names):
+        assert model is not None
+        kernels[name] = learned_kernel(
             target,
             molecule,
             model,
@@ -227,6 +250,7 @@ def build_cycle(
             proposals=args.proposals,
             flow_steps=args.flow_steps,
             threads=threads,
+            name=name,
         )
     if "torsion" in names:
         kernels["torsion"] = TorsionKernel(target, atoms.tree, stiff=stiff, watched=watched)
@@ -244,7 +268,7 @@ def build_cycle(
             target_acceptance=args.hmc_acceptance,
             trial=trial,
         )
-    if "hmc" not in names and (model is None or model.densities["flow"].family == "C"):
+    if "hmc" not in names and (model is None or model.densities["flow"].family in ("C", "C2")):
         raise UserError("these kernels leave bond lengths and angles as they are; add hmc to --kernels")
     return Cycle([kernels[name] for name in names for _ in range(repeats.get(name, 1))])
 

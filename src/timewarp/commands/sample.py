@@ -68,10 +68,10 @@ def run(args: argparse.Namespace) -> int:
         check_starts(molecule.atoms, starts)
     explored = None if args.start_from is None else running.states_of(args.start_from, setup, args.chains)
     model = None
-    if "flow" in names:
+    if moves.needs_model(names):
         model = moves.load_model(args, molecule, ", or sample without a network: --no-flow")
     kernel = moves.build_cycle(args, names, target, molecule, model, setup.device, setup.threads)
-    flow = next((part for part in kernel.kernels if part.name == "flow"), None)
+    flow = next((part for part in kernel.kernels if part.name.startswith("flow")), None)
     settings = ChainSettings(
         n_chains=args.chains,
         n_samples=args.samples,
@@ -87,7 +87,7 @@ def run(args: argparse.Namespace) -> int:
         "temperature_K": target.temperature_K,
         "model": None if model is None else model.name,
         "weights_sha256": None if model is None else model.sha256,
-        "kernels": list(names),
+        "kernels": list(dict.fromkeys(part.name for part in kernel.kernels)),
         "proposals": (args.proposals or "tuned") if batched else None,
         "flow_steps": (args.flow_steps or "proposals") if batched else None,
         "torsion_moves": args.torsion_moves,
@@ -179,13 +179,13 @@ def _report(path: Path, summary: dict[str, Any]) -> str:
     lines = [
         f"{summary['molecule']}: {summary['n_samples']:,} samples in {summary['n_chains']} chains, "
         f"{summary['wall_s']:.1f} s, {summary['samples_per_second']:,.0f} samples/s",
-        "kernel      proposed  acceptance  jump  non-finite  restricted",
+        "kernel          proposed  acceptance  jump  non-finite  restricted",
     ]
     for name, row in summary["kernels"].items():
         acceptance = "-" if row["acceptance"] is None else f"{100 * row['acceptance']:.1f} %"
         jump = "-" if row.get("jump") is None else f"{row['jump']:.2f}"
         lines.append(
-            f"{name:8}{row['proposed']:12,}  {acceptance:>10}  {jump:>4}  {row['nonfinite']:10,}"
+            f"{name:12}{row['proposed']:12,}  {acceptance:>10}  {jump:>4}  {row['nonfinite']:10,}"
             f"  {row['restricted']:10,}"
         )
     rhat = {name: value for name, value in summary["rhat"].items() if value == value}

@@ -5,6 +5,7 @@ from .cartesian import CartesianCondition, CartesianFlow
 from .cartesian_config import CartesianFlowConfig
 from .conditional import Candidate, CartesianDensity
 from .density import InternalDensity, Standardiser, soft_coordinates, stiff_coordinates
+from .growth import GrowthConfig, GrowthFlow, Regrowth
 from .internal import InternalFlow, InternalFlowConfig
 from .splines import circular_spline, linear_spline
 from .tokens import TokenGraph, TokenNetwork, atom_graph, torsion_graph
@@ -16,9 +17,12 @@ __all__ = [
     "CartesianDensity",
     "CartesianFlow",
     "CartesianFlowConfig",
+    "GrowthConfig",
+    "GrowthFlow",
     "InternalDensity",
     "InternalFlow",
     "InternalFlowConfig",
+    "Regrowth",
     "Relabelling",
     "Standardiser",
     "TokenGraph",

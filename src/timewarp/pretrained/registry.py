@@ -6,13 +6,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..flows.cartesian import CartesianFlow
+from ..flows.growth import GrowthFlow
+from ..flows.tokens import ELEMENTS
 from ..flows.weights import Flow, WeightsFile, describe_weights, load_flow
 from ..state import Atoms
 
 TRAINED_NAME = "model"
 """Name of the model in a folder that ``timewarp train`` wrote."""
 
-PREFERENCE = ("C", "B", "A")
+PREFERENCE = ("C", "C2", "B", "A")
 """Families in the order in which a default is chosen."""
 
 
@@ -29,7 +31,7 @@ class LoadedModel:
     """
 
     name: str
-    densities: dict[str, Flow | CartesianFlow]
+    densities: dict[str, Flow | CartesianFlow | GrowthFlow]
     sha256: str
     description: WeightsFile
     card: Path | None
@@ -87,7 +89,13 @@ def load(name_or_path: str | Path, atoms: Atoms) -> LoadedModel:
 
 
 def default_for(atoms: Atoms, family: str | None = None) -> str | None:
-    """Name of the shipped network for a molecule (of one family, if given), or None."""
-    found = [d for d in map(find, names()) if d.fingerprint == atoms.fingerprint]
+    """Name of the shipped network for a molecule (of one family, if given), or None.
+
+    One of the molecule's own where there is one, else the transferable one.
+    """
+    serves_any = atoms.tree.rotatable and not set(atoms.elements) - set(ELEMENTS)
+    found = [
+        d for d in map(find, names()) if d.fingerprint == atoms.fingerprint or (d.family == "C2" and serves_any)
+    ]
     found = [d for d in found if family is None or d.family == family]
     return min(found, key=lambda d: PREFERENCE.index(d.family)).name if found else None

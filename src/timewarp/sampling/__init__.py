@@ -6,6 +6,7 @@ from .chains import ChainRecord, ChainSettings, run_chains
 from .cycle import Cycle, Mixture
 from .exploration import ExplorationKernel, distinct_states, summarise_exploration
 from .flow import FlowKernel
+from .growth import GrowthKernel
 from .hmc import HMCKernel
 from .kernel import Info, Kernel, Outcome, Tuning
 from .length import LengthTrial
@@ -23,6 +24,7 @@ __all__ = [
     "EnergyFunction",
     "ExplorationKernel",
     "FlowKernel",
+    "GrowthKernel",
     "HMCKernel",
     "Info",
     "Kernel",

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+import multiprocessing
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -21,7 +24,7 @@ from .settings import TrainingSettings
 from .tasks import Metrics, Shard, part_of
 
 CHUNK = 256
-GROUPS = 4
+GROUPS = 2
 """A batch is made of so many groups, each of peptides with equally many torsions: there is no padding."""
 
 
@@ -129,13 +132,14 @@ class GrowthTask:
         self._device = device
         generator = torch.Generator().manual_seed(self.settings.seed + 11)
         rows: dict[int, list[tuple[Features, GrowthPlan]]] = {}
-        for m in self.data.train:
-            for n in range(self.settings.orders):
-                order = random_order(m.atoms, generator) if n else None
-                plan = plan_of(m, device, order)
-                # Each order sees its own share of the frames, so that more orders do not take more memory.
-                mine = m.positions[n :: self.settings.orders].to(device)
-                rows.setdefault(plan.n_steps, []).append((_features(plan, mine), plan))
+        # Each order sees its own share of the frames, so that more orders do not take more memory.
+        tasks = [
+            (m, random_order(m.atoms, generator) if n else None, slice(n, None, self.settings.orders))
+            for m in self.data.train
+            for n in range(self.settings.orders)
+        ]
+        for f, plan in _all_features(tasks, device):
+            rows.setdefault(plan.n_steps, []).append((f.on(device), plan))
         self._buckets = [_bucket(parts) for _, parts in sorted(rows.items())]
         self._shares = torch.tensor([float(len(b.plan)) for b in self._buckets])
 
@@ -195,6 +199,34 @@ def validate_growth(
     return rows
 
 
+_Task = tuple[CompactMolecule, Sequence[int] | None, slice]
+
+
+def _all_features(tasks: Sequence[_Task], device: torch.device) -> Iterator[tuple[Features, GrowthPlan]]:
+    """Features and plans of many molecules, on the cores of the CPU: small tensors, which would leave a GPU idle."""
+    workers = len(os.sched_getaffinity(0)) if device.type != "cpu" else torch.get_num_threads()
+    workers = min(workers, len(tasks) // 8)
+    if workers < 2:
+        yield from map(_features_of, tasks)
+        return
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(workers, context, torch.set_num_threads, (1,)) as pool:
+        for numbers, (m, order, _) in zip(pool.map(_numbers_of, tasks, chunksize=4), tasks, strict=True):
+            yield Features(*map(torch.from_numpy, numbers)), plan_of(m, torch.device("cpu"), order)
+
+
+def _features_of(task: _Task) -> tuple[Features, GrowthPlan]:
+    m, order, share = task
+    plan = plan_of(m, torch.device("cpu"), order)
+    return _features(plan, m.positions[share]), plan
+
+
+def _numbers_of(task: _Task) -> list[Any]:
+    found, _ = _features_of(task)
+    return [getattr(found, f.name).numpy() for f in fields(Features)]
+
+
+@torch.no_grad()
 def _features(plan: GrowthPlan, x: Tensor) -> Features:
     parts = [features(plan, chunk) for chunk in x.split(CHUNK)]
     joined = {f.name: torch.cat([getattr(p, f.name) for p in parts]) for f in fields(Features)}
@@ -204,15 +236,15 @@ def _features(plan: GrowthPlan, x: Tensor) -> Features:
 
 def _bucket(parts: list[tuple[Features, GrowthPlan]]) -> _Bucket:
     plans = [plan for _, plan in parts]
-    device = plans[0].static.device
+    device = parts[0][0].angle.device
     counts = torch.tensor([len(f.angle) for f, _ in parts], device=device)
     return _Bucket(
         Features(**{n.name: torch.cat([getattr(f, n.name) for f, _ in parts]) for n in fields(Features)}),
         torch.repeat_interleave(torch.arange(len(parts), device=device), counts),
         Static(
-            torch.stack([p.static for p in plans]).float(),
-            torch.stack([p.sites for p in plans]).float(),
-            torch.stack([p.relations for p in plans]).float(),
+            torch.stack([p.static for p in plans]).float().to(device),
+            torch.stack([p.sites for p in plans]).float().to(device),
+            torch.stack([p.relations for p in plans]).float().to(device),
             torch.ones(len(plans), plans[0].n_steps, dtype=torch.bool, device=device),
         ),
     )

@@ -228,8 +228,7 @@ class _Figures:
 @torch.no_grad()
 def _average(averaged: nn.Module, flow: nn.Module, decay: float, step: int) -> None:
     decay = min(decay, (1 + step) / (10 + step))
-    for slow, fast in zip(averaged.parameters(), flow.parameters(), strict=True):
-        slow.lerp_(fast, 1 - decay)
+    torch._foreach_lerp_(list(averaged.parameters()), list(flow.parameters()), 1 - decay)
 
 
 def _note(progression: Progression) -> str:

@@ -59,6 +59,10 @@ class Features:
         """The same numbers in another precision."""
         return Features(*(getattr(self, f.name).to(dtype) for f in fields(self)))
 
+    def on(self, device: torch.device) -> Features:
+        """The same numbers on another device."""
+        return Features(*(getattr(self, f.name).to(device) for f in fields(self)))
+
     @classmethod
     def stack(cls, steps: list[Features]) -> Features:
         """Join steps along dimension 1."""

@@ -1,0 +1,104 @@
+"""Metropolis-Hastings with the transferable family C2: all soft torsions redrawn, or some of them regrown."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from ..flows.growth import GrowthFlow, Regrowth, random_order
+from ..shapes import Float, Int
+from ..state import State
+from .flow import jumps
+from .kernel import Info, Kernel
+from .metropolis import Proposal, metropolis
+from .target import Target
+
+FULL, SUFFIX, SUBSET = "flow", "flow_suffix", "flow_subset"
+N_ORDERS = 8
+"""Random orders of growth that ``flow_subset`` chooses from."""
+
+
+class GrowthKernel(Kernel):
+    """Redraw torsions one after the other from a trained network, given all that stays.
+
+    ``flow`` redraws all soft torsions. ``flow_suffix`` keeps those near the root: the place where the regrowth begins is
+    drawn anew in each step, the same for all chains. ``flow_subset`` does the same in a random order of growth, so that
+    what is redrawn may be one side chain or one end, given everything else. What is redrawn never depends on the state:
+    each choice is a Metropolis-Hastings move that leaves the target invariant, and so does a choice among them that does
+    not look. Stiff coordinates stay, so that the Jacobian cancels.
+
+    Args:
+        target: a target that is invariant to rigid motion.
+        density: the trained network, with :meth:`timewarp.flows.growth.GrowthFlow.serve` done.
+        name: ``flow``, ``flow_suffix`` or ``flow_subset``.
+        watched: integer (n, 4), torsions (phi, psi) whose jumps are counted.
+        seed: of the random orders.
+
+    Raises:
+        ValueError: the target is not invariant, the name is another, or there is nothing to keep.
+    """
+
+    cost = 1500.0
+
+    def __init__(
+        self,
+        target: Target,
+        density: GrowthFlow,
+        name: str = FULL,
+        *,
+        watched: Int[Tensor, "n 4"] | None = None,
+        seed: int = 0,
+    ) -> None:
+        if not target.invariant:
+            raise ValueError("a proposal in internal coordinates needs a target that is invariant to rigid motion")
+        if name not in (FULL, SUFFIX, SUBSET):
+            raise ValueError(f"no learned move {name!r}; there are {FULL}, {SUFFIX}, {SUBSET}")
+        super().__init__(target, name)
+        self.density = density
+        self.watched = torch.zeros(0, 4, dtype=torch.long) if watched is None else watched
+        self.plans = [density.plan()]
+        if name == SUBSET:
+            generator = torch.Generator().manual_seed(seed)
+            orders = {random_order(density.atoms, generator) for _ in range(N_ORDERS)}
+            self.plans = [density.plan(order) for order in sorted(orders)]
+        if name != FULL and self.plans[0].n_steps < 2:
+            raise ValueError(f"{name} needs two soft torsions, this molecule has {self.plans[0].n_steps}")
+
+    def __repr__(self) -> str:
+        return f"GrowthKernel({self.name!r}, {self.plans[0].n_steps} torsions, torch engine)"
+
+    @property
+    def engine(self) -> str:
+        """What computes the density."""
+        return "torch"
+
+    def draw(self, state: State, generator: torch.Generator) -> Float[Tensor, "chains atoms 3"]:
+        """One candidate per chain without the density's opinion of it."""
+        return self.propose(state, generator).positions
+
+    @torch.no_grad()
+    def step(self, state: State, generator: torch.Generator) -> tuple[State, Info]:
+        """Propose once in every chain."""
+        proposal = self.propose(state, generator)
+        new, outcome = metropolis(state, proposal, self.target, generator)
+        jumped = jumps(state.positions, proposal.positions, self.watched) & outcome.accepted.bool()
+        return new, {self.name: replace(outcome, jumped=jumped.long())}
+
+    @torch.no_grad()
+    def propose(self, state: State, generator: torch.Generator) -> Proposal:
+        """One candidate per chain, with the log ratio of its densities."""
+        regrowth = self._choose(generator)
+        x = state.positions
+        there, log_q = self.density.sample_positions(x, generator, regrowth)
+        log_q_ratio = self.density.log_prob_positions(x, regrowth) - log_q
+        return Proposal(positions=self.target.recentre(there), log_q_ratio=log_q_ratio)
+
+    def _choose(self, generator: torch.Generator) -> Regrowth:
+        if self.name == FULL:
+            return Regrowth(self.plans[0], 0)
+        which = torch.randint(len(self.plans), (1,), generator=generator, device=generator.device)
+        plan = self.plans[int(which)]
+        kept = torch.randint(1, plan.n_steps, (1,), generator=generator, device=generator.device)
+        return Regrowth(plan, int(kept))
