@@ -38,8 +38,8 @@ def add_model(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--family",
         choices=FAMILIES,
-        help="of the network: C redraws torsions, C2 the same for any peptide, B all internal coordinates, A (Timewarp as published) all Cartesian "
-        "ones (default: the model's)",
+        help="of the network: C redraws torsions, C2 the same for any peptide, B all internal coordinates, A (Timewarp "
+        "as published) all Cartesian ones (default: the model's)",
     )
 
 
@@ -50,8 +50,8 @@ def add_moves(parser: argparse.ArgumentParser) -> None:
     moves.add_argument(
         "--kernels",
         metavar="LIST",
-        help=f"kernels of a cycle in order, of {', '.join((*KERNELS, *REGROWTHS))} (the last two of family C2); one may be "
-        f"repeated (default {','.join(KERNELS)}, and with a network of family C2 its two as well)",
+        help=f"kernels of a cycle in order, of {', '.join((*KERNELS, *REGROWTHS))} (the last two of family C2); one "
+        f"may be repeated (default {','.join(KERNELS)}, and with a network of family C2 its two as well)",
     )
     moves.add_argument("--no-flow", action="store_true", help="do without a network: torsion moves and hmc")
     moves.add_argument(
@@ -179,6 +179,7 @@ def learned_kernel(
     Raises:
         UserError: batches were asked for of another family than A.
     """
+    from ..energies import Potential
     from ..flows import CartesianFlow, GrowthFlow
     from ..sampling import AugmentedKernel, FlowKernel, GrowthKernel, backbone_torsions
     from ..sampling.augmented import MOST_PROPOSALS
@@ -203,6 +204,7 @@ def learned_kernel(
             f"{density.family}; leave them out"
         )
     if isinstance(density, GrowthFlow):
+        assert isinstance(target.potential, Potential)
         density.serve(target.potential.parameters[0], kT(target.temperature_K))
         return GrowthKernel(target, density, name, watched=watched)
     return FlowKernel(target, density, molecule.atoms.tree, watched=watched)
@@ -238,7 +240,9 @@ def build_cycle(
     if regrows and not args.kernels and len(atoms.tree.rotatable) > 1:
         names = ("flow", *REGROWTHS, *(name for name in names if name != "flow"))
     if (misfit := [name for name in names if name in REGROWTHS]) and not regrows:
-        raise UserError(f"{misfit[0]} needs a network of family C2; leave it out of --kernels, or name one with --model")
+        raise UserError(
+            f"{misfit[0]} needs a network of family C2; leave it out of --kernels, or name one with --model"
+        )
     for name in _learned(names):
         assert model is not None
         kernels[name] = learned_kernel(

@@ -23,7 +23,11 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
         "(1e-4 nm), with their force-field parameters: one file that `timewarp train` reads anywhere, without OpenMM.",
     )
     parser.add_argument(
-        "runs", nargs="*", type=Path, metavar="RUN", help="run folders, or folders of `simulate --sequences`, to learn from"
+        "runs",
+        nargs="*",
+        type=Path,
+        metavar="RUN",
+        help="run folders, or folders of `simulate --sequences`, to learn from",
     )
     parser.add_argument(
         "--validation", nargs="*", type=Path, default=[], metavar="RUN", help="the same, to choose the network by"

@@ -37,8 +37,8 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     parser.add_argument(
         "--family",
         choices=("C", "C2", "B", "A"),
-        help="C: soft torsions given the rest; C2: the same for all peptides, from a file of `timewarp pack`; B: all internal coordinates; A: Cartesian, needs lag_ps in the "
-        "configuration (default C)",
+        help="C: soft torsions given the rest; C2: the same for all peptides, from a file of `timewarp pack`; B: all "
+        "internal coordinates; A: Cartesian, needs lag_ps in the configuration (default C)",
     )
     parser.add_argument(
         "--steps", type=options.integer("steps", least=1), metavar="N", help="optimiser steps (default 4000)"

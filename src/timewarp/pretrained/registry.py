@@ -94,8 +94,6 @@ def default_for(atoms: Atoms, family: str | None = None) -> str | None:
     One of the molecule's own where there is one, else the transferable one.
     """
     serves_any = atoms.tree.rotatable and not set(atoms.elements) - set(ELEMENTS)
-    found = [
-        d for d in map(find, names()) if d.fingerprint == atoms.fingerprint or (d.family == "C2" and serves_any)
-    ]
+    found = [d for d in map(find, names()) if d.fingerprint == atoms.fingerprint or (d.family == "C2" and serves_any)]
     found = [d for d in found if family is None or d.family == family]
     return min(found, key=lambda d: PREFERENCE.index(d.family)).name if found else None

@@ -23,11 +23,11 @@ N_ORDERS = 8
 class GrowthKernel(Kernel):
     """Redraw torsions one after the other from a trained network, given all that stays.
 
-    ``flow`` redraws all soft torsions. ``flow_suffix`` keeps those near the root: the place where the regrowth begins is
-    drawn anew in each step, the same for all chains. ``flow_subset`` does the same in a random order of growth, so that
-    what is redrawn may be one side chain or one end, given everything else. What is redrawn never depends on the state:
-    each choice is a Metropolis-Hastings move that leaves the target invariant, and so does a choice among them that does
-    not look. Stiff coordinates stay, so that the Jacobian cancels.
+    ``flow`` redraws all soft torsions. ``flow_suffix`` keeps those near the root: the place where the regrowth begins
+    is drawn anew in each step, the same for all chains. ``flow_subset`` does the same in a random order of growth, so
+    that what is redrawn may be one side chain or one end, given everything else. What is redrawn never depends on the
+    state: each choice is a Metropolis-Hastings move that leaves the target invariant, and so does a choice among them
+    that does not look. Stiff coordinates stay, so that the Jacobian cancels.
 
     Args:
         target: a target that is invariant to rigid motion.

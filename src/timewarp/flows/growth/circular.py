@@ -1,4 +1,4 @@
-"""Piecewise-linear densities on the circle, given by their logarithm on a uniform grid; exact density and exact draws."""
+"""Piecewise-linear densities on the circle from logarithms on a uniform grid: exact density, exact draws."""
 
 from __future__ import annotations
 

@@ -36,9 +36,7 @@ def static_of(plan: GrowthPlan, dtype: torch.dtype = torch.float32) -> Static:
     )
 
 
-def score(
-    network: GrowthNetwork, regrowth: Regrowth, x: Float[Tensor, "batch atoms 3"]
-) -> Float[Tensor, " batch"]:
+def score(network: GrowthNetwork, regrowth: Regrowth, x: Float[Tensor, "batch atoms 3"]) -> Float[Tensor, " batch"]:
     """Log density (float64) of the torsions that a regrowth redraws, as they are in ``x``, with respect to d phi."""
     plan, kept = regrowth.plan, regrowth.kept
     f = features(plan, x.double())
@@ -164,4 +162,3 @@ def _frame(internal: Tensor) -> Tensor:
     frame[..., 0] = torch.arange(internal.shape[-2], device=internal.device, dtype=torch.float64)
     frame[..., 1] = frame[..., 0] ** 2 + 0.1 * frame[..., 0] ** 3
     return frame
-

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -109,7 +110,9 @@ class GrowthBlock(nn.Module):
         """Keys and values (..., 2 width) of steps whose torsion is drawn."""
         return self.known(self.norm(token)) + self.angle(angle_waves(angle))
 
-    def forward(self, token: Tensor, memory: Tensor, sites: Tensor, pairs: Tensor, past: Tensor, real: Tensor) -> Tensor:
+    def forward(
+        self, token: Tensor, memory: Tensor, sites: Tensor, pairs: Tensor, past: Tensor, real: Tensor
+    ) -> Tensor:
         """One block.
 
         Args:
@@ -157,9 +160,14 @@ class GrowthNetwork(nn.Module):
         self.register_buffer("waves", torch.cat([multiples.cos(), multiples.sin()]).float(), persistent=False)
         self.register_buffer("fine", resample(COARSE, ANGLES).float(), persistent=False)
 
+    @property
+    def layers(self) -> list[GrowthBlock]:
+        """The blocks, by their type."""
+        return cast("list[GrowthBlock]", list(self.blocks))
+
     def site_memories(self, sites: Tensor) -> list[Tensor]:
         """Keys and values of fragments in each block, from their chemistry."""
-        return [block.fragment(sites) for block in self.blocks]
+        return [block.fragment(sites) for block in self.layers]
 
     def logits(self, token: Tensor, f: Features) -> Tensor:
         """Log density (not normalised) on the grid."""
@@ -177,10 +185,10 @@ class GrowthNetwork(nn.Module):
         token = self.embed(step_inputs(f, static.steps, self.config.physics))
         pairs = torch.cat([f.spatial, static.relations.expand(len(token), -1, -1, -1)], -1)
         index = torch.arange(steps, device=token.device)
-        past = (index[None, :] < index[:, None])
+        past = index[None, :] < index[:, None]
         past = F.pad(past, (1, 0))
         real = F.pad(static.is_step, (1, 0), value=True)
-        for block, sites in zip(self.blocks, self.site_memories(static.sites), strict=True):
+        for block, sites in zip(self.layers, self.site_memories(static.sites), strict=True):
             memory = F.pad(block.memory(token, f.angle), (0, 0, 1, 0))
             token = block(token, memory, sites, pairs, past, real)
         return self.logits(token, f)
@@ -214,7 +222,7 @@ class Growing:
         past = ((index >= 1) & (index <= k))[None]
         real = torch.ones(1, n_sites, dtype=torch.bool, device=token.device)
         self._tokens = []
-        for block, sites, kept in zip(network.blocks, self.sites, self.memories, strict=True):
+        for block, sites, kept in zip(network.layers, self.sites, self.memories, strict=True):
             memory = torch.stack(kept, 1) if kept else token.new_zeros(len(token), 0, 2 * token.shape[-1])
             memory = F.pad(memory, (0, 0, 1, n_sites - 1 - k))
             self._tokens.append(token[:, 0])
@@ -223,5 +231,5 @@ class Growing:
 
     def drawn(self, angle: Float[Tensor, " batch"]) -> None:
         """Say which angle the last torsion got."""
-        for block, kept, token in zip(self.network.blocks, self.memories, self._tokens, strict=True):
+        for block, kept, token in zip(self.network.layers, self.memories, self._tokens, strict=True):
             kept.append(block.memory(token, angle))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -25,27 +25,8 @@ N_STATIC = N_SITE + 8
 N_RELATION = 6
 
 
-class ForceField(Protocol):
-    """What a plan reads of a molecule's force field; :class:`timewarp.energies.Parameters` has it."""
-
-    torsion_atoms: Tensor
-    torsion_periodicity: Tensor
-    torsion_phase: Tensor
-    torsion_k: Tensor
-    charge: Tensor
-    sigma: Tensor
-    epsilon: Tensor
-    exception_atoms: Tensor
-    exception_charge_product: Tensor
-    exception_sigma: Tensor
-    exception_epsilon: Tensor
-    gb_charge: Tensor
-    gb_offset_radius: Tensor
-    gb_scaled_radius: Tensor
-    gb_radius: Tensor
-    gb_tanh: Tensor
-    gb_prefactor: Tensor
-    gb_surface: Tensor
+ForceField = Any
+"""A molecule's force field: an object with the fields of :class:`timewarp.energies.Parameters` (a room beside this)."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -154,8 +154,8 @@ class Outlook:
 def outlooks(plan: GrowthPlan, x: Float[Tensor, "batch atoms 3"]) -> list[Outlook]:
     """The outlook of each step, by folding torsions from the last to the first onto their axes.
 
-    What a torsion turns has its mean over a uniform angle on the torsion's axis. Positions of atoms not placed yet may be
-    anything that has the right stiff coordinates: the mean does not depend on torsions still to be drawn.
+    What a torsion turns has its mean over a uniform angle on the torsion's axis. Positions of atoms not placed yet may
+    be anything that has the right stiff coordinates: the mean does not depend on torsions still to be drawn.
     """
     return list(_folding(plan, x))[::-1]
 

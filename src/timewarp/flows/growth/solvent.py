@@ -7,7 +7,6 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-
 CLOSEST_NM = 0.02
 
 
@@ -103,7 +102,9 @@ def solvation(
     radius_old = born_radii(on_old + (fixed + unplaced[:m])[..., None], s, old)
     radius_new = born_radii(on_new + (own + unplaced[m:])[..., None], s, fragment)
     energy = (s.self_energy[old][:, None] / radius_old + s.surface[old][:, None] * radius_old**-6).sum(1)
-    energy = energy + (s.self_energy[fragment][:, None] / radius_new + s.surface[fragment][:, None] * radius_new**-6).sum(1)
+    energy = energy + (
+        s.self_energy[fragment][:, None] / radius_new + s.surface[fragment][:, None] * radius_new**-6
+    ).sum(1)
     cross = interaction(squared, radius_new[:, :, None], radius_old[:, None])
     energy = energy + torch.einsum("bfog,fo->bg", cross, s.product[fragment][:, old])
     mutual = interaction(among[..., None], radius_old[:, i], radius_old[:, j])
