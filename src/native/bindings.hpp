@@ -31,6 +31,7 @@ std::vector<T> copied(const A& array) {
 void bind_energy(nb::module_& m);
 void bind_flow(nb::module_& m);
 void bind_geometry(nb::module_& m);
+void bind_growth(nb::module_& m);
 void bind_langevin(nb::module_& m);
 
 }  // namespace timewarp

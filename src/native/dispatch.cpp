@@ -12,9 +12,10 @@ namespace timewarp {
   extern const EnergyKernels energy_kernels;          \
   extern const FlowKernels flow_kernels;              \
   extern const GeometryKernels geometry_kernels;      \
+  extern const GrowthKernels growth_kernels;          \
   }                                                   \
   static const InstructionSet isa##_set{#isa, &isa::elementary_kernels, &isa::energy_kernels, &isa::flow_kernels, \
-                                            &isa::geometry_kernels};
+                                            &isa::geometry_kernels, &isa::growth_kernels};
 
 DECLARE(baseline)
 #if defined(TIMEWARP_X86)

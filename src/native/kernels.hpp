@@ -4,6 +4,7 @@
 #include "energy_tables.hpp"
 #include "flow_kernels.hpp"
 #include "geometry_kernels.hpp"
+#include "growth_tables.hpp"
 
 namespace timewarp {
 
@@ -41,6 +42,7 @@ struct InstructionSet {
   const EnergyKernels* energy;
   const FlowKernels* flow;
   const GeometryKernels* geometry;
+  const GrowthKernels* growth;
 };
 
 // The one in use. `choose` picks by name ("auto": the best that the processor has) and throws std::invalid_argument.

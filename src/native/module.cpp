@@ -26,5 +26,6 @@ NB_MODULE(_core, m) {
   bind_energy(m);
   bind_flow(m);
   bind_geometry(m);
+  bind_growth(m);
   bind_langevin(m);
 }

@@ -5,9 +5,11 @@ import math
 import pytest
 import torch
 
+from timewarp import native
 from timewarp.energies import Potential, compile_system
 from timewarp.flows.growth import GrowthConfig, GrowthFlow, Regrowth, build_plan, order_by, random_order
 from timewarp.flows.growth.circular import grid, log_prob, node_density, resample, sample
+from timewarp.flows.growth.native import features_of
 from timewarp.flows.growth.profiles import features, outlook_at, outlooks, turn_to
 from timewarp.geometry import to_internal
 from timewarp.molecules import build_molecule
@@ -220,3 +222,23 @@ def test_config_is_checked() -> None:
     for wrong in ({"width": 0}, {"width": 10, "n_heads": 4}, {"harmonics": 30}):
         with pytest.raises(ValueError, match=r"must be"):
             GrowthConfig(**wrong)
+
+
+@pytest.mark.skipif(not native.available(), reason=native.why_not())
+def test_compiled_features_are_torchs(peptide: Peptide, generator: torch.Generator) -> None:
+    before, found = native.instruction_set(), []
+    plan = build_plan(peptide.atoms, peptide.parameters, THERMAL, random_order(peptide.atoms, generator))
+    expected = features(plan, peptide.x)
+    for name in ("baseline", "avx2", "avx512"):
+        try:
+            native.core().choose_instruction_set(name)
+            found.append(features_of(plan, peptide.x))
+        except ValueError:
+            continue  # this processor does not have it
+        finally:
+            native.core().choose_instruction_set(before)
+    assert found
+    for f in found:
+        # Single precision, on steep walls: the profile is in kT and cut off at 25.
+        for key, tolerance in {"angle": 1e-5, "profile": 0.05, "ahead": 1e-3, "bends": 1e-4, "spatial": 1e-4}.items():
+            torch.testing.assert_close(getattr(f, key).double(), getattr(expected, key), atol=tolerance, rtol=0)

@@ -14,9 +14,10 @@ import torch
 from torch import Tensor, nn
 
 from ..energies import Parameters, Potential
-from ..flows.growth import Features, GrowthFlow, GrowthPlan, Regrowth, Static, build_plan, features, random_order
+from ..flows.growth import Features, GrowthFlow, GrowthPlan, Regrowth, Static, build_plan, random_order
 from ..flows.growth.circular import log_prob
 from ..flows.growth.flow import redraw, score
+from ..flows.growth.native import features_of
 from ..flows.weights import build_flow
 from ..trajectories.compact import CompactMolecule
 from ..units import kT
@@ -228,7 +229,7 @@ def _numbers_of(task: _Task) -> list[Any]:
 
 @torch.no_grad()
 def _features(plan: GrowthPlan, x: Tensor) -> Features:
-    parts = [features(plan, chunk) for chunk in x.split(CHUNK)]
+    parts = [features_of(plan, chunk) for chunk in x.split(CHUNK)]
     joined = {f.name: torch.cat([getattr(p, f.name) for p in parts]) for f in fields(Features)}
     # Angles are read to more than half precision; the rest is only looked at.
     return Features(**{name: value if name == "angle" else value.half() for name, value in joined.items()})

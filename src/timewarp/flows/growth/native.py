@@ -1,0 +1,103 @@
+"""Features of a growing molecule in the compiled kernel: the numbers of :mod:`.profiles`, a hundred times faster."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from typing import Any
+from weakref import WeakKeyDictionary
+
+import torch
+from torch import Tensor
+
+from ... import native
+from ...shapes import Float
+from ...units import COULOMB_CONSTANT
+from .circular import grid, resample
+from .plan import GrowthPlan
+from .profiles import ANGLES, COARSE, N_SPATIAL, Features, features, outlook_at, step_features
+
+HIGHEST_PERIODICITY = 8
+
+
+def growth_kernel(plan: GrowthPlan) -> Any:
+    """The compiled form of a plan.
+
+    Raises:
+        RuntimeError: the compiled kernels are not there.
+    """
+    plan = plan.to("cpu", torch.float64)
+    angle = torch.arange(HIGHEST_PERIODICITY + 1).double()[:, None] * grid(ANGLES, torch.zeros(1).double())
+    s = plan.solvent
+    none = torch.zeros(0)
+    tables = (
+        [none] * 7
+        if s is None
+        else [_flat(t) for t in (s.rho, s.scaled, s.radius, s.product, s.self_energy, s.surface, s.tanh)]
+    )
+    n_atoms = plan.site_weights.shape[1]
+    kernel = native.core().GrowthKernel(
+        n_atoms,
+        s is not None,
+        *tables,
+        _flat(plan.site_weights),
+        _flat(plan.site_charge),
+        _flat(plan.site_heavy),
+        plan.beyond.to(torch.uint8).flatten().contiguous(),
+        _flat(angle.cos()),
+        _flat(angle.sin()),
+        _flat(resample(COARSE, ANGLES)),
+        COULOMB_CONSTANT * plan.inverse_kT,
+    )
+    for step in plan.steps:
+        kernel.add_step(
+            torch.tensor(step.corners, dtype=torch.int32),
+            *(t.to(torch.int32).flatten().contiguous() for t in (step.fragment, step.old)),
+            *(_flat(t) for t in (step.lj12, step.lj6, step.charge)),
+            *(t.to(torch.int32).flatten().contiguous() for t in (step.terms, step.periodicity)),
+            *(_flat(t) for t in (step.phase, step.k, step.unplaced)),
+        )
+    return kernel
+
+
+def native_features(kernel: Any, n_steps: int, x: Float[Tensor, "batch atoms 3"], first: int, last: int) -> Features:
+    """Features of steps ``first`` to ``last`` - 1 in dimension 1; the network's numbers in single precision."""
+    n, steps, sites = len(x), last - first, n_steps + 1
+    angle = torch.empty(n, steps, dtype=torch.float64)
+    profile, ahead = torch.empty(n, steps, ANGLES), torch.empty(n, steps, 2, COARSE)
+    bends, spatial = torch.empty(n, steps, 2), torch.empty(n, steps, sites, N_SPATIAL)
+    kernel.features(x.contiguous(), first, last, angle, profile, ahead, bends, spatial, native.threads())
+    return Features(angle, profile, ahead, bends, spatial)
+
+
+def _flat(t: Tensor) -> Tensor:
+    return t.float().flatten().contiguous()
+
+
+_KERNELS: WeakKeyDictionary[GrowthPlan, Any] = WeakKeyDictionary()
+
+
+def _kernel_of(plan: GrowthPlan) -> Any:
+    found = _KERNELS.get(plan)
+    if found is None:
+        found = _KERNELS[plan] = growth_kernel(plan)
+    return found
+
+
+def compiled(plan: GrowthPlan, x: Tensor) -> bool:
+    """Whether the compiled kernel computes the features: on a CPU that has it."""
+    return x.device.type == "cpu" and native.available()
+
+
+def features_of(plan: GrowthPlan, x: Float[Tensor, "batch atoms 3"]) -> Features:
+    """Features of all steps in dimension 1, by the fastest engine."""
+    if compiled(plan, x):
+        return native_features(_kernel_of(plan), plan.n_steps, x, 0, plan.n_steps)
+    return features(plan, x)
+
+
+def features_at(plan: GrowthPlan, k: int, x: Float[Tensor, "batch atoms 3"]) -> Features:
+    """Features of one step, by the fastest engine; torsions of step k and later may have any value in ``x``."""
+    if compiled(plan, x):
+        f = native_features(_kernel_of(plan), plan.n_steps, x, k, k + 1)
+        return Features(*(getattr(f, field.name)[:, 0] for field in fields(f)))
+    return step_features(plan, k, x, outlook_at(plan, k, x))
