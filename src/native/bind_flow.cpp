@@ -23,14 +23,9 @@ using I2 = Array<std::int32_t, 2>;
 using BlockArrays = std::tuple<D3, D2, D2, D1, D2, D1, D2, D1>;
 
 // One network's tables; the memory is shared by the flows that use it.
-struct FlowNetwork {
-  std::deque<std::vector<float>> floats;
-  std::deque<std::vector<std::int32_t>> integers;
+struct FlowNetwork : Kept {
   std::vector<AttentionBlock> blocks;
   NetworkTables view{};
-
-  const float* keep(const double* values, std::size_t n) { return floats.emplace_back(values, values + n).data(); }
-  const std::int32_t* keep(const I1& values) { return integers.emplace_back(copied<std::int32_t>(values)).data(); }
 
   // Rows of `weight` are outputs, of which n_in / width parts are read from vectors of `width` numbers.
   LinearTable pack(const D2& weight, const double* bias) {

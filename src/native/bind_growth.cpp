@@ -1,6 +1,5 @@
 // timewarp.native._core.GrowthKernel: features of a growing molecule; see timewarp/flows/growth/native.py.
 #include <algorithm>
-#include <memory>
 
 #include "bindings.hpp"
 #include "kernels.hpp"
@@ -12,7 +11,7 @@ namespace {
 using F = Array<float, 1>;
 using I = Array<std::int32_t, 1>;
 
-class GrowthKernel {
+class GrowthKernel : Kept {
  public:
   GrowthKernel(int n_atoms, bool has_solvent, F rho, F scaled, F radius, F product, F self_energy, F surface, F tanh,
                F site_weights, F site_charge, F site_heavy, Array<std::uint8_t, 1> beyond, F cosine, F sine,
@@ -85,11 +84,11 @@ class GrowthKernel {
   }
 
   template <class Io>
-  void features(Array<Io, 3> x, int from, int to, Out<double, 2> angle, Out<float, 3> profile, Out<float, 4> ahead,
+  void features(Array<Io, 3> x, Out<double, 2> angle, Out<float, 3> profile, Out<float, 4> ahead,
                 Out<float, 3> bends, Out<float, 4> spatial, int threads, GrowthFeatures<Io> kernel) {
-    const std::size_t n = x.shape(0), steps = to - from;
+    const std::size_t n = x.shape(0), steps = t_.n_steps;
     expect(x.shape(1) == std::size_t(t_.n_atoms) && x.shape(2) == 3, "positions (n, atoms, 3)");
-    expect(n_sites_ == t_.n_steps + 1 && 0 <= from && from < to && to <= t_.n_steps, "steps of this molecule");
+    expect(n_sites_ == t_.n_steps + 1, "a step for each site but the root");
     expect(angle.size() == n * steps && profile.size() == n * steps * kFine && ahead.size() == n * steps * 2 * kCoarse &&
                bends.size() == n * steps * 2 && spatial.size() == n * steps * n_sites_ * kSpatial,
            "room for the features");
@@ -98,25 +97,14 @@ class GrowthKernel {
     const Io* positions = x.data();
     nb::gil_scoped_release release;
     parallel(long(n), isa().elementary->lanes_f32, threads, isa().growth->scratch_bytes(t),
-             [&](long first, long last, void* scratch) { kernel(t, positions, from, to, out, first, last, scratch); });
+             [&](long first, long last, void* scratch) { kernel(t, positions, out, first, last, scratch); });
   }
 
  private:
-  const float* keep(const F& a) {
-    floats_.push_back(std::make_unique<std::vector<float>>(copied<float>(a)));
-    return floats_.back()->data();
-  }
-  const std::int32_t* keep(const I& a) {
-    ints_.push_back(std::make_unique<std::vector<std::int32_t>>(copied<std::int32_t>(a)));
-    return ints_.back()->data();
-  }
-
   GrowthTables t_{};
   int n_sites_ = 0;
   std::vector<GrowthStep> steps_;
   std::vector<std::uint8_t> beyond_;
-  std::vector<std::unique_ptr<std::vector<float>>> floats_;
-  std::vector<std::unique_ptr<std::vector<std::int32_t>>> ints_;
 };
 
 }  // namespace
@@ -126,13 +114,13 @@ void bind_growth(nb::module_& m) {
       .def(nb::init<int, bool, F, F, F, F, F, F, F, F, F, F, Array<std::uint8_t, 1>, F, F, F, float>())
       .def("add_step", &GrowthKernel::add_step)
       .def("features",
-           [](GrowthKernel& k, Array<float, 3> x, int from, int to, Out<double, 2> a, Out<float, 3> p, Out<float, 4> h,
+           [](GrowthKernel& k, Array<float, 3> x, Out<double, 2> a, Out<float, 3> p, Out<float, 4> h,
               Out<float, 3> b, Out<float, 4> s, int threads) {
-             k.features<float>(x, from, to, a, p, h, b, s, threads, isa().growth->features_f32);
+             k.features<float>(x, a, p, h, b, s, threads, isa().growth->features_f32);
            })
-      .def("features", [](GrowthKernel& k, Array<double, 3> x, int from, int to, Out<double, 2> a, Out<float, 3> p,
+      .def("features", [](GrowthKernel& k, Array<double, 3> x, Out<double, 2> a, Out<float, 3> p,
                           Out<float, 4> h, Out<float, 3> b, Out<float, 4> s, int threads) {
-        k.features<double>(x, from, to, a, p, h, b, s, threads, isa().growth->features_f64);
+        k.features<double>(x, a, p, h, b, s, threads, isa().growth->features_f64);
       });
 }
 

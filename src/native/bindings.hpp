@@ -5,6 +5,7 @@
 #include <nanobind/ndarray.h>
 
 #include <cstdint>
+#include <deque>
 #include <stdexcept>
 #include <string>
 #include <vector>
@@ -27,6 +28,18 @@ template <class T, class A>
 std::vector<T> copied(const A& array) {
   return std::vector<T>(array.data(), array.data() + array.size());
 }
+
+// Tables that views point into: a deque leaves what it holds where it is.
+struct Kept {
+  std::deque<std::vector<float>> floats;
+  std::deque<std::vector<std::int32_t>> integers;
+
+  const float* keep(const double* values, std::size_t n) { return floats.emplace_back(values, values + n).data(); }
+  const float* keep(const Array<float, 1>& values) { return floats.emplace_back(copied<float>(values)).data(); }
+  const std::int32_t* keep(const Array<std::int32_t, 1>& values) {
+    return integers.emplace_back(copied<std::int32_t>(values)).data();
+  }
+};
 
 void bind_energy(nb::module_& m);
 void bind_flow(nb::module_& m);

@@ -297,10 +297,10 @@ struct Growth {
 };
 
 template <class Io>
-void features(const GrowthTables& t, const Io* positions, int from, int to, const GrowthOut& out, long first,
-              long last, void* scratch) {
+void features(const GrowthTables& t, const Io* positions, const GrowthOut& out, long first, long last,
+              void* scratch) {
   const Growth e(t, scratch);
-  const int n = t.n_steps + 1, steps = to - from;
+  const int n = t.n_steps + 1, steps = t.n_steps;
   for (long start = first; start < last; start += W) {
     const int count = last - start < W ? int(last - start) : W;
     for (int lane = 0; lane < W; ++lane) {
@@ -308,42 +308,40 @@ void features(const GrowthTables& t, const Io* positions, int from, int to, cons
       for (int k = 0; k < 3 * t.n_atoms; ++k) e.x[k][lane] = float(row[k] - row[k % 3]);
     }
     e.begin();
-    for (int k = t.n_steps - 1; k >= from; --k) {
-      if (k < to) {
-        const GrowthStep& step = t.steps[k];
-        const Frame f = frame_of(step.corners, e.x);
-        e.profile(step, f);
-        for (int s = 0; s < n; ++s) Growth::put(e.local, s, f.local(at(e.sites, s)));
-        VF electric[kCoarse], crowd[kCoarse];
-        e.ahead(k, f, electric, crowd);
-        const P i = at(e.x, step.corners[0]), b = at(e.x, step.corners[2]), c = at(e.x, step.corners[3]);
-        const VF bend0 = (bend(i - f.origin, b - f.origin) - 1.95f) * 10.0f;
-        const VF bend1 = (bend(f.origin - b, c - b) - 1.95f) * 10.0f;
-        for (int lane = 0; lane < count; ++lane) {
-          const long row = (start + lane) * steps + (k - from);
-          out.angle[row] = double(f.angle[lane]);
-          for (int g = 0; g < kFine; ++g) out.profile[row * kFine + g] = e.energy[g][lane];
-          for (int g = 0; g < kCoarse; ++g) {
-            out.ahead[row * 2 * kCoarse + g] = electric[g][lane];
-            out.ahead[(row * 2 + 1) * kCoarse + g] = crowd[g][lane];
-          }
-          out.bends[2 * row] = bend0[lane];
-          out.bends[2 * row + 1] = bend1[lane];
+    for (int k = steps - 1; k >= 0; --k) {
+      const GrowthStep& step = t.steps[k];
+      const Frame f = frame_of(step.corners, e.x);
+      e.profile(step, f);
+      for (int s = 0; s < n; ++s) Growth::put(e.local, s, f.local(at(e.sites, s)));
+      VF electric[kCoarse], crowd[kCoarse];
+      e.ahead(k, f, electric, crowd);
+      const P i = at(e.x, step.corners[0]), b = at(e.x, step.corners[2]), c = at(e.x, step.corners[3]);
+      const VF bend0 = (bend(i - f.origin, b - f.origin) - 1.95f) * 10.0f;
+      const VF bend1 = (bend(f.origin - b, c - b) - 1.95f) * 10.0f;
+      for (int lane = 0; lane < count; ++lane) {
+        const long row = (start + lane) * steps + k;
+        out.angle[row] = double(f.angle[lane]);
+        for (int g = 0; g < kFine; ++g) out.profile[row * kFine + g] = e.energy[g][lane];
+        for (int g = 0; g < kCoarse; ++g) {
+          out.ahead[row * 2 * kCoarse + g] = electric[g][lane];
+          out.ahead[(row * 2 + 1) * kCoarse + g] = crowd[g][lane];
         }
-        for (int s = 0; s < n; ++s) {
-          const P p = at(e.local, s);
-          const VF distance = vsqrt(dot(p, p) + 1e-4f), inverse = rcp(distance);
-          const P d = p * inverse;
-          const float free = t.beyond[k * n + s] ? 0.0f : 1.0f;
-          VF values[kSpatial] = {d.x * free, d.y * free, d.z, vsqrt(d.x * d.x + d.y * d.y), vsqrt(e.variance[s])};
-          for (int m = 0; m < kShells; ++m) {
-            const VF gap = distance - 0.2f * float(m + 1);
-            values[5 + m] = vexp(gap * gap * -12.5f);
-          }
-          for (int lane = 0; lane < count; ++lane)
-            for (int v = 0; v < kSpatial; ++v)
-              out.spatial[(((start + lane) * steps + (k - from)) * n + s) * kSpatial + v] = values[v][lane];
+        out.bends[2 * row] = bend0[lane];
+        out.bends[2 * row + 1] = bend1[lane];
+      }
+      for (int s = 0; s < n; ++s) {
+        const P p = at(e.local, s);
+        const VF distance = vsqrt(dot(p, p) + 1e-4f), inverse = rcp(distance);
+        const P d = p * inverse;
+        const float free = t.beyond[k * n + s] ? 0.0f : 1.0f;
+        VF values[kSpatial] = {d.x * free, d.y * free, d.z, vsqrt(d.x * d.x + d.y * d.y), vsqrt(e.variance[s])};
+        for (int m = 0; m < kShells; ++m) {
+          const VF gap = distance - 0.2f * float(m + 1);
+          values[5 + m] = vexp(gap * gap * -12.5f);
         }
+        for (int lane = 0; lane < count; ++lane)
+          for (int v = 0; v < kSpatial; ++v)
+            out.spatial[(((start + lane) * steps + k) * n + s) * kSpatial + v] = values[v][lane];
       }
       e.fold(k);
     }

@@ -34,15 +34,14 @@ struct GrowthTables {
   float coulomb;                  // in kT nm
 };
 
-// Where the features of steps from ... to - 1 go, (chains, steps, ...).
+// Where the features go, (chains, steps, ...).
 struct GrowthOut {
   double* angle;
   float *profile, *ahead, *bends, *spatial;
 };
 
 template <class Io>
-using GrowthFeatures = void (*)(const GrowthTables&, const Io* positions, int from, int to, const GrowthOut& out,
-                                long first, long last, void* scratch);
+using GrowthFeatures = void (*)(const GrowthTables&, const Io* positions, const GrowthOut& out, long first, long last, void* scratch);
 
 struct GrowthKernels {
   GrowthFeatures<float> features_f32;

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from .. import native
 from ..energies import Parameters, Potential
 from ..flows.growth import Features, GrowthFlow, GrowthPlan, Regrowth, Static, build_plan, random_order
 from ..flows.growth.circular import log_prob
@@ -207,7 +208,7 @@ def _all_features(tasks: Sequence[_Task], device: torch.device) -> Iterator[tupl
     """Features and plans of many molecules, on the cores of the CPU: small tensors, which would leave a GPU idle."""
     workers = len(os.sched_getaffinity(0)) if device.type != "cpu" else torch.get_num_threads()
     workers = min(workers, len(tasks) // 8)
-    if workers < 2:
+    if native.available() or workers < 2:  # the kernel has threads of its own
         yield from map(_features_of, tasks)
         return
     context = multiprocessing.get_context("spawn")

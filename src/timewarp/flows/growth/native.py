@@ -1,10 +1,8 @@
-"""Features of a growing molecule in the compiled kernel: the numbers of :mod:`.profiles`, a hundred times faster."""
+"""Features of a growing molecule in the compiled kernel: the numbers of :mod:`.profiles` in single precision."""
 
 from __future__ import annotations
 
-from dataclasses import fields
 from typing import Any
-from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor
@@ -14,7 +12,7 @@ from ...shapes import Float
 from ...units import COULOMB_CONSTANT
 from .circular import grid, resample
 from .plan import GrowthPlan
-from .profiles import ANGLES, COARSE, N_SPATIAL, Features, features, outlook_at, step_features
+from .profiles import ANGLES, COARSE, N_SPATIAL, Features, features
 
 HIGHEST_PERIODICITY = 8
 
@@ -59,45 +57,17 @@ def growth_kernel(plan: GrowthPlan) -> Any:
     return kernel
 
 
-def native_features(kernel: Any, n_steps: int, x: Float[Tensor, "batch atoms 3"], first: int, last: int) -> Features:
-    """Features of steps ``first`` to ``last`` - 1 in dimension 1; the network's numbers in single precision."""
-    n, steps, sites = len(x), last - first, n_steps + 1
+def features_of(plan: GrowthPlan, x: Float[Tensor, "batch atoms 3"]) -> Features:
+    """Features of all steps in dimension 1: compiled on a CPU that has the kernel, by torch elsewhere."""
+    if x.device.type != "cpu" or not native.available():
+        return features(plan, x)
+    n, steps = len(x), plan.n_steps
     angle = torch.empty(n, steps, dtype=torch.float64)
     profile, ahead = torch.empty(n, steps, ANGLES), torch.empty(n, steps, 2, COARSE)
-    bends, spatial = torch.empty(n, steps, 2), torch.empty(n, steps, sites, N_SPATIAL)
-    kernel.features(x.contiguous(), first, last, angle, profile, ahead, bends, spatial, native.threads())
+    bends, spatial = torch.empty(n, steps, 2), torch.empty(n, steps, steps + 1, N_SPATIAL)
+    growth_kernel(plan).features(x.contiguous(), angle, profile, ahead, bends, spatial, native.threads())
     return Features(angle, profile, ahead, bends, spatial)
 
 
 def _flat(t: Tensor) -> Tensor:
     return t.float().flatten().contiguous()
-
-
-_KERNELS: WeakKeyDictionary[GrowthPlan, Any] = WeakKeyDictionary()
-
-
-def _kernel_of(plan: GrowthPlan) -> Any:
-    found = _KERNELS.get(plan)
-    if found is None:
-        found = _KERNELS[plan] = growth_kernel(plan)
-    return found
-
-
-def compiled(plan: GrowthPlan, x: Tensor) -> bool:
-    """Whether the compiled kernel computes the features: on a CPU that has it."""
-    return x.device.type == "cpu" and native.available()
-
-
-def features_of(plan: GrowthPlan, x: Float[Tensor, "batch atoms 3"]) -> Features:
-    """Features of all steps in dimension 1, by the fastest engine."""
-    if compiled(plan, x):
-        return native_features(_kernel_of(plan), plan.n_steps, x, 0, plan.n_steps)
-    return features(plan, x)
-
-
-def features_at(plan: GrowthPlan, k: int, x: Float[Tensor, "batch atoms 3"]) -> Features:
-    """Features of one step, by the fastest engine; torsions of step k and later may have any value in ``x``."""
-    if compiled(plan, x):
-        f = native_features(_kernel_of(plan), plan.n_steps, x, k, k + 1)
-        return Features(*(getattr(f, field.name)[:, 0] for field in fields(f)))
-    return step_features(plan, k, x, outlook_at(plan, k, x))
