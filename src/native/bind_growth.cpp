@@ -84,9 +84,10 @@ class GrowthKernel : Kept {
   }
 
   template <class Io>
-  void features(Array<Io, 3> x, Out<double, 2> angle, Out<float, 3> profile, Out<float, 4> ahead,
+  void features(Array<Io, 3> x, int first_step, int last_step, Out<double, 2> angle, Out<float, 3> profile, Out<float, 4> ahead,
                 Out<float, 3> bends, Out<float, 4> spatial, int threads, GrowthFeatures<Io> kernel) {
-    const std::size_t n = x.shape(0), steps = t_.n_steps;
+    expect(0 <= first_step && first_step < last_step && last_step <= t_.n_steps, "steps of the growth");
+    const std::size_t n = x.shape(0), steps = last_step - first_step;
     expect(x.shape(1) == std::size_t(t_.n_atoms) && x.shape(2) == 3, "positions (n, atoms, 3)");
     expect(n_sites_ == t_.n_steps + 1, "a step for each site but the root");
     expect(angle.size() == n * steps && profile.size() == n * steps * kFine && ahead.size() == n * steps * 2 * kCoarse &&
@@ -97,7 +98,9 @@ class GrowthKernel : Kept {
     const Io* positions = x.data();
     nb::gil_scoped_release release;
     parallel(long(n), isa().elementary->lanes_f32, threads, isa().growth->scratch_bytes(t),
-             [&](long first, long last, void* scratch) { kernel(t, positions, out, first, last, scratch); });
+             [&](long first, long last, void* scratch) {
+               kernel(t, positions, first_step, last_step, out, first, last, scratch);
+             });
   }
 
  private:
@@ -114,13 +117,13 @@ void bind_growth(nb::module_& m) {
       .def(nb::init<int, bool, F, F, F, F, F, F, F, F, F, F, Array<std::uint8_t, 1>, F, F, F, float>())
       .def("add_step", &GrowthKernel::add_step)
       .def("features",
-           [](GrowthKernel& k, Array<float, 3> x, Out<double, 2> a, Out<float, 3> p, Out<float, 4> h,
+           [](GrowthKernel& k, Array<float, 3> x, int i, int j, Out<double, 2> a, Out<float, 3> p, Out<float, 4> h,
               Out<float, 3> b, Out<float, 4> s, int threads) {
-             k.features<float>(x, a, p, h, b, s, threads, isa().growth->features_f32);
+             k.features<float>(x, i, j, a, p, h, b, s, threads, isa().growth->features_f32);
            })
-      .def("features", [](GrowthKernel& k, Array<double, 3> x, Out<double, 2> a, Out<float, 3> p,
+      .def("features", [](GrowthKernel& k, Array<double, 3> x, int i, int j, Out<double, 2> a, Out<float, 3> p,
                           Out<float, 4> h, Out<float, 3> b, Out<float, 4> s, int threads) {
-        k.features<double>(x, a, p, h, b, s, threads, isa().growth->features_f64);
+        k.features<double>(x, i, j, a, p, h, b, s, threads, isa().growth->features_f64);
       });
 }
 

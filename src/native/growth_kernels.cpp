@@ -1,4 +1,8 @@
-// Features of a growing molecule (timewarp/flows/growth/profiles.py), one configuration per lane, single precision.
+// Features of a growing molecule (timewarp/flows/growth/profiles.py), one configuration per lane.
+//
+// A step's geometry is done in double precision and rounded once, to coordinates in the step's own axes with its torsion
+// at zero; all else is a function of these in single precision. A configuration that has been turned as a whole, or whose
+// later torsions differ, therefore gives the same bits, but where rounding falls on the other side.
 #include "growth_tables.hpp"
 
 #include "vec3.hpp"
@@ -11,17 +15,41 @@ constexpr float kHighest = 25.0f, kClosest = 0.02f, kSmallestSquared = 1e-4f;
 constexpr float kSolute2 = 0.2f * 0.2f, kScreening = 1.0f - 1.0f / 78.5f, kSoft2 = 0.1f * 0.1f;
 constexpr float kCrowding = 1.0f / (2.0f * 0.35f * 0.35f);
 
+constexpr int kHalf = kLanes<double>, kHalves = W / kHalf;
+
 typedef Vec3<VF> P;
+typedef Vec3<VD> PD;
+typedef float HF __attribute__((vector_size(kHalf * sizeof(float))));
 
 struct Space {
   char* at;
   long used = 0;
-  VF* take(long n) {
-    VF* here = reinterpret_cast<VF*>(at + used);
-    used += n * long(sizeof(VF));
+  template <class V = VF>
+  V* take(long n) {
+    static_assert(sizeof(V) == kBytes, "one vector");
+    V* here = reinterpret_cast<V*>(at + used);
+    used += n * kBytes;
     return here;
   }
 };
+
+// Rounds one half of the lanes into a vector of all.
+TW_INLINE void put(VF* to, int half, VD value) {
+  const HF rounded = __builtin_convertvector(value, HF);
+  __builtin_memcpy(reinterpret_cast<char*>(to) + half * sizeof(HF), &rounded, sizeof(HF));
+}
+
+TW_INLINE void put(VF* to, int place, int half, PD p) {
+  put(to + 3 * place, half, p.x);
+  put(to + 3 * place + 1, half, p.y);
+  put(to + 3 * place + 2, half, p.z);
+}
+
+TW_INLINE void put(VD* to, int place, PD p) {
+  to[3 * place] = p.x;
+  to[3 * place + 1] = p.y;
+  to[3 * place + 2] = p.z;
+}
 
 // Twice the Born integral of an atom at another; see descreening() in timewarp/flows/growth/solvent.py.
 TW_INLINE VF descreening(VF distance, float rho, float scaled) {
@@ -37,61 +65,92 @@ TW_INLINE VF interaction(VF squared, VF product) {
   return rsqrt(squared + product * vexp(-0.25f * squared * rcp(product)));
 }
 
-TW_INLINE P unit3(P a) { return a * rsqrt(dot(a, a)); }
+TW_INLINE VD inverse_norm(PD a) { return rcp(vsqrt(dot(a, a))); }
+TW_INLINE PD unit3(PD a) { return a * inverse_norm(a); }
 
+// Axes of a torsion (Axis in profiles.py).
 struct Frame {
-  P origin, side, across, along;
-  VF angle, cosine, sine;  // of the torsion now
-  TW_INLINE P local(P x) const {
-    const P d = x - origin;
+  PD origin, side, across, along;
+  VD angle, cosine, sine;  // of the torsion now
+  TW_INLINE PD local(PD x) const {
+    const PD d = x - origin;
     return {dot(d, side), dot(d, across), dot(d, along)};
   }
   // Local coordinates of a point that turns along, were the torsion zero.
-  TW_INLINE P at_zero(P p) const { return {p.x * cosine + p.y * sine, p.y * cosine - p.x * sine, p.z}; }
+  TW_INLINE PD at_zero(PD p) const { return {p.x * cosine + p.y * sine, p.y * cosine - p.x * sine, p.z}; }
 };
 
-TW_INLINE Frame frame_of(const std::int32_t* corners, const VF* x) {
+TW_INLINE Frame frame_of(const std::int32_t* corners, const VD* x) {
   Frame f;
-  const P i = at(x, corners[0]), b = at(x, corners[2]), c = at(x, corners[3]);
+  const PD i = at(x, corners[0]), b = at(x, corners[2]), c = at(x, corners[3]);
   f.origin = at(x, corners[1]);
   f.along = unit3(f.origin - b);
-  const P arm = c - b;
+  const PD arm = c - b;
   f.side = unit3(arm - f.along * dot(arm, f.along));
   f.across = cross(f.along, f.side);
-  const P p = f.local(i);
+  const PD p = f.local(i);
   f.angle = vatan2(p.y, p.x);
-  const VF inverse = rsqrt(p.x * p.x + p.y * p.y);
+  const VD inverse = rcp(vsqrt(p.x * p.x + p.y * p.y));
   f.cosine = p.x * inverse;
   f.sine = p.y * inverse;
   return f;
 }
 
-TW_INLINE VF bend(P u, P v) {
-  const P n = cross(u, v);
+TW_INLINE VD bend(PD u, PD v) {
+  const PD n = cross(u, v);
   return vatan2(vsqrt(dot(n, n)), dot(u, v));
 }
 
 struct Growth {
   const GrowthTables& t;
   Space space;
-  VF *x, *fixed, *turned, *squared, *on_old, *on_new, *constant_old, *constant_new, *sites, *variance, *local, *energy,
-      *coarse;
+  VD *x[kHalves], *sites[kHalves], *variance[kHalves];    // positions; mean positions of fragments and their spread
+  VF *placed, *mean, *mean_turned, *spread, *bends;       // of a step, in its axes and with its torsion at zero
+  VF *squared, *on_old, *on_new, *constant_old, *constant_new, *energy, *coarse;
+  VD angle[kHalves];
 
   Growth(const GrowthTables& tables, void* scratch) : t(tables), space{static_cast<char*>(scratch)} {
     const long n = t.n_atoms, s = t.n_steps + 1;
-    x = space.take(3 * n);
-    fixed = space.take(3 * n);
-    turned = space.take(3 * n);
+    for (int h = 0; h < kHalves; ++h) {
+      x[h] = space.take<VD>(3 * n);
+      sites[h] = space.take<VD>(3 * s);
+      variance[h] = space.take<VD>(s);
+    }
+    placed = space.take(3 * n);
+    mean = space.take(3 * s);
+    mean_turned = space.take(3 * s);
+    spread = space.take(s);
+    bends = space.take(2);
     squared = space.take(long(t.most_pairs) * kCoarse);
     on_old = space.take(n * kCoarse);
     on_new = space.take(n * kCoarse);
     constant_old = space.take(n);
     constant_new = space.take(n);
-    sites = space.take(3 * s);
-    variance = space.take(s);
-    local = space.take(3 * s);
     energy = space.take(kFine);
     coarse = space.take(kCoarse);
+  }
+
+  // The geometry of step k: everything else that it needs follows from what this rounds.
+  void place(int k) {
+    const GrowthStep& step = t.steps[k];
+    const std::uint8_t* turns = t.beyond + k * (t.n_steps + 1);
+    for (int h = 0; h < kHalves; ++h) {
+      const VD* here = x[h];
+      const Frame f = frame_of(step.corners, here);
+      angle[h] = f.angle;
+      for (int o = 0; o < step.n_old; ++o) put(placed, step.old[o], h, f.local(at(here, step.old[o])));
+      for (int m = 0; m < step.n_fragment; ++m)
+        put(placed, step.fragment[m], h, f.at_zero(f.local(at(here, step.fragment[m]))));
+      for (int s = 0; s <= t.n_steps; ++s) {
+        const PD p = f.local(at(sites[h], s));
+        put(mean, s, h, p);
+        if (turns[s]) put(mean_turned, s, h, f.at_zero(p));
+        put(spread + s, h, variance[h][s]);
+      }
+      const PD i = at(here, step.corners[0]), b = at(here, step.corners[2]), c = at(here, step.corners[3]);
+      put(bends, h, (bend(i - f.origin, b - f.origin) - 1.95) * 10.0);
+      put(bends + 1, h, (bend(f.origin - b, c - b) - 1.95) * 10.0);
+    }
   }
 
   TW_INLINE static void waves(P turn, P rest, VF& mean, VF& c, VF& s) {
@@ -107,17 +166,17 @@ struct Growth {
     for (int f = 0; f < step.n_fragment; ++f)
       for (int o = 0; o < step.n_old; ++o) {
         const int pair = f * step.n_old + o;
-        VF mean, c, s;
-        waves(at(turned, f), at(fixed, o), mean, c, s);
+        VF same, c, s;
+        waves(at(placed, step.fragment[f]), at(placed, step.old[o]), same, c, s);
         const float lj12 = step.lj12[pair], lj6 = step.lj6[pair], charge = step.charge[pair];
         VF* out = squared + pair * kCoarse;
         if (lj12 == 0.0f && charge == 0.0f && lj6 == 0.0f) {
           for (int g = 0; g < kCoarse; ++g)
-            out[g] = vmax(mean + c * cosine[3 * g] + s * sine[3 * g], splat(kSmallestSquared));
+            out[g] = vmax(same + c * cosine[3 * g] + s * sine[3 * g], splat(kSmallestSquared));
           continue;
         }
         for (int g = 0; g < kFine; ++g) {
-          const VF r2 = vmax(mean + c * cosine[g] + s * sine[g], splat(kSmallestSquared));
+          const VF r2 = vmax(same + c * cosine[g] + s * sine[g], splat(kSmallestSquared));
           if (g % 3 == 0) out[g / 3] = r2;
           const VF inverse = rsqrt(r2), inverse2 = inverse * inverse, inverse6 = inverse2 * inverse2 * inverse2;
           energy[g] += (lj12 * inverse6 + lj6) * inverse6 + charge * inverse;
@@ -125,17 +184,18 @@ struct Growth {
       }
   }
 
-  void torsions(const GrowthStep& step, VF now) const {
+  void torsions(const GrowthStep& step) const {
     VF c[kHighestPeriodicity + 1] = {}, s[kHighestPeriodicity + 1] = {};
     bool used[kHighestPeriodicity + 1] = {};
     for (int k = 0; k < step.n_terms; ++k) {
       const std::int32_t* a = step.terms + 4 * k;
-      const P axis = at(x, a[2]) - at(x, a[1]), b1 = at(x, a[1]) - at(x, a[0]), b3 = at(x, a[3]) - at(x, a[2]);
+      const P axis = at(placed, a[2]) - at(placed, a[1]);
+      const P b1 = at(placed, a[1]) - at(placed, a[0]), b3 = at(placed, a[3]) - at(placed, a[2]);
       const P left = cross(b1, axis), right = cross(axis, b3);
       const VF dihedral = vatan2(dot(cross(left, right), axis) * rsqrt(dot(axis, axis)), dot(left, right));
       const int n = step.periodicity[k];
       VF sine, cosine;
-      sincos_turns((float(n) * (dihedral - now) - step.phase[k]) * 0.159154943091895336f, sine, cosine);
+      sincos_turns((float(n) * dihedral - step.phase[k]) * 0.159154943091895336f, sine, cosine);
       c[n] += step.k[k] * cosine;
       s[n] += step.k[k] * sine;
       used[n] = true;
@@ -146,7 +206,7 @@ struct Growth {
   }
 
   TW_INLINE VF between(int i, int j) const {
-    const P d = at(x, i) - at(x, j);
+    const P d = at(placed, i) - at(placed, j);
     return vmax(dot(d, d), splat(kSmallestSquared));
   }
 
@@ -228,42 +288,35 @@ struct Growth {
       }
   }
 
-  void profile(const GrowthStep& step, const Frame& f) const {
-    for (int o = 0; o < step.n_old; ++o) put(fixed, o, f.local(at(x, step.old[o])));
-    for (int m = 0; m < step.n_fragment; ++m) put(turned, m, f.at_zero(f.local(at(x, step.fragment[m]))));
+  // -E / kT of what step k places, less its maximum, into `energy`.
+  void profile(int k) const {
+    const GrowthStep& step = t.steps[k];
     for (int g = 0; g < kFine; ++g) energy[g] = VF{};
     nonbonded(step);
-    torsions(step, f.angle);
+    torsions(step);
     if (t.has_solvent) solvate(step);
     VF lowest = energy[0];
     for (int g = 1; g < kFine; ++g) lowest = vmin(energy[g], lowest);
     for (int g = 0; g < kFine; ++g) energy[g] = vmax(lowest - energy[g], splat(-kHighest));
   }
 
-  TW_INLINE static void put(VF* to, int place, P p) {
-    to[3 * place] = p.x;
-    to[3 * place + 1] = p.y;
-    to[3 * place + 2] = p.z;
-  }
-
   // Electrostatic energy and crowding of what turns with step k, at mean positions; into 2 x kCoarse.
-  void ahead(int k, const Frame& f, VF* electric, VF* crowd) const {
+  void ahead(int k, VF* electric, VF* crowd) const {
     const int n = t.n_steps + 1;
     const std::uint8_t* turns = t.beyond + k * n;
     for (int g = 0; g < kCoarse; ++g) electric[g] = crowd[g] = VF{};
     for (int one = 0; one < n; ++one) {
       if (!turns[one]) continue;
-      const P turning = f.at_zero(at(local, one));
       for (int other = 0; other < n; ++other) {
         if (turns[other] || (one == k + 1 && other <= k)) continue;
-        VF mean, c, s;
-        waves(turning, at(local, other), mean, c, s);
-        const VF spread = variance[one] + variance[other] + kSoft2;
+        VF same, c, s;
+        waves(at(mean_turned, one), at(mean, other), same, c, s);
+        const VF wide = spread[one] + spread[other] + kSoft2;
         const float charge = t.site_charge[one] * t.site_charge[other] * t.coulomb;
         const float heavy = t.site_heavy[one] * t.site_heavy[other] * 0.1f;
         for (int g = 0; g < kCoarse; ++g) {
           const VF r2 =
-              vmax(mean + c * t.cosine[kFine + 3 * g] + s * t.sine[kFine + 3 * g], splat(kSmallestSquared)) + spread;
+              vmax(same + c * t.cosine[kFine + 3 * g] + s * t.sine[kFine + 3 * g], splat(kSmallestSquared)) + wide;
           const VF screened = r2 + kSolute2 * vexp(r2 * (-0.25f / kSolute2));
           electric[g] += charge * (rsqrt(r2) - kScreening * rsqrt(screened));
           crowd[g] += heavy * vexp(r2 * -kCrowding);
@@ -275,75 +328,86 @@ struct Growth {
   // Folds what step k turns onto its axis.
   void fold(int k) const {
     const GrowthStep& step = t.steps[k];
-    const P a = at(x, step.corners[1]), along = unit3(a - at(x, step.corners[2]));
-    for (int s = 0; s <= t.n_steps; ++s) {
-      if (!t.beyond[k * (t.n_steps + 1) + s]) continue;
-      const P arm = at(sites, s) - a, height = along * dot(arm, along), rest = arm - height;
-      variance[s] += dot(rest, rest);
-      put(sites, s, a + height);
+    for (int h = 0; h < kHalves; ++h) {
+      const PD a = at(x[h], step.corners[1]), along = unit3(a - at(x[h], step.corners[2]));
+      for (int s = 0; s <= t.n_steps; ++s) {
+        if (!t.beyond[k * (t.n_steps + 1) + s]) continue;
+        const PD arm = at(sites[h], s) - a, height = along * dot(arm, along), rest = arm - height;
+        variance[h][s] += dot(rest, rest);
+        put(sites[h], s, a + height);
+      }
     }
   }
 
-  void begin() const {
-    for (int s = 0; s <= t.n_steps; ++s) {
-      P mean{};
-      const float* w = t.site_weights + s * t.n_atoms;
-      for (int i = 0; i < t.n_atoms; ++i)
-        if (w[i] != 0.0f) mean = mean + at(x, i) * splat(w[i]);
-      put(sites, s, mean);
-      variance[s] = VF{};
+  // Takes positions (rows of 3 n_atoms) of the lanes; lanes from `count` on repeat the last one.
+  template <class Io>
+  void begin(const Io* rows, int count) const {
+    const long width = 3 * t.n_atoms;
+    for (int h = 0; h < kHalves; ++h) {
+      for (int lane = 0; lane < kHalf; ++lane) {
+        const int which = h * kHalf + lane;
+        const Io* row = rows + (which < count ? which : count - 1) * width;
+        for (int k = 0; k < width; ++k) x[h][k][lane] = double(row[k]) - double(row[k % 3]);
+      }
+      for (int s = 0; s <= t.n_steps; ++s) {
+        PD centre{};
+        const float* w = t.site_weights + s * t.n_atoms;
+        for (int i = 0; i < t.n_atoms; ++i)
+          if (w[i] != 0.0f) centre = centre + at(x[h], i) * splat(double(w[i]));
+        put(sites[h], s, centre);
+        variance[h][s] = VD{};
+      }
+    }
+  }
+
+  // Features of step k (after place), of `count` configurations, to the rows from `row` on; rows are `apart` apart.
+  void write(int k, const GrowthOut& out, long row, long apart, int count) const {
+    const int n = t.n_steps + 1;
+    profile(k);
+    VF electric[kCoarse], crowd[kCoarse];
+    ahead(k, electric, crowd);
+    for (int lane = 0; lane < count; ++lane) {
+      const long r = row + lane * apart;
+      out.angle[r] = angle[lane / kHalf][lane % kHalf];
+      for (int g = 0; g < kFine; ++g) out.profile[r * kFine + g] = energy[g][lane];
+      for (int g = 0; g < kCoarse; ++g) {
+        out.ahead[r * 2 * kCoarse + g] = electric[g][lane];
+        out.ahead[(r * 2 + 1) * kCoarse + g] = crowd[g][lane];
+      }
+      out.bends[2 * r] = bends[0][lane];
+      out.bends[2 * r + 1] = bends[1][lane];
+    }
+    for (int s = 0; s < n; ++s) {
+      const P p = at(mean, s);
+      const VF distance = vsqrt(dot(p, p) + 1e-4f), inverse = rcp(distance);
+      const P d = p * inverse;
+      const float free = t.beyond[k * n + s] ? 0.0f : 1.0f;
+      VF values[kSpatial] = {d.x * free, d.y * free, d.z, vsqrt(d.x * d.x + d.y * d.y), vsqrt(spread[s])};
+      for (int m = 0; m < kShells; ++m) {
+        const VF gap = distance - 0.2f * float(m + 1);
+        values[5 + m] = vexp(gap * gap * -12.5f);
+      }
+      for (int lane = 0; lane < count; ++lane)
+        for (int v = 0; v < kSpatial; ++v)
+          out.spatial[((row + lane * apart) * n + s) * kSpatial + v] = values[v][lane];
     }
   }
 };
 
 template <class Io>
-void features(const GrowthTables& t, const Io* positions, const GrowthOut& out, long first, long last,
-              void* scratch) {
-  const Growth e(t, scratch);
-  const int n = t.n_steps + 1, steps = t.n_steps;
+void features(const GrowthTables& t, const Io* positions, int first_step, int last_step, const GrowthOut& out,
+              long first, long last, void* scratch) {
+  Growth e(t, scratch);
+  const long asked = last_step - first_step;
   for (long start = first; start < last; start += W) {
     const int count = last - start < W ? int(last - start) : W;
-    for (int lane = 0; lane < W; ++lane) {
-      const Io* row = positions + (start + (lane < count ? lane : count - 1)) * 3 * t.n_atoms;
-      for (int k = 0; k < 3 * t.n_atoms; ++k) e.x[k][lane] = float(row[k] - row[k % 3]);
-    }
-    e.begin();
-    for (int k = steps - 1; k >= 0; --k) {
-      const GrowthStep& step = t.steps[k];
-      const Frame f = frame_of(step.corners, e.x);
-      e.profile(step, f);
-      for (int s = 0; s < n; ++s) Growth::put(e.local, s, f.local(at(e.sites, s)));
-      VF electric[kCoarse], crowd[kCoarse];
-      e.ahead(k, f, electric, crowd);
-      const P i = at(e.x, step.corners[0]), b = at(e.x, step.corners[2]), c = at(e.x, step.corners[3]);
-      const VF bend0 = (bend(i - f.origin, b - f.origin) - 1.95f) * 10.0f;
-      const VF bend1 = (bend(f.origin - b, c - b) - 1.95f) * 10.0f;
-      for (int lane = 0; lane < count; ++lane) {
-        const long row = (start + lane) * steps + k;
-        out.angle[row] = double(f.angle[lane]);
-        for (int g = 0; g < kFine; ++g) out.profile[row * kFine + g] = e.energy[g][lane];
-        for (int g = 0; g < kCoarse; ++g) {
-          out.ahead[row * 2 * kCoarse + g] = electric[g][lane];
-          out.ahead[(row * 2 + 1) * kCoarse + g] = crowd[g][lane];
-        }
-        out.bends[2 * row] = bend0[lane];
-        out.bends[2 * row + 1] = bend1[lane];
+    e.begin(positions + start * 3 * t.n_atoms, count);
+    for (int k = t.n_steps - 1; k >= first_step; --k) {
+      if (k < last_step) {
+        e.place(k);
+        e.write(k, out, start * asked + (k - first_step), asked, count);
       }
-      for (int s = 0; s < n; ++s) {
-        const P p = at(e.local, s);
-        const VF distance = vsqrt(dot(p, p) + 1e-4f), inverse = rcp(distance);
-        const P d = p * inverse;
-        const float free = t.beyond[k * n + s] ? 0.0f : 1.0f;
-        VF values[kSpatial] = {d.x * free, d.y * free, d.z, vsqrt(d.x * d.x + d.y * d.y), vsqrt(e.variance[s])};
-        for (int m = 0; m < kShells; ++m) {
-          const VF gap = distance - 0.2f * float(m + 1);
-          values[5 + m] = vexp(gap * gap * -12.5f);
-        }
-        for (int lane = 0; lane < count; ++lane)
-          for (int v = 0; v < kSpatial; ++v)
-            out.spatial[(((start + lane) * steps + k) * n + s) * kSpatial + v] = values[v][lane];
-      }
-      e.fold(k);
+      if (k > first_step) e.fold(k);
     }
   }
 }

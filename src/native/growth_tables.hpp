@@ -34,14 +34,15 @@ struct GrowthTables {
   float coulomb;                  // in kT nm
 };
 
-// Where the features go, (chains, steps, ...).
+// Where the features go, (chains, steps that are asked for, ...).
 struct GrowthOut {
   double* angle;
   float *profile, *ahead, *bends, *spatial;
 };
 
 template <class Io>
-using GrowthFeatures = void (*)(const GrowthTables&, const Io* positions, const GrowthOut& out, long first, long last, void* scratch);
+using GrowthFeatures = void (*)(const GrowthTables&, const Io* positions, int first_step, int last_step,
+                                const GrowthOut& out, long first, long last, void* scratch);
 
 struct GrowthKernels {
   GrowthFeatures<float> features_f32;

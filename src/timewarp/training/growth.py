@@ -26,8 +26,11 @@ from .settings import TrainingSettings
 from .tasks import Metrics, Shard, part_of
 
 CHUNK = 256
-GROUPS = 2
-"""A batch is made of so many groups, each of peptides with equally many torsions: there is no padding."""
+GROUPS, GPU_GROUPS = 4, 2
+"""A batch is made of so many groups, each of peptides with equally many torsions: there is no padding.
+
+Each costs a GPU about as much, whatever its size, and a CPU nothing to speak of.
+"""
 
 
 @dataclass(frozen=True, eq=False)
@@ -134,9 +137,8 @@ class GrowthTask:
         self._device = device
         generator = torch.Generator().manual_seed(self.settings.seed + 11)
         rows: dict[int, list[tuple[Features, GrowthPlan]]] = {}
-        # Each order sees its own share of the frames, so that more orders do not take more memory.
         tasks = [
-            (m, random_order(m.atoms, generator) if n else None, slice(n, None, self.settings.orders))
+            (m, random_order(m.atoms, generator) if n else None)
             for m in self.data.train
             for n in range(self.settings.orders)
         ]
@@ -148,11 +150,12 @@ class GrowthTask:
     def batch(self, step: int, shard: Shard, flow: Any, weights: tuple[float, float, float]) -> tuple[Any, ...]:
         """Groups of frames."""
         generator = torch.Generator().manual_seed((self.settings.seed + 3) * 1_000_003 + step)
-        chosen = torch.multinomial(self._shares, GROUPS, replacement=True, generator=generator).tolist()
+        n = GROUPS if self._device.type == "cpu" else GPU_GROUPS
+        chosen = torch.multinomial(self._shares, n, replacement=True, generator=generator).tolist()
         groups = []
         for index in chosen:
             bucket = self._buckets[index]
-            rows = torch.randint(len(bucket.plan), (self.settings.batch_size // GROUPS,), generator=generator)
+            rows = torch.randint(len(bucket.plan), (max(1, self.settings.batch_size // n),), generator=generator)
             groups.append(bucket.take(part_of(rows, shard).to(self._device)))
         return tuple(groups)
 
@@ -201,7 +204,7 @@ def validate_growth(
     return rows
 
 
-_Task = tuple[CompactMolecule, Sequence[int] | None, slice]
+_Task = tuple[CompactMolecule, Sequence[int] | None]
 
 
 def _all_features(tasks: Sequence[_Task], device: torch.device) -> Iterator[tuple[Features, GrowthPlan]]:
@@ -213,14 +216,14 @@ def _all_features(tasks: Sequence[_Task], device: torch.device) -> Iterator[tupl
         return
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(workers, context, torch.set_num_threads, (1,)) as pool:
-        for numbers, (m, order, _) in zip(pool.map(_numbers_of, tasks, chunksize=4), tasks, strict=True):
+        for numbers, (m, order) in zip(pool.map(_numbers_of, tasks, chunksize=4), tasks, strict=True):
             yield Features(*map(torch.from_numpy, numbers)), plan_of(m, torch.device("cpu"), order)
 
 
 def _features_of(task: _Task) -> tuple[Features, GrowthPlan]:
-    m, order, share = task
+    m, order = task
     plan = plan_of(m, torch.device("cpu"), order)
-    return _features(plan, m.positions[share]), plan
+    return _features(plan, m.positions), plan
 
 
 def _numbers_of(task: _Task) -> list[Any]:

@@ -13,9 +13,10 @@ from ...geometry import measure_dihedrals, to_positions
 from ...shapes import Float
 from ...state import Atoms
 from .circular import log_prob, sample
+from .native import features_at, features_of
 from .network import Growing, GrowthConfig, GrowthNetwork, Static
 from .plan import ForceField, GrowthPlan, build_plan
-from .profiles import features, outlook_at, step_features, turn_to
+from .profiles import turn_to
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,8 +40,8 @@ def static_of(plan: GrowthPlan, dtype: torch.dtype = torch.float32) -> Static:
 def score(network: GrowthNetwork, regrowth: Regrowth, x: Float[Tensor, "batch atoms 3"]) -> Float[Tensor, " batch"]:
     """Log density (float64) of the torsions that a regrowth redraws, as they are in ``x``, with respect to d phi."""
     plan, kept = regrowth.plan, regrowth.kept
-    f = features(plan, x.double())
     dtype = network.embed.weight.dtype
+    f = features_of(plan, x.double(), dtype)
     logits = network(f.to(dtype), static_of(plan, dtype))
     return log_prob(logits[:, kept:].double(), f.angle[:, kept:]).sum(-1)
 
@@ -55,7 +56,7 @@ def redraw(
     growing = Growing(network, static_of(plan, dtype))
     log_q = torch.zeros(len(x), dtype=torch.float64, device=x.device)
     for k, step in enumerate(plan.steps):
-        f = step_features(plan, k, new, outlook_at(plan, k, new))
+        f = features_at(plan, k, new, dtype)
         logits = growing.step(f.to(dtype)).double()
         angle = f.angle
         if k >= kept:

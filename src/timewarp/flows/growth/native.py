@@ -1,7 +1,12 @@
-"""Features of a growing molecule in the compiled kernel: the numbers of :mod:`.profiles` in single precision."""
+"""Features of a growing molecule in the compiled kernel: the numbers of :mod:`.profiles` in single precision.
+
+The geometry of each step is done in double precision and rounded once, so that what a step reads does not depend on
+torsions that are drawn later, not even in the last digit: the density of a draw is the density that it is scored with.
+"""
 
 from __future__ import annotations
 
+import weakref
 from typing import Any
 
 import torch
@@ -12,18 +17,25 @@ from ...shapes import Float
 from ...units import COULOMB_CONSTANT
 from .circular import grid, resample
 from .plan import GrowthPlan
-from .profiles import ANGLES, COARSE, N_SPATIAL, Features, features
+from .profiles import ANGLES, COARSE, N_SPATIAL, Features, features, outlook_at, step_features
 
 HIGHEST_PERIODICITY = 8
+_kernels: weakref.WeakKeyDictionary[GrowthPlan, Any] = weakref.WeakKeyDictionary()
 
 
 def growth_kernel(plan: GrowthPlan) -> Any:
-    """The compiled form of a plan.
+    """The compiled form of a plan, made when it is first asked for.
 
     Raises:
         RuntimeError: the compiled kernels are not there.
     """
-    plan = plan.to("cpu", torch.float64)
+    kernel = _kernels.get(plan)
+    if kernel is None:
+        kernel = _kernels[plan] = _compile(plan.to("cpu", torch.float64))
+    return kernel
+
+
+def _compile(plan: GrowthPlan) -> Any:
     angle = torch.arange(HIGHEST_PERIODICITY + 1).double()[:, None] * grid(ANGLES, torch.zeros(1).double())
     s = plan.solvent
     none = torch.zeros(0)
@@ -57,15 +69,37 @@ def growth_kernel(plan: GrowthPlan) -> Any:
     return kernel
 
 
-def features_of(plan: GrowthPlan, x: Float[Tensor, "batch atoms 3"]) -> Features:
-    """Features of all steps in dimension 1: compiled on a CPU that has the kernel, by torch elsewhere."""
-    if x.device.type != "cpu" or not native.available():
-        return features(plan, x)
-    n, steps = len(x), plan.n_steps
+def features_of(
+    plan: GrowthPlan, x: Float[Tensor, "batch atoms 3"], dtype: torch.dtype = torch.float32
+) -> Features:
+    """Features of all steps in dimension 1: compiled for a single-precision network on a CPU, else by torch."""
+    if compiled(x, dtype):
+        return _compiled_features(plan, x, 0, plan.n_steps)
+    return features(plan, x.double()).to(dtype, angle=torch.float64)
+
+
+def features_at(
+    plan: GrowthPlan, k: int, x: Float[Tensor, "batch atoms 3"], dtype: torch.dtype = torch.float32
+) -> Features:
+    """Features of step ``k``; torsions of step k and later may have any value in ``x``."""
+    if compiled(x, dtype):
+        return _compiled_features(plan, x, k, k + 1).at(0)
+    x = x.double()
+    return step_features(plan, k, x, outlook_at(plan, k, x)).to(dtype, angle=torch.float64)
+
+
+def compiled(x: Tensor, dtype: torch.dtype = torch.float32) -> bool:
+    """Whether features of these positions for a network in ``dtype`` come from the compiled kernel."""
+    return x.device.type == "cpu" and dtype == torch.float32 and native.available()
+
+
+def _compiled_features(plan: GrowthPlan, x: Tensor, first: int, last: int) -> Features:
+    n, steps = len(x), last - first
     angle = torch.empty(n, steps, dtype=torch.float64)
     profile, ahead = torch.empty(n, steps, ANGLES), torch.empty(n, steps, 2, COARSE)
-    bends, spatial = torch.empty(n, steps, 2), torch.empty(n, steps, steps + 1, N_SPATIAL)
-    growth_kernel(plan).features(x.contiguous(), angle, profile, ahead, bends, spatial, native.threads())
+    bends, spatial = torch.empty(n, steps, 2), torch.empty(n, steps, plan.n_steps + 1, N_SPATIAL)
+    kernel = growth_kernel(plan)
+    kernel.features(x.contiguous(), first, last, angle, profile, ahead, bends, spatial, native.threads())
     return Features(angle, profile, ahead, bends, spatial)
 
 

@@ -55,13 +55,18 @@ class Features:
     bends: Tensor
     spatial: Tensor
 
-    def to(self, dtype: torch.dtype) -> Features:
-        """The same numbers in another precision."""
-        return Features(*(getattr(self, f.name).to(dtype) for f in fields(self)))
+    def to(self, dtype: torch.dtype, angle: torch.dtype | None = None) -> Features:
+        """The same numbers in another precision; the torsion's own, if asked, in another still."""
+        numbers = {f.name: getattr(self, f.name).to(dtype) for f in fields(self)}
+        return Features(**{**numbers, "angle": self.angle.to(angle or dtype)})
 
     def on(self, device: torch.device) -> Features:
         """The same numbers on another device."""
         return Features(*(getattr(self, f.name).to(device) for f in fields(self)))
+
+    def at(self, k: int) -> Features:
+        """Of several steps the k-th."""
+        return Features(*(getattr(self, f.name)[:, k] for f in fields(self)))
 
     @classmethod
     def stack(cls, steps: list[Features]) -> Features:
