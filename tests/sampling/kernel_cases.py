@@ -18,6 +18,7 @@ from analytic_targets import (
     worst_z,
 )
 from cartesian_densities import augmented_case
+from growth_cases import balanced, growth
 
 from timewarp.flows.weights import build_flow
 from timewarp.sampling import (
@@ -134,6 +135,11 @@ CASES = {
     "flow C, network in plain torch": lambda: toy_case(flow(lambda toy: network(toy, "C"), "torch")),
     "flow B, network": lambda: toy_case(flow(lambda toy: network(toy, "B"))),
     "flow B, network in plain torch": lambda: toy_case(flow(lambda toy: network(toy, "B"), "torch")),
+    "growth, full": lambda: toy_case(growth("flow")),
+    "growth, full, in plain torch": lambda: toy_case(growth("flow", torch.float64)),
+    "growth, suffix": lambda: toy_case(growth("flow_suffix")),
+    "growth, subset": lambda: toy_case(growth("flow_subset")),
+    "growth, balanced with local moves": lambda: toy_case(balanced),
     "torsion": lambda: toy_case(toy_torsion),
     "torsion, narrow": lambda: toy_case(narrow_torsion),
     "torsion, stiff bonds": lambda: toy_case(stiff_torsion),

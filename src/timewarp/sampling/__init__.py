@@ -2,6 +2,7 @@
 
 from ..state import repartition_hydrogen_mass
 from .augmented import AugmentedKernel, batch_size
+from .balance import Balanced
 from .chains import ChainRecord, ChainSettings, run_chains
 from .cycle import Cycle, Mixture
 from .exploration import ExplorationKernel, distinct_states, summarise_exploration
@@ -18,6 +19,7 @@ from .torsion import TorsionKernel, stiff_torsions
 
 __all__ = [
     "AugmentedKernel",
+    "Balanced",
     "ChainRecord",
     "ChainSettings",
     "Cycle",

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from ..flows.growth import GrowthFlow, Regrowth, random_order
+from ..flows.growth.native import compiled
 from ..shapes import Float, Int
 from ..state import State
 from .flow import jumps
@@ -16,6 +17,8 @@ from .metropolis import Proposal, metropolis
 from .target import Target
 
 FULL, SUFFIX, SUBSET = "flow", "flow_suffix", "flow_subset"
+WEIGHTS_PER_PAIR, PROFILE = 0.15, 1.5
+"""Measured: what a weight of the network costs per torsion, in pairs of atoms of a force; and a profile, in forces."""
 N_ORDERS = 8
 """Random orders of growth that ``flow_subset`` chooses from."""
 
@@ -40,8 +43,6 @@ class GrowthKernel(Kernel):
         ValueError: the target is not invariant, the name is another, or there is nothing to keep.
     """
 
-    cost = 1500.0
-
     def __init__(
         self,
         target: Target,
@@ -63,16 +64,27 @@ class GrowthKernel(Kernel):
             generator = torch.Generator().manual_seed(seed)
             orders = {random_order(density.atoms, generator) for _ in range(N_ORDERS)}
             self.plans = [density.plan(order) for order in sorted(orders)]
-        if name != FULL and self.plans[0].n_steps < 2:
-            raise ValueError(f"{name} needs two soft torsions, this molecule has {self.plans[0].n_steps}")
+        n_steps, n_atoms = self.plans[0].n_steps, density.atoms.n_atoms
+        if name != FULL and n_steps < 2:
+            raise ValueError(f"{name} needs two soft torsions, this molecule has {n_steps}")
+        # Products of the network, and a few energies for each profile; against the pairs of one force.
+        drawn = n_steps * (1.0 if name == FULL else 0.5)
+        weights = sum(p.numel() for p in density.network.parameters())
+        self._cost = WEIGHTS_PER_PAIR * weights * (n_steps + 2 * drawn) / n_atoms**2 + PROFILE * (n_steps + drawn)
 
     def __repr__(self) -> str:
-        return f"GrowthKernel({self.name!r}, {self.plans[0].n_steps} torsions, torch engine)"
+        return f"GrowthKernel({self.name!r}, {self.plans[0].n_steps} torsions, {self.engine} engine)"
+
+    @property
+    def cost(self) -> float:  # type: ignore[override]
+        """Of one step, in force evaluations."""
+        return self._cost
 
     @property
     def engine(self) -> str:
-        """What computes the density."""
-        return "torch"
+        """What computes the features of each torsion; torch has the network."""
+        plan = self.plans[0]
+        return "native" if compiled(plan.static, self.density.dtype) else "torch"
 
     def draw(self, state: State, generator: torch.Generator) -> Float[Tensor, "chains atoms 3"]:
         """One candidate per chain without the density's opinion of it."""
@@ -91,9 +103,8 @@ class GrowthKernel(Kernel):
         """One candidate per chain, with the log ratio of its densities."""
         regrowth = self._choose(generator)
         x = state.positions
-        there, log_q = self.density.sample_positions(x, generator, regrowth)
-        log_q_ratio = self.density.log_prob_positions(x, regrowth) - log_q
-        return Proposal(positions=self.target.recentre(there), log_q_ratio=log_q_ratio)
+        there, forward, backward = self.density.regrow_positions(x, generator, regrowth)
+        return Proposal(positions=self.target.recentre(there), log_q_ratio=backward - forward)
 
     def _choose(self, generator: torch.Generator) -> Regrowth:
         if self.name == FULL:

@@ -17,7 +17,7 @@ from .. import native
 from ..energies import Parameters, Potential
 from ..flows.growth import Features, GrowthFlow, GrowthPlan, Regrowth, Static, build_plan, random_order
 from ..flows.growth.circular import log_prob
-from ..flows.growth.flow import redraw, score
+from ..flows.growth.flow import regrow
 from ..flows.growth.native import features_of
 from ..flows.weights import build_flow
 from ..trajectories.compact import CompactMolecule
@@ -195,8 +195,7 @@ def validate_growth(
         way = Regrowth(plan, 0)
         potential = Potential(parameters, torch.float64, device, "torch" if device.type != "cpu" else None)
         here = m.positions.to(device, torch.float64)
-        there, forward = redraw(flow.network, way, here, generator)
-        back = score(flow.network, way, here)
+        there, forward, back = regrow(flow.network, way, here, generator)
         before, after = (potential.energy(x) / kT(m.temperature_K) for x in (here, there))
         log_ratio = (before - after + back - forward).nan_to_num(nan=-torch.inf)
         accepted = log_ratio.clamp(max=0.0).exp().mean()
@@ -211,8 +210,11 @@ def _all_features(tasks: Sequence[_Task], device: torch.device) -> Iterator[tupl
     """Features and plans of many molecules, on the cores of the CPU: small tensors, which would leave a GPU idle."""
     workers = len(os.sched_getaffinity(0)) if device.type != "cpu" else torch.get_num_threads()
     workers = min(workers, len(tasks) // 8)
-    if native.available() or workers < 2:  # the kernel has threads of its own
+    if native.available() or workers < 2:
+        threads = torch.get_num_threads()
+        torch.set_num_threads(1)  # the tensors are small, and torch's threads would wait for each other
         yield from map(_features_of, tasks)
+        torch.set_num_threads(threads)
         return
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(workers, context, torch.set_num_threads, (1,)) as pool:

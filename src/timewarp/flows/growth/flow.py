@@ -39,33 +39,41 @@ def static_of(plan: GrowthPlan, dtype: torch.dtype = torch.float32) -> Static:
 
 def score(network: GrowthNetwork, regrowth: Regrowth, x: Float[Tensor, "batch atoms 3"]) -> Float[Tensor, " batch"]:
     """Log density (float64) of the torsions that a regrowth redraws, as they are in ``x``, with respect to d phi."""
+    return _teach(network, regrowth, x, None)
+
+
+def regrow(
+    network: GrowthNetwork, regrowth: Regrowth, x: Float[Tensor, "batch atoms 3"], generator: torch.Generator
+) -> tuple[Float[Tensor, "batch atoms 3"], Float[Tensor, " batch"], Float[Tensor, " batch"]]:
+    """Draw the torsions that a regrowth redraws.
+
+    Returns:
+        Candidates in the dtype of ``x``, their log density, and that of ``x``: both float64, with respect to d phi.
+    """
+    plan, kept = regrowth.plan, regrowth.kept
+    dtype = network.embed.weight.dtype
+    memories: list[Tensor] = []
+    backward = _teach(network, regrowth, x, memories)
+    growing = Growing(network, static_of(plan, dtype), memories, kept)
+    new = x.double()
+    forward = torch.zeros(len(x), dtype=torch.float64, device=x.device)
+    for k in range(kept, plan.n_steps):
+        f = features_at(plan, k, new, dtype)
+        logits = growing.step(f).double()
+        uniform = torch.rand(len(x), generator=generator, dtype=torch.float64, device=x.device)
+        angle = sample(logits, uniform)
+        forward = forward + log_prob(logits, angle)
+        new = turn_to(plan.steps[k], new, angle, f.angle)
+        growing.drawn(angle.to(dtype))
+    return new.to(x), forward, backward
+
+
+def _teach(network: GrowthNetwork, regrowth: Regrowth, x: Tensor, memories: list[Tensor] | None) -> Tensor:
     plan, kept = regrowth.plan, regrowth.kept
     dtype = network.embed.weight.dtype
     f = features_of(plan, x.double(), dtype)
-    logits = network(f.to(dtype), static_of(plan, dtype))
+    logits = network(f.to(dtype), static_of(plan, dtype), memories)
     return log_prob(logits[:, kept:].double(), f.angle[:, kept:]).sum(-1)
-
-
-def redraw(
-    network: GrowthNetwork, regrowth: Regrowth, x: Float[Tensor, "batch atoms 3"], generator: torch.Generator
-) -> tuple[Float[Tensor, "batch atoms 3"], Float[Tensor, " batch"]]:
-    """Draw the torsions that a regrowth redraws: candidates (in the dtype of ``x``) and their log density (float64)."""
-    plan, kept = regrowth.plan, regrowth.kept
-    dtype = network.embed.weight.dtype
-    new = x.double()
-    growing = Growing(network, static_of(plan, dtype))
-    log_q = torch.zeros(len(x), dtype=torch.float64, device=x.device)
-    for k, step in enumerate(plan.steps):
-        f = features_at(plan, k, new, dtype)
-        logits = growing.step(f.to(dtype)).double()
-        angle = f.angle
-        if k >= kept:
-            uniform = torch.rand(len(x), generator=generator, dtype=torch.float64, device=x.device)
-            angle = sample(logits, uniform)
-            log_q = log_q + log_prob(logits, angle)
-            new = turn_to(step, new, angle, f.angle)
-        growing.drawn(angle.to(dtype))
-    return new.to(x), log_q
 
 
 class GrowthFlow(nn.Module):
@@ -130,7 +138,13 @@ class GrowthFlow(nn.Module):
         self, x: Float[Tensor, "batch atoms 3"], generator: torch.Generator, regrowth: Regrowth | None = None
     ) -> tuple[Float[Tensor, "batch atoms 3"], Float[Tensor, " batch"]]:
         """Redraw torsions of each configuration: candidates and their log density."""
-        return redraw(self.network, regrowth or Regrowth(self.plan(), 0), x, generator)
+        return self.regrow_positions(x, generator, regrowth)[:2]
+
+    def regrow_positions(
+        self, x: Float[Tensor, "batch atoms 3"], generator: torch.Generator, regrowth: Regrowth | None = None
+    ) -> tuple[Float[Tensor, "batch atoms 3"], Float[Tensor, " batch"], Float[Tensor, " batch"]]:
+        """Redraw torsions of each configuration: candidates, their log density, and that of what they replace."""
+        return regrow(self.network, regrowth or Regrowth(self.plan(), 0), x, generator)
 
     def encode(self, internal: Float[Tensor, "batch atoms 3"]) -> Float[Tensor, "batch atoms 3"]:
         """The condition: the configuration itself, of which the stiff coordinates alone are read."""

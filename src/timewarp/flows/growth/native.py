@@ -69,9 +69,7 @@ def _compile(plan: GrowthPlan) -> Any:
     return kernel
 
 
-def features_of(
-    plan: GrowthPlan, x: Float[Tensor, "batch atoms 3"], dtype: torch.dtype = torch.float32
-) -> Features:
+def features_of(plan: GrowthPlan, x: Float[Tensor, "batch atoms 3"], dtype: torch.dtype = torch.float32) -> Features:
     """Features of all steps in dimension 1: compiled for a single-precision network on a CPU, else by torch."""
     if compiled(x, dtype):
         return _compiled_features(plan, x, 0, plan.n_steps)

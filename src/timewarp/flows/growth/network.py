@@ -179,8 +179,13 @@ class GrowthNetwork(nn.Module):
         outlook = (torch.tanh(f.ahead / 8) * 8) @ self.fine.to(out)
         return (1 + mixing[..., :1]) * f.profile + correction + (mixing[..., None, 1:] @ outlook)[..., 0, :]
 
-    def forward(self, f: Features, static: Static) -> Float[Tensor, "batch steps angles"]:
-        """All steps at once, of complete configurations (teacher forcing)."""
+    def forward(
+        self, f: Features, static: Static, memories: list[Tensor] | None = None
+    ) -> Float[Tensor, "batch steps angles"]:
+        """All steps at once, of complete configurations (teacher forcing).
+
+        ``memories`` is filled with the keys and values of each block, (batch, steps + 1, 2 width), the root's empty.
+        """
         steps = f.angle.shape[1]
         token = self.embed(step_inputs(f, static.steps, self.config.physics))
         pairs = torch.cat([f.spatial, static.relations.expand(len(token), -1, -1, -1)], -1)
@@ -190,46 +195,45 @@ class GrowthNetwork(nn.Module):
         real = F.pad(static.is_step, (1, 0), value=True)
         for block, sites in zip(self.layers, self.site_memories(static.sites), strict=True):
             memory = F.pad(block.memory(token, f.angle), (0, 0, 1, 0))
+            if memories is not None:
+                memories.append(memory)
             token = block(token, memory, sites, pairs, past, real)
         return self.logits(token, f)
 
 
 class Growing:
-    """The network step by step, for drawing: what earlier torsions left behind is kept."""
+    """The network step by step, for drawing: what earlier torsions left behind is kept.
 
-    def __init__(self, network: GrowthNetwork, static: Static) -> None:
-        self.network, self.static = network, static
+    Args:
+        network: the network.
+        static: of one molecule.
+        memories: of each block, from :meth:`GrowthNetwork.forward`; written over.
+        first: the step to begin with; earlier ones are as they are in ``memories``.
+    """
+
+    def __init__(self, network: GrowthNetwork, static: Static, memories: list[Tensor], first: int = 0) -> None:
+        self.network, self.static, self.memories = network, static, memories
+        self.next = first
         self.sites = network.site_memories(static.sites)
-        self.memories: list[list[Tensor]] = [[] for _ in network.blocks]
         self._tokens: list[Tensor] = []
-
-    def copy(self) -> Growing:
-        """A copy that goes its own way."""
-        other = object.__new__(Growing)
-        other.network, other.static, other.sites = self.network, self.static, self.sites
-        other.memories = [list(m) for m in self.memories]
-        other._tokens = list(self._tokens)
-        return other
+        self._index = torch.arange(static.sites.shape[1], device=static.sites.device)
+        self._real = torch.ones(1, len(self._index), dtype=torch.bool, device=static.sites.device)
 
     def step(self, f: Features) -> Float[Tensor, "batch angles"]:
         """Logits of the next torsion; :meth:`drawn` must follow."""
-        network, k = self.network, len(self.memories[0])
-        n_sites = self.static.sites.shape[1]
+        network, k = self.network, self.next
         token = network.embed(step_inputs(f, self.static.steps[:, k], network.config.physics))[:, None]
         relations = self.static.relations[:, k : k + 1].expand(len(token), -1, -1, -1)
         pairs = torch.cat([f.spatial[:, None], relations], -1)
-        index = torch.arange(n_sites, device=token.device)
-        past = ((index >= 1) & (index <= k))[None]
-        real = torch.ones(1, n_sites, dtype=torch.bool, device=token.device)
+        past = ((self._index >= 1) & (self._index <= k))[None]
         self._tokens = []
-        for block, sites, kept in zip(network.layers, self.sites, self.memories, strict=True):
-            memory = torch.stack(kept, 1) if kept else token.new_zeros(len(token), 0, 2 * token.shape[-1])
-            memory = F.pad(memory, (0, 0, 1, n_sites - 1 - k))
+        for block, sites, memory in zip(network.layers, self.sites, self.memories, strict=True):
             self._tokens.append(token[:, 0])
-            token = block(token, memory, sites, pairs, past, real)
+            token = block(token, memory, sites, pairs, past, self._real)
         return network.logits(token[:, 0], f)
 
     def drawn(self, angle: Float[Tensor, " batch"]) -> None:
         """Say which angle the last torsion got."""
-        for block, kept, token in zip(self.network.layers, self.memories, self._tokens, strict=True):
-            kept.append(block.memory(token, angle))
+        self.next += 1
+        for block, memory, token in zip(self.network.layers, self.memories, self._tokens, strict=True):
+            memory[:, self.next] = block.memory(token, angle)
