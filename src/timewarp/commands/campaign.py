@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 PROCESSES, LOCAL = "processes", "local"
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
+def add_arguments(parser: argparse.ArgumentParser, each: str = "--length ns") -> None:
     """``--sequences`` and ``--scheduler``."""
     group = parser.add_argument_group("many peptides")
     group.add_argument(
@@ -25,7 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=Path,
         default=None,
         metavar="FILE",
-        help="in place of MOLECULE: a text file with one sequence per line (# starts a comment). Each gets --length ns "
+        help=f"in place of MOLECULE: a text file with one sequence per line (# starts a comment). Each gets {each} "
         "and a run folder under --out; the same command goes on, retries what failed and skips what is done",
     )
     group.add_argument(
@@ -71,7 +71,7 @@ def run(args: argparse.Namespace, settings: SimulationSettings) -> int:
         sequences,
         args.out,
         settings,
-        _executor(args.scheduler, min(args.threads or options.available_cores(), len(sequences))),
+        make_executor(args.scheduler, min(args.threads or options.available_cores(), len(sequences))),
         preset=args.preset,
         quiet=args.quiet,
         say=say,
@@ -94,7 +94,8 @@ def _is_address(scheduler: str | None) -> bool:
     return scheduler not in (None, PROCESSES, LOCAL)
 
 
-def _executor(scheduler: str | None, workers: int) -> Executor:
+def make_executor(scheduler: str | None, workers: int) -> Executor:
+    """The executor that ``--scheduler`` names."""
     from ..executors import DaskCluster, LocalProcesses, is_dask_installed
 
     if scheduler == PROCESSES or (scheduler is None and not is_dask_installed()):

@@ -46,10 +46,14 @@ class Setup:
     threads: int
 
 
-def add_molecule(parser: argparse.ArgumentParser, folder: str) -> None:
+def add_molecule(parser: argparse.ArgumentParser, folder: str, optional: bool = False) -> None:
     """The molecule, ``--out`` and ``--preset``."""
     parser.add_argument(
-        "molecule", metavar="MOLECULE", help="one-letter sequence (AIVL), with caps (Ace-A-Nme), or a PDB file"
+        "molecule",
+        nargs="?" if optional else None,
+        default=None,
+        metavar="MOLECULE",
+        help="one-letter sequence (AIVL), with caps (Ace-A-Nme), or a PDB file",
     )
     parser.add_argument(
         "--out", type=Path, metavar="FOLDER", help=f"run folder, new or to be resumed (default {folder})"

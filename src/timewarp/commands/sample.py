@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from . import moves, options, running
+from . import campaign, moves, options, running
 from .errors import UserError
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
         "peptide bonds are those of the start. The run can be killed at any moment: the same command goes on with "
         "it, bit for bit, and a larger --samples extends it.",
     )
-    running.add_molecule(parser, "NAME-samples")
+    running.add_molecule(parser, "NAME-samples, or for a list FILE-samples", optional=True)
     options.add_temperature(parser)
     amount = parser.add_argument_group("how much")
     options.add_whole(amount, "--samples", 20_000, 1, "stored samples in all, over all chains")
@@ -46,6 +47,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     )
     options.add_seed(amount)
     moves.add_moves(parser)
+    campaign.add_arguments(parser, each="--samples samples, a seed of its own")
     machine = running.add_machine(parser)
     machine.add_argument(
         "--export",
@@ -55,6 +57,16 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    """Sample one molecule or a list of them."""
+    campaign.check(args)
+    if args.sequences is not None:
+        from . import sample_list
+
+        return sample_list.run(args)
+    return sample_one(args)
+
+
+def sample_one(args: argparse.Namespace, heartbeat: Callable[[], None] = lambda: None) -> int:
     """Sample, summarise, and print what came out."""
     from ..sampling import AugmentedKernel, ChainSettings, check_starts, run_chains, settle, start_positions, summarise
     from ..trajectories import RunFolder
@@ -127,7 +139,9 @@ def run(args: argparse.Namespace) -> int:
             return explored if starts == ("run",) else settle(target, explored)
         return start_positions(target, molecule.atoms, setup.built, starts, args.chains, generator)
 
-    record = run_chains(kernel, begin, folder, settings, device=setup.device, tuning=tuning, quiet=args.quiet)
+    record = run_chains(
+        kernel, begin, folder, settings, device=setup.device, tuning=tuning, quiet=args.quiet, heartbeat=heartbeat
+    )
     summary = {
         "schema": 1,
         "molecule": molecule.name,

@@ -87,6 +87,7 @@ def run_chains(
     device: str | torch.device = "cpu",
     tuning: Mapping[str, Mapping[str, float]] | None = None,
     quiet: bool = False,
+    heartbeat: Callable[[], None] = lambda: None,
 ) -> ChainRecord:
     """Sample until the run folder holds ``settings.n_samples``, going on exactly from what it already holds.
 
@@ -103,6 +104,7 @@ def run_chains(
         device: where the chains live; the generator too.
         tuning: replayed instead of adapting, such as ``{"hmc": {"step_fs": 1.9}}``.
         quiet: no progress lines.
+        heartbeat: called after each step of the warm-up and each stored frame; what it raises ends the run.
 
     Raises:
         ValueError: the folder's checkpoint does not fit these kernels, or it is not of the kind that they make: an
@@ -119,7 +121,7 @@ def run_chains(
         if checkpoint is not None:
             chains.restore(checkpoint, device)
         else:
-            chains.warm_up(starts, quiet)
+            chains.warm_up(starts, quiet, heartbeat)
         done = run.n_frames(STREAM)
         with Progress(
             "sampling" if kernel.exact else "exploring (biased)",
@@ -130,7 +132,7 @@ def run_chains(
         ) as bar:
             while done < settings.n_frames:
                 until = min(settings.n_frames, (done // settings.frames_per_segment + 1) * settings.frames_per_segment)
-                frames = chains.advance(until - done, bar)
+                frames = chains.advance(until - done, bar, heartbeat)
                 began = time.monotonic()
                 run.append(STREAM, *frames, chains.checkpoint())
                 chains.record.wall_s += time.monotonic() - began
@@ -150,7 +152,7 @@ class _Chains:
         self.record = ChainRecord({}, {})
         self._counted = (0, 0)
 
-    def warm_up(self, starts: Callable[[torch.Generator], Tensor], quiet: bool) -> None:
+    def warm_up(self, starts: Callable[[torch.Generator], Tensor], quiet: bool, heartbeat: Callable[[], None]) -> None:
         """Start positions, then the settings' number of MH steps with adaptation; freezes the kernels."""
         began = time.monotonic()
         self.state = self.kernel.init(starts(self.generator))
@@ -162,6 +164,7 @@ class _Chains:
                 self.state, info = self.kernel.step(self.state, self.generator)
                 self.kernel.adapt(info, self.state)
                 bar.advance(1, _acceptances(info))
+                heartbeat()
         self.kernel.freeze()
         self.record.tuning = self.kernel.tuning
         self.record.warmup_wall_s = time.monotonic() - began
@@ -169,7 +172,7 @@ class _Chains:
         self.record.warmup_energy_evaluations = self.record.energy_evaluations
         self.record.warmup_force_evaluations = self.record.force_evaluations
 
-    def advance(self, n_frames: int, bar: Progress) -> tuple[Tensor, Tensor, Tensor]:
+    def advance(self, n_frames: int, bar: Progress, heartbeat: Callable[[], None]) -> tuple[Tensor, Tensor, Tensor]:
         """Run until ``n_frames`` more frames are stored: positions, energies and step numbers."""
         began = time.monotonic()
         assert self.state is not None
@@ -183,6 +186,7 @@ class _Chains:
             energies.append(self.state.energy.double().cpu())
             steps.append(self.cycle)
             bar.advance(self.settings.n_chains, _acceptances(info))
+            heartbeat()
         self._count()
         self.record.wall_s += time.monotonic() - began
         return torch.stack(positions), torch.stack(energies), torch.tensor(steps)

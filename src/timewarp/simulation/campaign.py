@@ -7,17 +7,16 @@ import dataclasses
 import hashlib
 import socket
 import time
-import tomllib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from ..energies import compile_system
 from ..executors import Executor, Heartbeat, Outcome, Task
-from ..files import TEMPORARY_SUFFIX, Locked, exclusive, read_json, read_toml, to_toml, write_json, write_toml
+from ..files import Locked, exclusive, read_json, write_json
 from ..molecules import build_molecule, get_preset
 from ..progress import Progress
-from ..trajectories import RunFolder
+from ..trajectories import CAMPAIGN_FILE, RunFolder, open_campaign
 from ..units import FEMTOSECONDS_PER_PICOSECOND, SECONDS_PER_DAY
 from .engines import resolve_for_presets
 from .production import SUMMARY_INTERVAL_S, simulate, versions
@@ -25,7 +24,7 @@ from .replica import SimulationError
 from .settings import SimulationSettings
 from .watching import ClosedTime
 
-CAMPAIGN_FILE, SUMMARY_FILE = "campaign.toml", "summary.json"
+SUMMARY_FILE = "summary.json"
 ENERGY_FILE = "energy.safetensors"
 LOCK_PATIENCE_S = 120.0
 """How long a peptide waits for the process that had it before: a lock on a network file system outlives its holder by
@@ -79,7 +78,7 @@ def simulate_campaign(
         raise ValueError(f"sequences must be one or more, each once; got {len(sequences)}")
     settings = resolve_for_presets(settings)
     out = Path(out).resolve()  # workers have other working directories
-    _open_campaign(out, settings, preset)
+    open_campaign(out, {"campaign": {"schema": 1}, **_shared_config(settings, preset)}, may_grow="length_ns")
     with exclusive(out):
         campaign = _Campaign(out, sequences, settings, preset, executor)
         campaign.run(quiet, say)
@@ -253,34 +252,8 @@ class _Campaign:
         }
 
 
-# --- the campaign's own file ----------------------------------------------------------------------------------------
-
-
 def _shared_config(settings: SimulationSettings, preset: str) -> dict[str, Any]:
     plain = {key: list(value) if isinstance(value, tuple) else value for key, value in vars(settings).items()}
     if plain["temperature_K"] is None:
         plain["temperature_K"] = get_preset(preset).temperature_K
     return {"preset": preset, **plain}
-
-
-def _open_campaign(out: Path, settings: SimulationSettings, preset: str) -> None:
-    """Check that the folder is new or of this campaign, and write its ``campaign.toml``."""
-    path = out / CAMPAIGN_FILE
-    wanted = tomllib.loads(to_toml({"campaign": {"schema": 1}, **_shared_config(settings, preset)}))
-    if out.exists() and not out.is_dir():
-        raise NotADirectoryError(f"{out} is a file; give a folder for the campaign")
-    if path.exists():
-        stored = read_toml(path)
-        longer = isinstance(stored.get("length_ns"), float) and wanted["length_ns"] >= stored["length_ns"]
-        for field in sorted(stored.keys() | wanted.keys()):
-            if stored.get(field) != wanted.get(field) and not (field == "length_ns" and longer):
-                how = "it can be extended, not shortened" if field == "length_ns" else "choose another folder"
-                raise FileExistsError(
-                    f"{out} holds a campaign whose {field} is {stored.get(field)!r}, not {wanted.get(field)!r}; {how}"
-                )
-        if stored == wanted:
-            return
-    elif out.exists() and (strangers := sorted(p.name for p in out.iterdir() if p.suffix != TEMPORARY_SUFFIX)):
-        raise FileExistsError(f"{out} is not a campaign and not empty (it holds {strangers[0]}); choose another folder")
-    out.mkdir(parents=True, exist_ok=True)
-    write_toml(path, wanted)
