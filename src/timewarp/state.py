@@ -15,6 +15,9 @@ from torch import Tensor
 from .geometry import InternalTree, build_tree, find_stereocentres, ring_bonds
 from .shapes import Bool, Float
 
+CAPS = frozenset({"ACE", "NME"})
+"""Names of residues that are no amino acids."""
+
 
 @dataclass(frozen=True)
 class Atoms:
@@ -59,6 +62,12 @@ class Atoms:
         count = {e: self.elements.count(e) for e in set(self.elements)}
         order = [e for e in ("C", "H") if e in count] + sorted(set(count) - {"C", "H"})
         return "".join(f"{e}{count[e] if count[e] > 1 else ''}" for e in order)
+
+    @property
+    def n_amino_acids(self) -> int:
+        """Number of residues, caps uncounted."""
+        named = dict(zip(self.residue_numbers, self.residue_names, strict=True))
+        return sum(name not in CAPS for name in named.values())
 
     @property
     def residues(self) -> str:

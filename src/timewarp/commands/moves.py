@@ -130,7 +130,7 @@ def load_model(args: argparse.Namespace, molecule: Molecule, without: str = "") 
     Raises:
         UserError: there is none.
     """
-    from ..pretrained import default_for, load, names
+    from ..pretrained import default_for, load, names, outside
 
     name = args.model or default_for(molecule.atoms, args.family)
     if name is None:
@@ -148,6 +148,11 @@ def load_model(args: argparse.Namespace, molecule: Molecule, without: str = "") 
         print(
             f"timewarp: {model.name} was trained under {trained}: samples under {molecule.preset.name} are exact all "
             "the same, but fewer proposals may be accepted"
+        )
+    if reasons := outside(model.description.training, molecule.atoms):
+        print(
+            f"timewarp: {molecule.name} is outside what {model.name} has learnt: {'; '.join(reasons)}. "
+            "Samples are exact all the same, but fewer proposals may be accepted"
         )
     return model
 

@@ -116,7 +116,7 @@ def run(args: argparse.Namespace) -> int:
         if packed is None:
             raise UserError("family C2 learns from one file of many peptides; make it with `timewarp pack`")
         data: Any = GrowthData.of(read_compact(packed))
-        provenance = {"data_sha256": sha256(packed)}
+        provenance = {**data.coverage(), "data_sha256": sha256(packed)}
         learnt = f"{len(data.train)} peptides: {sum(len(m.frames) for m in data.train)} frames"
     elif settings.family == "A":
         pairs = load_pairs(args.runs, settings.lag_ps, **split)

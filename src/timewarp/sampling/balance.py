@@ -158,7 +158,7 @@ class Balanced(Cycle):
         rate = (self._jumps / tried[:, None] / cost[:, None])[:, moving] / independent[moving]
         shares = best_shares(rate)
         calls = shares / cost
-        self.weights = tuple(calls[:-1].tolist())
+        self.weights = tuple((calls[:-1] / calls[:-1].sum()).tolist())
         self.sweeps = max(1, min(MOST_SWEEPS, round(float(calls[-1] / calls[:-1].sum()))))
         for kernel in self.local.kernels:
             if isinstance(kernel, HMCKernel) and kernel.trial is not None:

@@ -58,6 +58,26 @@ class GrowthData:
                 raise ValueError(f"the training set has no peptide to {what}")
         return cls(*parts)
 
+    def coverage(self) -> dict[str, Any]:
+        """What a network learns from, for its file: preset, temperature, residues and lengths.
+
+        Raises:
+            ValueError: peptides of several presets or temperatures.
+        """
+        targets = sorted({(m.preset, m.temperature_K) for m in (*self.train, *self.validation)})
+        if len(targets) > 1:
+            raise ValueError(
+                f"a network learns one target, and the set has {len(targets)}: {targets}; pack one of them"
+            )
+        names = {name for m in self.train for name in m.atoms.residue_names}
+        return {
+            "molecule": f"{len(self.train)} peptides",
+            "preset": targets[0][0],
+            "temperature_K": targets[0][1],
+            "longest_peptide": max(m.atoms.n_amino_acids for m in self.train),
+            "known_residues": sorted(names),
+        }
+
 
 @dataclass(eq=False)
 class _Bucket:

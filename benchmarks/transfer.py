@@ -1,0 +1,237 @@
+"""Does one network serve peptides that it has never seen? Acceptance and effective samples per second of each.
+
+For each peptide of a list, in one run and on the same cores:
+
+- acceptance of the learned moves (all soft torsions redrawn; a suffix; a subset in a random order) from equilibrium
+  states, a few proposals from each, with the jump and the distribution over start states: a mean would hide states that
+  nearly never let go. Non-finite proposals count as rejected;
+- the same of the untrained network, which is the physics prior, and of a network trained without physics, if one is
+  given;
+- effective samples per second of the default chain, and of single-torsion moves with HMC: of the worst soft torsion
+  (its sine or cosine, whichever is slower), and of the slowest coordinate of TICA, fitted on the chain of local moves,
+  whose slow modes are those of the molecule; split R-hat of both chains.
+
+Equilibrium states are those of the default chain, its first fifth dropped. A result file is gone on with.
+
+    python benchmarks/transfer.py configs/peptides/dipeptides-validation.txt --json dipeptides.json
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import statistics
+import subprocess
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+LEARNED = ("flow", "flow_suffix", "flow_subset")
+STUCK = 0.01
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("sequences", type=Path, help="list of peptides")
+    parser.add_argument("--model", default="peptides", help="network (default: peptides)")
+    parser.add_argument("--no-physics", metavar="MODEL", help="a network trained with physics = false, as a baseline")
+    parser.add_argument("--preset", default="amber14-obc2", help="force field (default amber14-obc2)")
+    parser.add_argument("--first", type=int, metavar="N", help="the first N peptides only")
+    parser.add_argument("--chains", type=int, default=64, help="chains (default 64)")
+    parser.add_argument("--frames", type=int, default=100, help="stored samples of each chain (default 100)")
+    parser.add_argument("--states", type=int, default=256, help="start states of the acceptance (default 256)")
+    parser.add_argument("--proposals", type=int, default=8, help="proposals from each (default 8)")
+    parser.add_argument("--json", type=Path, required=True, help="the result; rows that it holds are kept")
+    args = parser.parse_args()
+
+    from timewarp.files import read_json, write_json
+    from timewarp.molecules import read_sequences
+
+    result: dict[str, Any] = {"benchmark": "transfer", "model": args.model, "preset": args.preset, "rows": []}
+    if args.json.exists():
+        result = read_json(args.json)
+    done = {row["sequence"] for row in result["rows"]}
+    result |= {"commit": commit(), "cores": len(os.sched_getaffinity(0)), "chains": args.chains, "frames": args.frames}
+    for sequence in read_sequences(args.sequences)[: args.first]:
+        if sequence in done:
+            continue
+        result["rows"].append(row_of(sequence, args))
+        show(result["rows"][-1])
+        result["summary"] = summarise(result["rows"])
+        write_json(args.json, result)
+    for name, value in result["summary"].items():
+        print(f"{name:32} {value:.4g}")
+
+
+def row_of(sequence: str, args: argparse.Namespace) -> dict[str, Any]:
+    import torch
+
+    row: dict[str, Any] = {"sequence": sequence}
+    default, states = chain(sequence, args, "learned", ["--model", args.model])
+    local, _ = chain(sequence, args, "local", ["--no-flow"])
+    series = tica_series(local.pop("features"), default.pop("features"))
+    for part, values in zip((local, default), series, strict=True):
+        part["ess_tica"] = ess(values)
+        for name in ("tica", "torsion"):
+            part[f"ess_{name}_per_second"] = part[f"ess_{name}"] / part["wall_s"]
+    row |= {"learned": default, "local": local}
+    row["gain_tica"] = default["ess_tica_per_second"] / local["ess_tica_per_second"]
+    row["gain_torsion"] = default["ess_torsion_per_second"] / local["ess_torsion_per_second"]
+    positions = torch.as_tensor(states)
+    row["acceptance"] = acceptances(sequence, args, args.model, positions, trained=True)
+    row["untrained_prior"] = acceptances(sequence, args, args.model, positions, trained=False)["flow"]
+    if args.no_physics:
+        row["no_physics"] = acceptances(sequence, args, args.no_physics, positions, trained=True)["flow"]
+    return row
+
+
+def chain(sequence: str, args: argparse.Namespace, label: str, options: list[str]) -> tuple[dict[str, Any], np.ndarray]:
+    """A chain from scattered starts; its figures, and equilibrium states of it."""
+    from timewarp.analysis import circular_ess, circular_rhat, torsion_angles
+    from timewarp.commands import main as timewarp
+    from timewarp.files import read_json
+    from timewarp.trajectories import RunFolder
+
+    with tempfile.TemporaryDirectory() as scratch:
+        out = Path(scratch) / label
+        command = ["sample", sequence, "--chains", str(args.chains), "--samples", str(args.chains * args.frames)]
+        command += ["--preset", args.preset, "--out", str(out), "--quiet", "--warmup", "120", *options]
+        if label == "local":
+            command += ["--thin", "5"]
+        if timewarp(command):
+            raise SystemExit(f"sampling {sequence} failed")
+        summary = read_json(out / "summary.json")
+        run = RunFolder.open(out)
+        trajectory = run.trajectory()
+        angles = {name: np.asarray(values) for name, values in torsion_angles(trajectory).items()}
+        soft = soft_names(run.atoms, angles)
+        drop = args.frames // 5
+        kept = {name: angles[name][:, drop:] for name in soft}
+        esses = {name: circular_ess(values) for name, values in kept.items()}
+        rhats = {name: circular_rhat(values) for name, values in kept.items()}
+        worst = min(esses, key=lambda name: esses[name])
+        positions = np.asarray(trajectory.positions)[:, drop:].reshape(-1, run.atoms.n_atoms, 3)
+        features = np.stack([f(kept[name]) for name in soft for f in (np.sin, np.cos)], -1)
+        chosen = np.linspace(0, len(positions) - 1, args.states).round().astype(int)
+    kernels = {name: {k: v[k] for k in ("acceptance", "jump") if k in v} for name, v in summary["kernels"].items()}
+    return {
+        "wall_s": summary["wall_s"] * (1 - drop / args.frames),
+        "ess_torsion": esses[worst],
+        "slowest_torsion": worst,
+        "worst_rhat": max(rhats.values()),
+        "kernels": kernels,
+        "tuning": summary["tuning"],
+        "features": features,
+    }, positions[chosen]
+
+
+def soft_names(atoms: Any, angles: dict[str, Any]) -> list[str]:
+    """Torsions about bonds that turn: no peptide bonds, no rings."""
+    from timewarp.analysis import named_torsions
+
+    turning = {tuple(sorted(row[1:3])) for row in atoms.tree.torsions.tolist()}
+    named = named_torsions(atoms)
+    return [name for name in angles if tuple(sorted(named[name][1:3])) in turning]
+
+
+def tica_series(reference: np.ndarray, other: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The slowest coordinate of TICA (lag of one stored sample), fitted on the first, of both."""
+    from deeptime.decomposition import TICA
+
+    model = TICA(lagtime=1, dim=1).fit_fetch(list(reference.astype(np.float64)))
+    return tuple(np.stack([model.transform(c)[:, 0] for c in x.astype(np.float64)]) for x in (reference, other))
+
+
+def ess(series: np.ndarray) -> float:
+    from timewarp.analysis import ess as estimate
+
+    return float(estimate(series))
+
+
+def acceptances(sequence: str, args: argparse.Namespace, model: str, x: Any, trained: bool) -> dict[str, Any]:
+    """Of each learned move, from each of some states."""
+    import torch
+
+    from timewarp.analysis import jump_fraction
+    from timewarp.energies import Potential, compile_system
+    from timewarp.flows.growth import GrowthFlow
+    from timewarp.geometry import dihedrals
+    from timewarp.molecules import build_molecule
+    from timewarp.pretrained import load
+    from timewarp.sampling import GrowthKernel, Restriction, Target, backbone_torsions
+
+    molecule = build_molecule(sequence, args.preset)
+    parameters = compile_system(molecule.system)
+    built = molecule.start_positions.float()
+    kelvin = molecule.preset.temperature_K
+    target = Target(Potential(parameters, torch.float32), kelvin, Restriction(built, molecule.atoms))
+    flow = load(model, molecule.atoms).densities["flow"].eval()
+    if not trained:
+        flow = GrowthFlow(molecule.atoms, flow.config).eval()
+    flow.serve(parameters, target.kT)
+    watched = backbone_torsions(molecule.atoms)
+    generator = torch.Generator().manual_seed(11)
+    state = target.init(x.float().repeat(args.proposals, 1, 1))
+    found = {}
+    n_soft = len(molecule.atoms.tree.rotatable)
+    for name in LEARNED if trained and n_soft > 1 else LEARNED[:1]:
+        kernel = GrowthKernel(target, flow, name, watched=watched)
+        new, info = kernel.step(state, generator)
+        outcome = info[name]
+        each = outcome.acceptance.double().reshape(args.proposals, -1).mean(0).numpy()
+        moved = outcome.accepted.bool()
+        before, after, other = (
+            dihedrals(p.double(), watched).numpy()
+            for p in (state.positions[moved], new.positions[moved], x[torch.randperm(len(x), generator=generator)])
+        )
+        found[name] = {
+            "mean": float(each.mean()),
+            "states": {f"{q}%": float(np.percentile(each, q)) for q in (5, 25, 50, 75, 95)},
+            "stuck": float((each < STUCK).mean()),
+            "jump": float(jump_fraction(before, after, other)) if int(moved.sum()) > 20 else None,
+        }
+    return found
+
+
+def summarise(rows: list[dict[str, Any]]) -> dict[str, float]:
+    full = [row["acceptance"]["flow"]["mean"] for row in rows]
+    jumps = [row["acceptance"]["flow"]["jump"] or 0.0 for row in rows]
+    gains = {name: [row[f"gain_{name}"] for row in rows] for name in ("tica", "torsion")}
+    figures = {
+        "acceptance, median": statistics.median(full),
+        "acceptance, worst": min(full),
+        "jump, median": statistics.median(jumps),
+        "jump, worst": min(jumps),
+        "untrained prior, median": statistics.median(row["untrained_prior"]["mean"] for row in rows),
+        "gain over local moves, TICA": statistics.median(gains["tica"]),
+        "gain over local moves, torsion": statistics.median(gains["torsion"]),
+        "worst gain, torsion": min(gains["torsion"]),
+        "R-hat below 1.01": statistics.mean(row["learned"]["worst_rhat"] < 1.01 for row in rows),
+    }
+    if all("no_physics" in row for row in rows):
+        figures["no physics, median"] = statistics.median(row["no_physics"]["mean"] for row in rows)
+    return figures
+
+
+def show(row: dict[str, Any]) -> None:
+    parts = [f"{name} {row['acceptance'][name]['mean']:.3f}" for name in row["acceptance"]]
+    a = row["acceptance"]["flow"]
+    print(
+        f"{row['sequence']:8} {'  '.join(parts)}  5% of states {a['states']['5%']:.3f}  jump {a['jump'] or 0:.2f}  "
+        f"prior {row['untrained_prior']['mean']:.3f}  "
+        f"ESS/s TICA {row['learned']['ess_tica_per_second']:.0f} ({row['gain_tica']:.2f}x)  "
+        f"torsion {row['learned']['ess_torsion_per_second']:.0f} ({row['gain_torsion']:.2f}x)  "
+        f"R-hat {row['learned']['worst_rhat']:.4f}",
+        flush=True,
+    )
+
+
+def commit() -> str:
+    found = subprocess.run(["git", "describe", "--always", "--dirty"], capture_output=True, text=True, check=False)
+    return found.stdout.strip() or "unknown"
+
+
+if __name__ == "__main__":
+    main()

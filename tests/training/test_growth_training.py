@@ -1,0 +1,122 @@
+"""From runs of several peptides to one network: packing, training, resuming, and what the network says of itself."""
+
+import json
+
+import pytest
+import torch
+
+from timewarp.commands import main
+from timewarp.files import read_json
+from timewarp.flows.growth import GrowthFlow
+from timewarp.flows.weights import describe_weights
+from timewarp.molecules import build_molecule
+from timewarp.pretrained import load, outside
+from timewarp.training import GrowthData, TrainingSettings, train
+from timewarp.trajectories import RunFolder
+from timewarp.trajectories.compact import read_compact, write_compact
+
+TINY = {"width": 16, "n_blocks": 1, "n_heads": 2}
+
+
+def settings(**changes) -> TrainingSettings:
+    values = {"family": "C2", "flow": TINY, "steps": 60, "batch_size": 64, "learning_rate": 5e-3, "warmup_steps": 5}
+    return TrainingSettings(**{**values, "validation_every": 20, "ema_decay": 0.9, "orders": 2, **changes})
+
+
+@pytest.fixture(scope="module")
+def packed(tmp_path_factory):
+    """Chains of three peptides, one of them held back, in one file."""
+    folder = tmp_path_factory.mktemp("runs")
+    for name in ("AG", "GS", "AS"):
+        argv = ["sample", name, "--no-flow", "--samples", "640", "--chains", "32", "--warmup", "40", "--quiet"]
+        assert main([*argv, "--out", str(folder / ("held" if name == "AS" else "runs") / name)]) == 0
+    out = folder / "set.safetensors"
+    argv = ["pack", str(folder / "runs"), "--validation", str(folder / "held"), "--frames", "200"]
+    assert main([*argv, "--validation-frames", "50", "--out", str(out)]) == 0
+    return out
+
+
+def test_a_packed_set_holds_the_frames(packed):
+    molecules = {m.name: m for m in read_compact(packed)}
+    assert {name: (m.split, len(m.frames)) for name, m in molecules.items()} == {
+        "AG": ("train", 200),
+        "GS": ("train", 200),
+        "AS": ("validation", 50),
+    }
+    run = RunFolder.open(packed.parent / "runs" / "AG")
+    frames = torch.as_tensor(run.trajectory().positions).flatten(0, 1)
+    index = torch.linspace(0, len(frames) - 1, 200).round().long()
+    centred = frames[index] - frames[index].mean(1, keepdim=True)
+    assert float((molecules["AG"].positions - centred).abs().max()) < 0.51e-4
+    assert molecules["AG"].atoms.fingerprint == run.atoms.fingerprint
+
+
+def test_a_damaged_set_says_so(packed, tmp_path):
+    whole = packed.read_bytes()
+    for name, content in (("cut", whole[: len(whole) // 2]), ("text", b"no tensors"), ("empty", b"")):
+        path = tmp_path / f"{name}.safetensors"
+        path.write_bytes(content)
+        with pytest.raises(ValueError, match="is not a compact training set"):
+            read_compact(path)
+    twice = read_compact(packed)[:1] * 2
+    with pytest.raises(ValueError, match="holds each molecule once"):
+        write_compact(tmp_path / "twice.safetensors", twice)
+
+
+def test_a_network_learns_beyond_its_prior_and_tells_what_it_knows(packed, tmp_path):
+    data = GrowthData.of(read_compact(packed))
+    done = train(data, settings(), tmp_path / "model", provenance=data.coverage(), quiet=True)
+    losses = [row["validation_loss"] for row in done.history]
+    assert losses[-1] < losses[0]
+    untrained = train(data, settings(steps=1, learning_rate=1e-9), tmp_path / "untrained", quiet=True)
+    assert losses[-1] < untrained.history[0]["validation_loss"] - 0.1
+    assert set(done.history[-1]["validation_peptides"]) == {"AS"}
+
+    said = describe_weights(tmp_path / "model" / "model.toml").training
+    assert (said["molecule"], said["preset"], said["longest_peptide"]) == ("2 peptides", "amber14-obc2", 2)
+    assert said["known_residues"] == ["ALA", "GLY", "SER"]
+    new = build_molecule("AVS", minimise=False).atoms
+    assert outside(said, new) == [
+        "it has 3 residues, and the longest peptide of the training 2",
+        "the training knew no VAL",
+    ]
+    assert outside(said, build_molecule("SA", minimise=False).atoms) == []
+    flow = load(tmp_path / "model", new).densities["flow"]
+    assert isinstance(flow, GrowthFlow)
+
+
+def test_a_stopped_training_goes_on_as_if_it_had_not_stopped(packed, tmp_path, monkeypatch):
+    data = GrowthData.of(read_compact(packed))
+    train(data, settings(steps=40), tmp_path / "whole", quiet=True)
+    train(data, settings(steps=40), tmp_path / "parts", minutes=1e-6, quiet=True)
+    assert read_json(tmp_path / "parts" / "summary.json")["steps"] == 20
+    train(data, settings(steps=40), tmp_path / "parts", quiet=True)
+    whole, parts = (read_json(tmp_path / name / "summary.json") for name in ("whole", "parts"))
+    assert whole["weights_sha256"] == parts["weights_sha256"]
+
+
+def test_a_set_of_two_targets_is_refused(packed):
+    molecules = read_compact(packed)
+    warmer = [type(m)(**{**vars(m), "temperature_K": 350.0}) for m in molecules[:1]]
+    with pytest.raises(ValueError, match="a network learns one target, and the set has 2"):
+        GrowthData.of([*warmer, *molecules[1:]]).coverage()
+    with pytest.raises(ValueError, match="no peptide to choose the network by"):
+        GrowthData.of([m for m in molecules if m.split == "train"])
+
+
+def test_the_command_trains_and_its_network_samples(packed, tmp_path, capsys):
+    config = tmp_path / "tiny.toml"
+    config.write_text(
+        '[training]\nfamily = "C2"\nsteps = 20\nbatch_size = 64\nvalidation_every = 20\norders = 1\n'
+        "[training.flow]\nwidth = 16\nn_blocks = 1\nn_heads = 2\n"
+    )
+    model = tmp_path / "model"
+    assert main(["train", str(packed), "--config", str(config), "--out", str(model), "--quiet"]) == 0
+    assert "next       timewarp sample AIVL --model" in capsys.readouterr().out
+    argv = ["sample", "AAG", "--model", str(model), "--samples", "320", "--chains", "16", "--warmup", "40", "--quiet"]
+    assert main([*argv, "--out", str(tmp_path / "run")]) == 0
+    assert "AAG is outside what model has learnt: it has 3 residues" in capsys.readouterr().out
+    summary = json.loads((tmp_path / "run" / "summary.json").read_text())
+    assert {"torsion", "hmc"} < set(summary["kernels"])
+    assert set(summary["tuning"]["balance"]) == {"sweeps", "flow", "flow_suffix", "flow_subset"}
+    assert summary["tuning"]["balance"]["sweeps"] >= 1
