@@ -32,7 +32,6 @@ def test_the_default_is_of_family_c(molecule):
     assert pretrained.default_for(molecule.atoms) == "ala2"
     assert pretrained.default_for(molecule.atoms, "B") == "ala2-internal"
     assert pretrained.default_for(molecule.atoms, "A") == CARTESIAN
-    assert pretrained.default_for(build_molecule("AG", minimise=False).atoms) is None
 
 
 @pytest.mark.parametrize("name", [*sorted(LEAST_ACCEPTANCE), CARTESIAN])
