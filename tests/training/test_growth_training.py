@@ -7,11 +7,13 @@ import torch
 
 from timewarp.commands import main
 from timewarp.files import read_json
-from timewarp.flows.growth import GrowthFlow
+from timewarp.flows.growth import GrowthConfig, GrowthFlow
+from timewarp.flows.growth.circular import log_prob
 from timewarp.flows.weights import describe_weights
 from timewarp.molecules import build_molecule
 from timewarp.pretrained import load, outside
 from timewarp.training import GrowthData, TrainingSettings, train
+from timewarp.training.growth_energy import Drawn, EnergyPairs, energy_loss
 from timewarp.trajectories import RunFolder
 from timewarp.trajectories.compact import read_compact, write_compact
 
@@ -93,6 +95,38 @@ def test_a_stopped_training_goes_on_as_if_it_had_not_stopped(packed, tmp_path, m
     train(data, settings(steps=40), tmp_path / "parts", quiet=True)
     whole, parts = (read_json(tmp_path / name / "summary.json") for name in ("whole", "parts"))
     assert whole["weights_sha256"] == parts["weights_sha256"]
+
+
+def test_the_acceptance_term_vanishes_where_all_is_accepted(packed, generator):
+    data = GrowthData.of(read_compact(packed))
+    torch.manual_seed(0)
+    flow = GrowthFlow(data.train[0].atoms, GrowthConfig(**TINY))
+    torch.nn.init.normal_(flow.network.read_out.weight, std=0.3)
+    drawn = EnergyPairs(data.train, 16, torch.device("cpu")).draw(flow, generator)
+    log_q = log_prob(flow.network(drawn.features, drawn.static), drawn.features.angle.float()).sum(-1)
+    frame, draw = log_q.detach().double().chunk(2)
+    perfect = Drawn(drawn.features, drawn.static, frame - draw)
+    loss, acceptance = energy_loss(flow.network, perfect)
+    assert abs(float(loss)) < 1e-6
+    assert abs(float(acceptance) - 1) < 1e-3
+    loss, acceptance = energy_loss(flow.network, drawn)
+    loss.backward()
+    ratio = frame - draw - drawn.energy_gap
+    torch.testing.assert_close(acceptance.double(), ratio.clamp(max=0).exp().mean(), atol=1e-4, rtol=1e-4)
+    assert float(flow.network.read_out.weight.grad.abs().max()) > 0
+    drawn.energy_gap[3] = torch.inf
+    assert bool(torch.isfinite(energy_loss(flow.network, drawn)[0]))
+
+
+def test_training_through_energies_is_resumed_exactly(packed, tmp_path):
+    data = GrowthData.of(read_compact(packed))
+    through = settings(steps=40, energy_weight=0.3, energy_frames=16)
+    whole = train(data, through, tmp_path / "whole", quiet=True)
+    train(data, through, tmp_path / "parts", minutes=1e-6, quiet=True)
+    parts = train(data, through, tmp_path / "parts", quiet=True)
+    assert [row["validation_loss"] for row in whole.history] == [row["validation_loss"] for row in parts.history]
+    plain = train(data, settings(steps=40), tmp_path / "plain", quiet=True)
+    assert plain.history[-1]["validation_loss"] != whole.history[-1]["validation_loss"]
 
 
 def test_a_set_of_two_targets_is_refused(packed):

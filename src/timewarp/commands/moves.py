@@ -292,11 +292,11 @@ def build_cycle(
     learned = _learned(names)
     if regrows and not args.kernels:
         soft = {tuple(sorted(row[1:3])) for row in atoms.tree.torsions.tolist()}
-        watched = [row for row in named_torsions(atoms).values() if tuple(sorted(row[1:3])) in soft]
+        followed = [row for row in named_torsions(atoms).values() if tuple(sorted(row[1:3])) in soft]
         return Balanced(
             [kernels[name] for name in learned],
             [kernel for name in names if name not in learned for kernel in ordered[name]],
-            torch.tensor(watched, dtype=torch.long).reshape(-1, 4),
+            torch.tensor(followed, dtype=torch.long).reshape(-1, 4),
         )
     return Cycle([kernel for name in names for kernel in ordered[name]])
 

@@ -22,6 +22,7 @@ from ..flows.growth.native import features_of
 from ..flows.weights import build_flow
 from ..trajectories.compact import CompactMolecule
 from ..units import kT
+from .growth_energy import Drawn, EnergyPairs, energy_loss
 from .settings import TrainingSettings
 from .tasks import Metrics, Shard, part_of
 
@@ -99,23 +100,29 @@ class _Bucket:
         )
 
 
-class _Likelihood(nn.Module):
-    def __init__(self, flow: GrowthFlow) -> None:
+class _Objective(nn.Module):
+    def __init__(self, flow: GrowthFlow, energy_weight: float) -> None:
         super().__init__()
-        self.flow = flow
+        self.flow, self.energy_weight = flow, energy_weight
 
-    def forward(self, *groups: tuple[Tensor, ...]) -> tuple[Tensor, Metrics]:
-        losses = []
+    def forward(self, *groups: tuple[Tensor, ...] | Drawn) -> tuple[Tensor, Metrics]:
+        losses, metrics = [], {}
+        energy: Any = 0.0
         for tensors in groups:
+            if isinstance(tensors, Drawn):
+                energy, metrics["acceptance"] = energy_loss(self.flow.network, tensors)
+                continue
             f, static = Features(*tensors[:5]), Static(*tensors[5:])
             logits = self.flow.network(f, static)
             losses.append(-log_prob(logits.float(), f.angle).sum(-1))
         loss = torch.cat(losses).mean()
-        return loss, {"loss": loss.detach()}
+        return loss + self.energy_weight * energy, {"loss": loss.detach(), **metrics}
 
 
 class GrowthTask:
     """Maximum likelihood of soft torsions given the stiff coordinates, over many peptides and orders of growth.
+
+    With ``energy_weight``, also the acceptance of what the network draws (:mod:`.growth_energy`).
 
     Args:
         data: frames of many peptides.
@@ -127,6 +134,7 @@ class GrowthTask:
         self._device = torch.device("cpu")
         self._buckets: list[_Bucket] = []
         self._shares = torch.zeros(0)
+        self._pairs: EnergyPairs | None = None
 
     def identity(self) -> dict[str, Any]:
         """What tells this training's data from another's."""
@@ -148,13 +156,15 @@ class GrowthTask:
         return flow
 
     def objective(self, flow: Any) -> nn.Module:
-        """Mean -log q."""
-        return _Likelihood(flow)
+        """Mean -log q, and the acceptance term."""
+        return _Objective(flow, self.settings.energy_weight)
 
     @torch.no_grad()
     def to(self, device: torch.device) -> None:
         """Compute all features on the device, and keep them there."""
         self._device = device
+        if self.settings.energy_weight:
+            self._pairs = EnergyPairs(self.data.train, self.settings.energy_frames, device)
         generator = torch.Generator().manual_seed(self.settings.seed + 11)
         rows: dict[int, list[tuple[Features, GrowthPlan]]] = {}
         tasks = [
@@ -172,11 +182,14 @@ class GrowthTask:
         generator = torch.Generator().manual_seed((self.settings.seed + 3) * 1_000_003 + step)
         n = GROUPS if self._device.type == "cpu" else GPU_GROUPS
         chosen = torch.multinomial(self._shares, n, replacement=True, generator=generator).tolist()
-        groups = []
+        groups: list[Any] = []
         for index in chosen:
             bucket = self._buckets[index]
             rows = torch.randint(len(bucket.plan), (max(1, self.settings.batch_size // n),), generator=generator)
             groups.append(bucket.take(part_of(rows, shard).to(self._device)))
+        if self._pairs is not None:
+            own = torch.Generator().manual_seed((self.settings.seed + 5) * 1_000_003 + step * shard[1] + shard[0])
+            groups.append(self._pairs.draw(flow, own))
         return tuple(groups)
 
     def split(self, batch: tuple[Any, ...], parts: int) -> list[tuple[Any, ...]]:

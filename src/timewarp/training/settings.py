@@ -49,6 +49,9 @@ class TrainingSettings:
         jitter_rad: family A: a little tumbling given back to superposed pairs.
         knee_kT: family A: from here on a poor log ratio counts logarithmically (:mod:`timewarp.training.losses`).
         orders: family C2: orders of growth that each peptide is learnt in, the usual one and random ones.
+        energy_weight: family C2: weight of the acceptance term (:mod:`timewarp.training.growth_energy`) beside the
+            likelihood; 0: none.
+        energy_frames: family C2: frames per step from which draws are made for that term.
         stages: family A: the schedule, one table per stage (:class:`timewarp.training.stages.Stage`), in order.
             Without any, ``steps`` steps of likelihood.
     """
@@ -78,6 +81,8 @@ class TrainingSettings:
     jitter_rad: float = 0.05
     knee_kT: float = 100.0
     orders: int = 3
+    energy_weight: float = 0.0
+    energy_frames: int = 64
     stages: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -87,7 +92,15 @@ class TrainingSettings:
             )
         if self.precision not in PRECISIONS:
             raise ValueError(f"unknown precision {self.precision!r}; expected one of {', '.join(PRECISIONS)}")
-        for name in ("steps", "batch_size", "validation_every", "validation_frames", "stride", "orders"):
+        for name in (
+            "steps",
+            "batch_size",
+            "validation_every",
+            "validation_frames",
+            "stride",
+            "orders",
+            "energy_frames",
+        ):
             value = getattr(self, name)
             if not isinstance(value, int) or isinstance(value, bool) or value < 1:
                 raise ValueError(f"{name} must be a whole number of at least 1, got {value!r}")
@@ -96,7 +109,16 @@ class TrainingSettings:
         for name in ("learning_rate", "gradient_clip", "knee_kT"):
             if not (math.isfinite(getattr(self, name)) and getattr(self, name) > 0):
                 raise ValueError(f"{name} must be a positive number, got {getattr(self, name)!r}")
-        for name in ("weight_decay", "stiff_noise", "warmup_steps", "lag_ps", "jitter_nm", "jitter_rad", "patience"):
+        for name in (
+            "weight_decay",
+            "stiff_noise",
+            "warmup_steps",
+            "lag_ps",
+            "jitter_nm",
+            "jitter_rad",
+            "patience",
+            "energy_weight",
+        ):
             if not (math.isfinite(getattr(self, name)) and getattr(self, name) >= 0):
                 raise ValueError(f"{name} must be 0 or a positive number, got {getattr(self, name)!r}")
         for name, low, high in (

@@ -1,0 +1,91 @@
+"""Acceptance of the transferable family through the energies: draws of the network beside what they replace."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..energies import Parameters, Potential
+from ..flows.growth import Features, GrowthFlow, GrowthPlan, Regrowth, Static
+from ..flows.growth.circular import log_prob
+from ..flows.growth.flow import regrow, static_of
+from ..flows.growth.native import features_of
+from ..shapes import Float
+from ..trajectories.compact import CompactMolecule
+from ..units import kT
+
+
+@dataclass(eq=False)
+class Drawn:
+    """Frames of one peptide and what a network drew from each, in that order, as it reads them.
+
+    Attributes:
+        features: of both, (2 frames, steps, ...).
+        static: of the peptide.
+        energy_gap: (frames), energy of each draw less that of its frame, in kT; not finite where atoms clash.
+    """
+
+    features: Features
+    static: Static
+    energy_gap: Tensor
+
+
+class EnergyPairs:
+    """Draws from frames of peptides, at the frames' own stiff coordinates.
+
+    Args:
+        molecules: peptides with frames in equilibrium.
+        frames: how many of one peptide make a group.
+        device: of the network.
+    """
+
+    def __init__(self, molecules: tuple[CompactMolecule, ...], frames: int, device: torch.device) -> None:
+        self.molecules, self.frames, self.device = molecules, frames, device
+        self._known: dict[int, tuple[GrowthPlan, Potential]] = {}
+
+    @torch.no_grad()
+    def draw(self, flow: GrowthFlow, generator: torch.Generator) -> Drawn:
+        """Draw from some frames of a random peptide, with the weights as they are."""
+        index = int(torch.randint(len(self.molecules), (1,), generator=generator))
+        m = self.molecules[index]
+        plan, potential = self._tables(index, flow)
+        rows = torch.randint(len(m.frames), (self.frames,), generator=generator)
+        x = m.positions[rows].to(self.device).double()
+        on_device = torch.Generator(self.device).manual_seed(int(torch.randint(2**31, (1,), generator=generator)))
+        y = regrow(flow.network, Regrowth(plan, 0), x, on_device)[0]
+        thermal = kT(m.temperature_K)
+        gap = (potential.energy(y) - potential.energy(x)) / thermal
+        read = features_of(plan, torch.cat([x, y])).to(torch.float32)
+        return Drawn(read, static_of(plan), gap)
+
+    def _tables(self, index: int, flow: GrowthFlow) -> tuple[GrowthPlan, Potential]:
+        if index not in self._known:
+            m = self.molecules[index]
+            parameters = Parameters(**m.parameters)
+            engine = "torch" if self.device.type != "cpu" else None
+            potential = Potential(parameters, torch.float64, self.device, engine)
+            other = GrowthFlow(m.atoms, flow.config).serve(parameters, kT(m.temperature_K))
+            self._known[index] = (other.plan().to(self.device, torch.float64), potential)
+        return self._known[index]
+
+
+def energy_loss(network: Any, drawn: Drawn) -> tuple[Tensor, Float[Tensor, ""]]:
+    """How far draws and frames are from being accepted both ways, and the expected acceptance.
+
+    The log ratio of Metropolis and Hastings between a frame and a draw from it is zero for all pairs if, and only if,
+    the density is the Boltzmann distribution's at these stiff coordinates, wherever the draws come from. So the draws
+    need no gradient, and the loss is the mean of sqrt(1 + (log ratio)^2) - 1: quadratic where a ratio is small, and
+    of bounded slope where atoms clash.
+    """
+    logits = network(drawn.features, drawn.static)
+    log_q = log_prob(logits.float(), drawn.features.angle.float()).sum(-1)
+    frame, draw = log_q.chunk(2)
+    log_ratio = frame - draw - drawn.energy_gap.to(log_q)
+    finite = log_ratio.isfinite()
+    log_ratio = torch.where(finite, log_ratio, torch.zeros_like(log_ratio))
+    loss = ((1 + log_ratio.square()).sqrt() - 1) * finite
+    acceptance = (log_ratio.detach().clamp(max=0.0).exp() * finite).mean()
+    return loss.sum() / finite.sum().clamp(min=1), acceptance
