@@ -154,7 +154,7 @@ def explore_or_exit(out, *arguments):
 
 
 def test_a_molecule_without_a_network_says_so(tmp_path, capsys):
-    assert explore(tmp_path / "run", molecule="Ace-G-Nme") == 2
+    assert explore(tmp_path / "run", "--family", "B", molecule="Ace-G-Nme") == 2
     assert "give --model FOLDER" in capsys.readouterr().err
 
 

@@ -12,7 +12,10 @@ import pytest
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
 SETS_UP = ("make ", ". .venv/bin/activate")
-FEWER = {"timewarp sample Ace-A-Nme": "--samples 1280 --chains 32 --warmup 40"}
+FEWER = {
+    "timewarp sample Ace-A-Nme": "--samples 1280 --chains 32 --warmup 40",
+    "timewarp sample AIVL": "--samples 320 --chains 16 --warmup 40",
+}
 """Options that make a command quick enough for a test and change nothing else about it."""
 
 
