@@ -9,7 +9,9 @@ For each peptide of a list, in one run and on the same cores:
   given;
 - effective samples per second of the default chain, and of single-torsion moves with HMC: of the worst soft torsion
   (its sine or cosine, whichever is slower), and of the slowest coordinate of TICA, fitted on the chain of local moves,
-  whose slow modes are those of the molecule; split R-hat of both chains.
+  whose slow modes are those of the molecule; split R-hat of both chains. A ratio of the two is formed only where both
+  have an R-hat below 1.05: the effective sample size of a chain that has not found all states is no measurement, and
+  flatters whichever chain was the shortest.
 
 Equilibrium states are those of the default chain, its first fifth dropped. A result file is gone on with.
 
@@ -30,6 +32,7 @@ import numpy as np
 
 LEARNED = ("flow", "flow_suffix", "flow_subset")
 STUCK = 0.01
+CONVERGED = 1.05
 
 
 def main() -> None:
@@ -68,6 +71,8 @@ def main() -> None:
 def row_of(sequence: str, args: argparse.Namespace) -> dict[str, Any]:
     import torch
 
+    from timewarp.analysis import ess
+
     row: dict[str, Any] = {"sequence": sequence}
     default, states = chain(sequence, args, "learned", ["--model", args.model])
     local, _ = chain(sequence, args, "local", ["--no-flow"])
@@ -77,8 +82,7 @@ def row_of(sequence: str, args: argparse.Namespace) -> dict[str, Any]:
         for name in ("tica", "torsion"):
             part[f"ess_{name}_per_second"] = part[f"ess_{name}"] / part["wall_s"]
     row |= {"learned": default, "local": local}
-    row["gain_tica"] = default["ess_tica_per_second"] / local["ess_tica_per_second"]
-    row["gain_torsion"] = default["ess_torsion_per_second"] / local["ess_torsion_per_second"]
+    row |= gains(default, local)
     positions = torch.as_tensor(states)
     row["acceptance"] = acceptances(sequence, args, args.model, positions, trained=True)
     row["untrained_prior"] = acceptances(sequence, args, args.model, positions, trained=False)["flow"]
@@ -89,7 +93,7 @@ def row_of(sequence: str, args: argparse.Namespace) -> dict[str, Any]:
 
 def chain(sequence: str, args: argparse.Namespace, label: str, options: list[str]) -> tuple[dict[str, Any], np.ndarray]:
     """A chain from scattered starts; its figures, and equilibrium states of it."""
-    from timewarp.analysis import circular_ess, circular_rhat, torsion_angles
+    from timewarp.analysis import circular_ess, circular_rhat, soft_torsions, torsion_angles
     from timewarp.commands import main as timewarp
     from timewarp.files import read_json
     from timewarp.trajectories import RunFolder
@@ -106,7 +110,7 @@ def chain(sequence: str, args: argparse.Namespace, label: str, options: list[str
         run = RunFolder.open(out)
         trajectory = run.trajectory()
         angles = {name: np.asarray(values) for name, values in torsion_angles(trajectory).items()}
-        soft = soft_names(run.atoms, angles)
+        soft = list(soft_torsions(run.atoms))
         drop = args.frames // 5
         kept = {name: angles[name][:, drop:] for name in soft}
         esses = {name: circular_ess(values) for name, values in kept.items()}
@@ -127,13 +131,12 @@ def chain(sequence: str, args: argparse.Namespace, label: str, options: list[str
     }, positions[chosen]
 
 
-def soft_names(atoms: Any, angles: dict[str, Any]) -> list[str]:
-    """Torsions about bonds that turn: no peptide bonds, no rings."""
-    from timewarp.analysis import named_torsions
-
-    turning = {tuple(sorted(row[1:3])) for row in atoms.tree.torsions.tolist()}
-    named = named_torsions(atoms)
-    return [name for name in angles if tuple(sorted(named[name][1:3])) in turning]
+def gains(default: dict[str, Any], local: dict[str, Any]) -> dict[str, float | None]:
+    """ESS per second of the default chain over that of local moves; None where one of them has not converged."""
+    names = ("tica", "torsion")
+    if max(default["worst_rhat"], local["worst_rhat"]) > CONVERGED:
+        return {f"gain_{name}": None for name in names}
+    return {f"gain_{n}": default[f"ess_{n}_per_second"] / local[f"ess_{n}_per_second"] for n in names}
 
 
 def tica_series(reference: np.ndarray, other: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -142,12 +145,6 @@ def tica_series(reference: np.ndarray, other: np.ndarray) -> tuple[np.ndarray, n
 
     model = TICA(lagtime=1, dim=1).fit_fetch(list(reference.astype(np.float64)))
     return tuple(np.stack([model.transform(c)[:, 0] for c in x.astype(np.float64)]) for x in (reference, other))
-
-
-def ess(series: np.ndarray) -> float:
-    from timewarp.analysis import ess as estimate
-
-    return float(estimate(series))
 
 
 def acceptances(sequence: str, args: argparse.Namespace, model: str, x: Any, trained: bool) -> dict[str, Any]:
@@ -198,18 +195,20 @@ def acceptances(sequence: str, args: argparse.Namespace, model: str, x: Any, tra
 def summarise(rows: list[dict[str, Any]]) -> dict[str, float]:
     full = [row["acceptance"]["flow"]["mean"] for row in rows]
     jumps = [row["acceptance"]["flow"]["jump"] or 0.0 for row in rows]
-    gains = {name: [row[f"gain_{name}"] for row in rows] for name in ("tica", "torsion")}
     figures = {
         "acceptance, median": statistics.median(full),
         "acceptance, worst": min(full),
         "jump, median": statistics.median(jumps),
         "jump, worst": min(jumps),
         "untrained prior, median": statistics.median(row["untrained_prior"]["mean"] for row in rows),
-        "gain over local moves, TICA": statistics.median(gains["tica"]),
-        "gain over local moves, torsion": statistics.median(gains["torsion"]),
-        "worst gain, torsion": min(gains["torsion"]),
         "R-hat below 1.01": statistics.mean(row["learned"]["worst_rhat"] < 1.01 for row in rows),
     }
+    for name in ("tica", "torsion"):
+        if known := [row[f"gain_{name}"] for row in rows if row[f"gain_{name}"] is not None]:
+            figures |= {f"gain, {name}, median": statistics.median(known), f"gain, {name}, worst": min(known)}
+            figures["peptides with a gain"] = len(known)
+    figures["R-hat of the default chain, median"] = statistics.median(row["learned"]["worst_rhat"] for row in rows)
+    figures["R-hat of local moves, median"] = statistics.median(row["local"]["worst_rhat"] for row in rows)
     if all("no_physics" in row for row in rows):
         figures["no physics, median"] = statistics.median(row["no_physics"]["mean"] for row in rows)
     return figures
@@ -217,13 +216,13 @@ def summarise(rows: list[dict[str, Any]]) -> dict[str, float]:
 
 def show(row: dict[str, Any]) -> None:
     parts = [f"{name} {row['acceptance'][name]['mean']:.3f}" for name in row["acceptance"]]
-    a = row["acceptance"]["flow"]
+    a, gain = row["acceptance"]["flow"], row["gain_torsion"]
     print(
         f"{row['sequence']:8} {'  '.join(parts)}  5% of states {a['states']['5%']:.3f}  jump {a['jump'] or 0:.2f}  "
         f"prior {row['untrained_prior']['mean']:.3f}  "
-        f"ESS/s TICA {row['learned']['ess_tica_per_second']:.0f} ({row['gain_tica']:.2f}x)  "
-        f"torsion {row['learned']['ess_torsion_per_second']:.0f} ({row['gain_torsion']:.2f}x)  "
-        f"R-hat {row['learned']['worst_rhat']:.4f}",
+        f"ESS/s TICA {row['learned']['ess_tica_per_second']:.0f}  "
+        f"torsion {row['learned']['ess_torsion_per_second']:.0f} ({'-' if gain is None else f'{gain:.2f}x'})  "
+        f"R-hat {row['learned']['worst_rhat']:.3f}, of local moves {row['local']['worst_rhat']:.3f}",
         flush=True,
     )
 

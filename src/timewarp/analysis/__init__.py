@@ -27,7 +27,7 @@ from .free_energy import Basin, Estimate, Profile, fluctuation, free_energy, mea
 from .geometry import GeometryCheck, check_geometry
 from .states import TorsionStates, find_states
 from .summary import analyse, compare, diagnose
-from .torsions import TrajectoryLike, backbone, backbone_planes, named_torsions, torsion_angles
+from .torsions import TrajectoryLike, backbone, backbone_planes, named_torsions, soft_torsions, torsion_angles
 from .verdict import Check, Verdict, judge
 
 __all__ = [
@@ -80,6 +80,7 @@ __all__ = [
     "ramachandran",
     "rhat",
     "slower",
+    "soft_torsions",
     "torsion_angles",
     "wasserstein",
     "z_score",

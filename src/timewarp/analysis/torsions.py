@@ -169,3 +169,9 @@ def backbone_planes(names: list[str] | dict[str, Any]) -> dict[str, tuple[str, s
         return own
     numbers = [int(name.removeprefix("phi_")) for name in names if name.startswith("phi_")]
     return {f"residues {n - 1} and {n}": (f"phi_{n}", f"psi_{n - 1}") for n in numbers if f"psi_{n - 1}" in names}
+
+
+def soft_torsions(atoms: Atoms) -> dict[str, Quadruple]:
+    """Those of :func:`named_torsions` about bonds that turn: no peptide bonds, no rings."""
+    turning = {frozenset(row[1:3]) for row in atoms.tree.torsions.tolist()}
+    return {name: row for name, row in named_torsions(atoms).items() if frozenset(row[1:3]) in turning}

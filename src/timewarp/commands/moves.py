@@ -231,7 +231,7 @@ def build_cycle(
     """
     import torch
 
-    from ..analysis import named_torsions
+    from ..analysis import named_torsions, soft_torsions
     from ..sampling import (
         Balanced,
         Cycle,
@@ -288,17 +288,12 @@ def build_cycle(
         )
     if "hmc" not in names and (model is None or model.densities["flow"].family in ("C", "C2")):
         raise UserError("these kernels leave bond lengths and angles as they are; add hmc to --kernels")
-    ordered = {name: [kernels[name]] * repeats.get(name, 1) for name in dict.fromkeys(names)}
-    learned = _learned(names)
     if regrows and not args.kernels:
-        soft = {tuple(sorted(row[1:3])) for row in atoms.tree.torsions.tolist()}
-        followed = [row for row in named_torsions(atoms).values() if tuple(sorted(row[1:3])) in soft]
-        return Balanced(
-            [kernels[name] for name in learned],
-            [kernel for name in names if name not in learned for kernel in ordered[name]],
-            torch.tensor(followed, dtype=torch.long).reshape(-1, 4),
-        )
-    return Cycle([kernel for name in names for kernel in ordered[name]])
+        followed = torch.tensor(list(soft_torsions(atoms).values()), dtype=torch.long).reshape(-1, 4)
+        learned = _learned(names)
+        local = [kernels[name] for name in names if name not in learned for _ in range(repeats.get(name, 1))]
+        return Balanced([kernels[name] for name in learned], local, followed)
+    return Cycle([kernels[name] for name in names for _ in range(repeats.get(name, 1))])
 
 
 def read_tuning(path: Path | None) -> dict[str, dict[str, float]] | None:

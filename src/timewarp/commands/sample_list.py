@@ -6,14 +6,12 @@ import argparse
 import contextlib
 import io
 import math
-import socket
 import sys
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from . import campaign, options
-from .errors import USER_ERRORS, UserError, one_line
+from .errors import USER_ERRORS, UserError
 
 if TYPE_CHECKING:
     from ..executors import Heartbeat
@@ -43,6 +41,8 @@ def run(args: argparse.Namespace) -> int:
             raise UserError(f"--{name.replace('_', '-')} is of one molecule; leave it out with --sequences")
     sequences = read_sequences(args.sequences)
     shared = {name: getattr(args, name) for name in SHARED}
+    if args.model and Path(args.model).exists():
+        shared["model"] = str(Path(args.model).resolve())
     out = Path(args.out or f"{args.sequences.stem}-samples").resolve()  # workers have other working directories
     known = {name: "default" if value is None else value for name, value in shared.items()}
     open_campaign(out, {"campaign": {"schema": 1, "kind": "samples"}, **known}, may_grow="samples")
@@ -101,28 +101,16 @@ def sample_peptide(sequence: str, folder: Path, shared: dict[str, Any], *, heart
         FileNotFoundError: this machine does not see the folder of the list.
         UserError: what ``timewarp sample`` would say.
     """
-    from ..files import Locked
-    from ..simulation.campaign import LOCK_PATIENCE_S
+    from ..trajectories import run_in_campaign
     from . import sample
 
-    if not (folder.parent / "campaign.toml").exists():
-        raise FileNotFoundError(
-            f"{socket.gethostname()} does not see {folder.parent}; workers need a file system shared with the list"
-        )
     args = _arguments(sequence, folder, shared)
-    patience = time.monotonic() + LOCK_PATIENCE_S
-    while True:
-        heartbeat()
-        try:
-            with contextlib.redirect_stdout(io.StringIO()):
-                sample.sample_one(args, heartbeat)
-            return
-        except Locked:  # by the worker that had the peptide before and is just ending
-            if time.monotonic() > patience:
-                raise
-            time.sleep(1.0)
-        except USER_ERRORS as error:
-            raise UserError(one_line(error)) from error
+
+    def body() -> None:
+        with contextlib.redirect_stdout(io.StringIO()):
+            sample.sample_one(args, heartbeat)
+
+    run_in_campaign(folder, body, heartbeat)
 
 
 def _arguments(sequence: str, folder: Path, shared: dict[str, Any]) -> argparse.Namespace:
@@ -141,7 +129,7 @@ def _row(sequence: str, folder: Path, args: argparse.Namespace) -> dict[str, Any
 
     seed = peptide_seed(args.seed, sequence)
     row: dict[str, Any] = {"sequence": sequence, "folder": folder.name, "state": "waiting", "seed": seed}
-    try:
+    with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
         found = read_json(folder / "summary.json")
         wanted = -(-args.samples // args.chains) * args.chains
         if found["seed"] == seed and found["n_samples"] >= wanted:
@@ -157,8 +145,6 @@ def _row(sequence: str, folder: Path, args: argparse.Namespace) -> dict[str, Any
                 "worst_rhat": max(rhat, default=None),
                 "smallest_ess": min(ess, default=None),
             }
-    except (OSError, ValueError, KeyError, TypeError):
-        row["state"] = "waiting"
     return row
 
 

@@ -8,13 +8,13 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..state import CAPS
 from .sequences import RESIDUES
 
 MAX_PDB_RESIDUES = 50
 """Most residues (caps counted) of a PDB file."""
 
 AMINO_ACIDS = frozenset(RESIDUES.values())
-CAPS = frozenset({"ACE", "NME"})
 PROTONATION_STATES = {
     "HID": "HIS",
     "HIE": "HIS",

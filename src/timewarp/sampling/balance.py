@@ -8,10 +8,10 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
-from ..geometry import dihedrals
+from ..geometry import dihedrals, wrap
 from ..shapes import Float, Int
 from ..state import State
-from .cycle import Cycle
+from .cycle import Cycle, Mixture
 from .hmc import HMCKernel
 from .kernel import Info, Kernel, Outcome, Tuning, add_infos
 
@@ -54,10 +54,10 @@ class Balanced(Cycle):
         if not learned or not local:
             raise ValueError(f"a balance needs learned and local kernels, got {len(learned)} and {len(local)}")
         super().__init__([*learned, *local], name)
-        self.learned, self.local = tuple(learned), Cycle(local, "local")
+        self.learned, self.local = Mixture(learned, [1.0] * len(learned), "learned"), Cycle(local, "local")
         self.torsions = torsions
-        self.weights = tuple(1 / len(learned) for _ in learned)
         self.sweeps = 1
+        self._adaptive = True
         self._measured: range = range(0)
         self._step = 0
         self._jumps = torch.zeros(len(learned) + 1, len(torsions), dtype=torch.float64)
@@ -65,28 +65,25 @@ class Balanced(Cycle):
         self._independent = torch.zeros(len(torsions), dtype=torch.float64)
 
     def __repr__(self) -> str:
-        parts = ", ".join(f"{w:.3g} x {k!r}" for w, k in zip(self.weights, self.learned, strict=True))
-        return f"Balanced([{parts}], then {self.sweeps} x {self.local!r})"
+        return f"Balanced({self.learned!r}, then {self.sweeps} x {self.local!r})"
 
     @property
     def cost(self) -> float:  # type: ignore[override]
         """Of one step."""
-        return self._learned_cost() + self.sweeps * self._sweep_cost()
+        return self.learned.cost + self.sweeps * self.local.cost
 
     def step(self, state: State, generator: torch.Generator) -> tuple[State, Info]:
         """One learned move and the sweeps."""
-        weights = torch.tensor(self.weights, device=generator.device, dtype=torch.float64)
-        chosen = int(torch.multinomial(weights, 1, generator=generator))
-        watching = self._step in self._measured
-        before = self._angles(state) if watching else None
-        state, info = self.learned[chosen].step(state, generator)
+        before = self._angles(state) if self._step in self._measured else None
+        state, info = self.learned.step(state, generator)
         if before is not None:
+            (chosen,) = (n for n, kernel in enumerate(self.learned.kernels) if kernel.name in info)
             before = self._count(chosen, before, state)
         for _ in range(self.sweeps):
             state, new = self.local.step(state, generator)
             info = add_infos(info, new)
         if before is not None:
-            after = self._count(len(self.learned), before, state)
+            after = self._count(-1, before, state)
             self._independent += _jumped(after, after.roll(1, 0)).double().mean(0)
         return state, info
 
@@ -94,7 +91,8 @@ class Balanced(Cycle):
         """Plan when moves are measured."""
         super().begin_warmup(n_steps)
         measured = range(int(MEASURED_FROM * n_steps), int(MEASURED_TO * n_steps))
-        self._measured = measured if len(measured) >= FEWEST_STEPS and len(self.torsions) else range(0)
+        if self._adaptive and len(measured) >= FEWEST_STEPS and len(self.torsions):
+            self._measured = measured
 
     def adapt(self, info: Mapping[str, Outcome], state: State | None = None) -> None:
         """Let each kernel learn, and balance them when enough has been seen."""
@@ -106,12 +104,12 @@ class Balanced(Cycle):
     def freeze(self) -> None:
         """End the adaptation."""
         super().freeze()
-        self._measured = range(0)
+        self._adaptive, self._measured = False, range(0)
 
     @property
     def tuning(self) -> Tuning:
         """Weights of the learned moves and the number of sweeps, and what the kernels tune."""
-        weights = {kernel.name: weight for kernel, weight in zip(self.learned, self.weights, strict=True)}
+        weights = {k.name: weight for k, weight in zip(self.learned.kernels, self.learned.weights, strict=True)}
         return {**super().tuning, self.name: {"sweeps": float(self.sweeps), **weights}}
 
     def retune(self, tuning: Mapping[str, Mapping[str, float]]) -> None:
@@ -124,14 +122,14 @@ class Balanced(Cycle):
         given = tuning.get(self.name)
         if given is None:
             return
-        names = [kernel.name for kernel in self.learned]
+        names = [kernel.name for kernel in self.learned.kernels]
         weights, sweeps = [given.get(name, 0.0) for name in names], given.get("sweeps", 0.0)
         if not all(0 < w < float("inf") for w in weights):
             raise ValueError(f"the tuning of {self.name} needs a positive weight of each of {', '.join(names)}")
         if not (1 <= sweeps <= MOST_SWEEPS and sweeps == int(sweeps)):
             raise ValueError(f"the tuning of {self.name} needs sweeps of 1 to {MOST_SWEEPS}, got {sweeps!r}")
-        self.weights, self.sweeps = tuple(weights), int(sweeps)
-        self._measured = range(0)
+        self.learned.weights, self.sweeps = tuple(weights), int(sweeps)
+        self._adaptive, self._measured = False, range(0)
 
     def _angles(self, state: State) -> Float[Tensor, "chains n"]:
         return dihedrals(state.positions, self.torsions.to(state.positions.device)).double().cpu()
@@ -142,14 +140,8 @@ class Balanced(Cycle):
         self._tried[which] += 1
         return after
 
-    def _learned_cost(self) -> float:
-        return sum(w * kernel.cost for w, kernel in zip(self.weights, self.learned, strict=True)) / sum(self.weights)
-
-    def _sweep_cost(self) -> float:
-        return sum(k.n_steps if isinstance(k, HMCKernel) else k.cost for k in self.local.kernels)
-
     def _balance(self) -> None:
-        cost = torch.tensor([*(k.cost for k in self.learned), self._sweep_cost()], dtype=torch.float64)
+        cost = torch.tensor([*(k.cost for k in self.learned.kernels), self.local.cost], dtype=torch.float64)
         tried = torch.tensor(self._tried, dtype=torch.float64)
         independent = self._independent / tried[-1]
         moving = independent > RAREST_JUMP
@@ -158,7 +150,7 @@ class Balanced(Cycle):
         rate = (self._jumps / tried[:, None] / cost[:, None])[:, moving] / independent[moving]
         shares = best_shares(rate)
         calls = shares / cost
-        self.weights = tuple((calls[:-1] / calls[:-1].sum()).tolist())
+        self.learned.weights = tuple((calls[:-1] / calls[:-1].sum()).tolist())
         self.sweeps = max(1, min(MOST_SWEEPS, round(float(calls[-1] / calls[:-1].sum()))))
         for kernel in self.local.kernels:
             if isinstance(kernel, HMCKernel) and kernel.trial is not None:
@@ -189,5 +181,4 @@ def best_shares(rate: Float[Tensor, "kinds torsions"]) -> Float[Tensor, " kinds"
 
 def _jumped(first: Tensor, second: Tensor) -> Tensor:
     """Whether angles in rad differ by a jump."""
-    change = torch.remainder(second - first + torch.pi, 2 * torch.pi) - torch.pi
-    return change.abs() > JUMP_RAD
+    return wrap(second - first).abs() > JUMP_RAD

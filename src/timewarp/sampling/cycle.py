@@ -30,6 +30,11 @@ class Cycle(Kernel):
         runs = [(repr(kernel), len(list(run))) for kernel, run in groupby(self.kernels)]
         return f"Cycle([{', '.join(text if n == 1 else f'{n} x {text}' for text, n in runs)}])"
 
+    @property
+    def cost(self) -> float:  # type: ignore[override]
+        """Of all kernels together."""
+        return sum(kernel.cost for kernel in self.kernels)
+
     def step(self, state: State, generator: torch.Generator) -> tuple[State, Info]:
         """One step of each kernel."""
         info: Info = {}
@@ -84,6 +89,11 @@ class Mixture(Cycle):
     def __repr__(self) -> str:
         parts = ", ".join(f"{w:.3g} x {k!r}" for w, k in zip(self.weights, self.kernels, strict=True))
         return f"Mixture([{parts}])"
+
+    @property
+    def cost(self) -> float:  # type: ignore[override]
+        """Of a step, on average."""
+        return sum(w * kernel.cost for w, kernel in zip(self.weights, self.kernels, strict=True))
 
     def step(self, state: State, generator: torch.Generator) -> tuple[State, Info]:
         """One step of the kernel that is drawn."""

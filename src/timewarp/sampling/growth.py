@@ -8,7 +8,6 @@ import torch
 from torch import Tensor
 
 from ..flows.growth import GrowthFlow, Regrowth, random_order
-from ..flows.growth.native import compiled
 from ..shapes import Float, Int
 from ..state import State
 from .flow import jumps
@@ -67,21 +66,15 @@ class GrowthKernel(Kernel):
         n_steps = self.plans[0].n_steps
         if name != FULL and n_steps < 2:
             raise ValueError(f"{name} needs two soft torsions, this molecule has {n_steps}")
-        self._cost = COST_OF_SCORING + COST_OF_DRAWING * (1.0 if name == FULL else 0.5)
+        self.cost = COST_OF_SCORING + COST_OF_DRAWING * (1.0 if name == FULL else 0.5)
 
     def __repr__(self) -> str:
-        return f"GrowthKernel({self.name!r}, {self.plans[0].n_steps} torsions, {self.engine} engine)"
-
-    @property
-    def cost(self) -> float:  # type: ignore[override]
-        """Of one step, in force evaluations."""
-        return self._cost
+        return f"GrowthKernel({self.name!r}, {self.plans[0].n_steps} torsions, torch engine)"
 
     @property
     def engine(self) -> str:
-        """What computes the features of each torsion; torch has the network."""
-        plan = self.plans[0]
-        return "native" if compiled(plan.static, self.density.dtype) else "torch"
+        """What computes the network (features of the torsions are compiled where they can be)."""
+        return "torch"
 
     def draw(self, state: State, generator: torch.Generator) -> Float[Tensor, "chains atoms 3"]:
         """One candidate per chain without the density's opinion of it."""

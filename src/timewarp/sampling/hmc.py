@@ -123,6 +123,11 @@ class HMCKernel(Kernel):
         """The leapfrog trajectory's end: positions and momenta."""
         return self.target.leapfrog(positions, momenta, self.masses[:, 0], step_ps[:, 0, 0], self.n_steps)
 
+    @property
+    def cost(self) -> float:  # type: ignore[override]
+        """A force per leapfrog step."""
+        return float(self.n_steps)
+
     def begin_warmup(self, n_steps: int) -> None:
         """Plan when each trajectory length is tried."""
         if self.trial is not None:

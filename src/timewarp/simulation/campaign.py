@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import hashlib
-import socket
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -13,10 +12,10 @@ from typing import Any
 
 from ..energies import compile_system
 from ..executors import Executor, Heartbeat, Outcome, Task
-from ..files import Locked, exclusive, read_json, write_json
+from ..files import exclusive, read_json, write_json
 from ..molecules import build_molecule, get_preset
 from ..progress import Progress
-from ..trajectories import CAMPAIGN_FILE, RunFolder, open_campaign
+from ..trajectories import RunFolder, open_campaign, run_in_campaign
 from ..units import FEMTOSECONDS_PER_PICOSECOND, SECONDS_PER_DAY
 from .engines import resolve_for_presets
 from .production import SUMMARY_INTERVAL_S, simulate, versions
@@ -26,9 +25,6 @@ from .watching import ClosedTime
 
 SUMMARY_FILE = "summary.json"
 ENERGY_FILE = "energy.safetensors"
-LOCK_PATIENCE_S = 120.0
-"""How long a peptide waits for the process that had it before: a lock on a network file system outlives its holder by
-a lease of some 90 s."""
 
 
 def peptide_seed(seed: int, sequence: str) -> int:
@@ -94,26 +90,16 @@ def simulate_peptide(
         FileNotFoundError: this machine does not see the campaign's folder.
         SimulationError: the dynamics failed.
     """
-    if not (folder.parent / CAMPAIGN_FILE).exists():
-        raise FileNotFoundError(
-            f"{socket.gethostname()} does not see {folder.parent}; workers need a file system shared with the campaign"
-        )
     molecule = build_molecule(sequence, preset)
 
     def keep_energy(run: RunFolder) -> None:
         if not (run.path / ENERGY_FILE).exists():
             compile_system(molecule.system).save(run.path / ENERGY_FILE)
 
-    patience = time.monotonic() + LOCK_PATIENCE_S
-    while True:
-        heartbeat()
-        try:
-            simulate(molecule, folder, settings, quiet=True, processes=1, prepare=keep_energy, heartbeat=heartbeat)
-            return
-        except Locked:  # by the worker that had the peptide before and is just ending
-            if time.monotonic() > patience:
-                raise
-            time.sleep(1.0)
+    def body() -> None:
+        simulate(molecule, folder, settings, quiet=True, processes=1, prepare=keep_energy, heartbeat=heartbeat)
+
+    run_in_campaign(folder, body, heartbeat)
 
 
 # --- one campaign ---------------------------------------------------------------------------------------------------

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from .. import native
-from ..energies import Parameters, Potential
+from ..energies import Parameters
 from ..flows.growth import Features, GrowthFlow, GrowthPlan, Regrowth, Static, build_plan, random_order
 from ..flows.growth.circular import log_prob
 from ..flows.growth.flow import regrow
@@ -22,7 +22,7 @@ from ..flows.growth.native import features_of
 from ..flows.weights import build_flow
 from ..trajectories.compact import CompactMolecule
 from ..units import kT
-from .growth_energy import Drawn, EnergyPairs, energy_loss
+from .growth_energy import Drawn, EnergyPairs, energy_loss, plan_and_energy
 from .settings import TrainingSettings
 from .tasks import Metrics, Shard, part_of
 
@@ -223,10 +223,8 @@ def validate_growth(
     rows = []
     generator = torch.Generator(device).manual_seed(settings.seed + 1)
     for m in molecules:
-        parameters = Parameters(**m.parameters)
-        plan = build_plan(m.atoms, parameters, kT(m.temperature_K)).to(device, torch.float64)
+        plan, potential = plan_and_energy(m, device)
         way = Regrowth(plan, 0)
-        potential = Potential(parameters, torch.float64, device, "torch" if device.type != "cpu" else None)
         here = m.positions.to(device, torch.float64)
         there, forward, back = regrow(flow.network, way, here, generator)
         before, after = (potential.energy(x) / kT(m.temperature_K) for x in (here, there))

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from ..energies import Parameters, Potential
-from ..flows.growth import Features, GrowthFlow, GrowthPlan, Regrowth, Static
+from ..flows.growth import Features, GrowthFlow, GrowthPlan, Regrowth, Static, build_plan
 from ..flows.growth.circular import log_prob
 from ..flows.growth.flow import regrow, static_of
 from ..flows.growth.native import features_of
@@ -51,7 +51,9 @@ class EnergyPairs:
         """Draw from some frames of a random peptide, with the weights as they are."""
         index = int(torch.randint(len(self.molecules), (1,), generator=generator))
         m = self.molecules[index]
-        plan, potential = self._tables(index, flow)
+        if index not in self._known:
+            self._known[index] = plan_and_energy(m, self.device)
+        plan, potential = self._known[index]
         rows = torch.randint(len(m.frames), (self.frames,), generator=generator)
         x = m.positions[rows].to(self.device).double()
         on_device = torch.Generator(self.device).manual_seed(int(torch.randint(2**31, (1,), generator=generator)))
@@ -61,15 +63,12 @@ class EnergyPairs:
         read = features_of(plan, torch.cat([x, y])).to(torch.float32)
         return Drawn(read, static_of(plan), gap)
 
-    def _tables(self, index: int, flow: GrowthFlow) -> tuple[GrowthPlan, Potential]:
-        if index not in self._known:
-            m = self.molecules[index]
-            parameters = Parameters(**m.parameters)
-            engine = "torch" if self.device.type != "cpu" else None
-            potential = Potential(parameters, torch.float64, self.device, engine)
-            other = GrowthFlow(m.atoms, flow.config).serve(parameters, kT(m.temperature_K))
-            self._known[index] = (other.plan().to(self.device, torch.float64), potential)
-        return self._known[index]
+
+def plan_and_energy(m: CompactMolecule, device: torch.device) -> tuple[GrowthPlan, Potential]:
+    """The usual growth plan of a packed peptide and its energy, in double precision."""
+    parameters = Parameters(**m.parameters)
+    plan = build_plan(m.atoms, parameters, kT(m.temperature_K)).to(device, torch.float64)
+    return plan, Potential(parameters, torch.float64, device, "torch" if device.type != "cpu" else None)
 
 
 def energy_loss(network: Any, drawn: Drawn) -> tuple[Tensor, Float[Tensor, ""]]:

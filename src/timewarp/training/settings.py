@@ -13,6 +13,7 @@ from .stages import Stage, parse_stages
 PRECISIONS = ("32-true", "bf16-mixed", "64-true")
 ALIGNMENTS = ("superpose", "centre", "none")
 OF_FAMILY_A = ("lag_ps", "align", "relabel", "jitter_nm", "jitter_rad", "knee_kT", "stages")
+OF_FAMILY_C2 = ("orders", "energy_weight", "energy_frames")
 
 
 @dataclass(frozen=True)
@@ -132,11 +133,14 @@ class TrainingSettings:
             raise ValueError("validation_fraction must be positive: without held-out frames no model can be chosen")
         if self.align not in ALIGNMENTS:
             raise ValueError(f"unknown alignment {self.align!r}; expected one of {', '.join(ALIGNMENTS)}")
-        if self.family != "A":
-            defaults = {f.name: f.default for f in fields(self)} | {"stages": {}}
-            for name in OF_FAMILY_A:
+        defaults = {f.name: f.default for f in fields(self)} | {"stages": {}}
+        for family, names in (("A", OF_FAMILY_A), ("C2", OF_FAMILY_C2)):
+            for name in names if family != self.family else ():
                 if getattr(self, name) != defaults[name]:
-                    raise ValueError(f"{name} is a setting of family A, not of family {self.family}; leave it out")
+                    raise ValueError(
+                        f"{name} is a setting of family {family}, not of family {self.family}; leave it out"
+                    )
+        if self.family != "A":
             return
         if not self.lag_ps:
             raise ValueError("family A learns from pairs of frames: set lag_ps, the time between them, such as 500")

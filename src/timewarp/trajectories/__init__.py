@@ -1,14 +1,13 @@
 """The store of trajectories: append, read, lagged pairs, splits, padded batches, export."""
 
 from .batches import draw_batch
-from .campaigns import CAMPAIGN_FILE, open_campaign
+from .campaigns import open_campaign, run_in_campaign
 from .exporting import export
 from .folder import RunFolder
 from .splits import FrameBlocks, LaggedPairs, split_frames, time_lagged_pairs, whole
 from .trajectory import Trajectory
 
 __all__ = [
-    "CAMPAIGN_FILE",
     "FrameBlocks",
     "LaggedPairs",
     "RunFolder",
@@ -16,6 +15,7 @@ __all__ = [
     "draw_batch",
     "export",
     "open_campaign",
+    "run_in_campaign",
     "split_frames",
     "time_lagged_pairs",
     "whole",

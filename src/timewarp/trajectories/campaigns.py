@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import socket
+import time
 import tomllib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from ..files import TEMPORARY_SUFFIX, read_toml, to_toml, write_toml
+from ..files import TEMPORARY_SUFFIX, Locked, read_toml, to_toml, write_toml
 
 CAMPAIGN_FILE = "campaign.toml"
+LOCK_PATIENCE_S = 120.0
+"""How long a peptide waits for the process that had it before: a lock on a network file system outlives its holder by
+a lease of some 90 s."""
 
 
 def open_campaign(out: Path, config: dict[str, Any], may_grow: str) -> None:
@@ -42,3 +48,26 @@ def open_campaign(out: Path, config: dict[str, Any], may_grow: str) -> None:
         raise FileExistsError(f"{out} is not a campaign and not empty (it holds {strangers[0]}); choose another folder")
     out.mkdir(parents=True, exist_ok=True)
     write_toml(path, wanted)
+
+
+def run_in_campaign(folder: Path, body: Callable[[], object], heartbeat: Callable[[], None]) -> None:
+    """Run one peptide's task in a worker; wait while the worker that had its run folder before is just ending.
+
+    Raises:
+        FileNotFoundError: this machine does not see the campaign's folder.
+        Locked: the run folder stays in use.
+    """
+    if not (folder.parent / CAMPAIGN_FILE).exists():
+        raise FileNotFoundError(
+            f"{socket.gethostname()} does not see {folder.parent}; workers need a file system shared with the campaign"
+        )
+    patience = time.monotonic() + LOCK_PATIENCE_S
+    while True:
+        heartbeat()
+        try:
+            body()
+            return
+        except Locked:
+            if time.monotonic() > patience:
+                raise
+            time.sleep(1.0)

@@ -37,9 +37,21 @@ def static_of(plan: GrowthPlan, dtype: torch.dtype = torch.float32) -> Static:
     )
 
 
-def score(network: GrowthNetwork, regrowth: Regrowth, x: Float[Tensor, "batch atoms 3"]) -> Float[Tensor, " batch"]:
-    """Log density (float64) of the torsions that a regrowth redraws, as they are in ``x``, with respect to d phi."""
-    return _teach(network, regrowth, x, None)
+def score(
+    network: GrowthNetwork,
+    regrowth: Regrowth,
+    x: Float[Tensor, "batch atoms 3"],
+    memories: list[Tensor] | None = None,
+) -> Float[Tensor, " batch"]:
+    """Log density (float64) of the torsions that a regrowth redraws, as they are in ``x``, with respect to d phi.
+
+    ``memories`` is filled as by :meth:`GrowthNetwork.forward`.
+    """
+    plan, kept = regrowth.plan, regrowth.kept
+    dtype = network.embed.weight.dtype
+    f = features_of(plan, x, dtype)
+    logits = network(f.to(dtype), static_of(plan, dtype), memories)
+    return log_prob(logits[:, kept:].double(), f.angle[:, kept:]).sum(-1)
 
 
 def regrow(
@@ -53,7 +65,7 @@ def regrow(
     plan, kept = regrowth.plan, regrowth.kept
     dtype = network.embed.weight.dtype
     memories: list[Tensor] = []
-    backward = _teach(network, regrowth, x, memories)
+    backward = score(network, regrowth, x, memories)
     growing = Growing(network, static_of(plan, dtype), memories, kept)
     new = x.double()
     forward = torch.zeros(len(x), dtype=torch.float64, device=x.device)
@@ -66,14 +78,6 @@ def regrow(
         new = turn_to(plan.steps[k], new, angle, f.angle)
         growing.drawn(angle.to(dtype))
     return new.to(x), forward, backward
-
-
-def _teach(network: GrowthNetwork, regrowth: Regrowth, x: Tensor, memories: list[Tensor] | None) -> Tensor:
-    plan, kept = regrowth.plan, regrowth.kept
-    dtype = network.embed.weight.dtype
-    f = features_of(plan, x.double(), dtype)
-    logits = network(f.to(dtype), static_of(plan, dtype), memories)
-    return log_prob(logits[:, kept:].double(), f.angle[:, kept:]).sum(-1)
 
 
 class GrowthFlow(nn.Module):
