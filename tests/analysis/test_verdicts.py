@@ -132,3 +132,9 @@ def test_one_chain_and_one_frame_do_not_crash():
     assert np.isfinite(diagnose(run)["rhat"]["phi_1"])
     tiny = FakeTrajectory(run.atoms, run.positions[:, :2], run.energies[:, :2])
     assert judged(tiny).level == "reject"
+
+
+@pytest.mark.parametrize(("per_chain", "warned"), [(2, False), (40, True)])
+def test_a_kernel_that_is_seldom_drawn_may_accept_nothing_in_a_chain(per_chain, warned):
+    kernels = {"rare": {"proposed": 4 * per_chain, "accepted": 3, "acceptance_per_chain": [0.0, 0.5, 0.5, 0.5]}}
+    assert ("acceptance of rare" in statuses(judged(alanine_run(seed=3), kernels=kernels))) is warned

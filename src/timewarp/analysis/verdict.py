@@ -16,6 +16,8 @@ ESS_LIMIT = 400
 JSD_FACTOR, JSD_SLACK = 3.0, 0.005
 """A divergence is at its floor below ``JSD_FACTOR * floor + JSD_SLACK`` (bits)."""
 
+FEWEST_PROPOSALS = 20
+"""Of a kernel that is drawn more seldom than this in each chain, some chains accept nothing by chance."""
 LONGEST_REPEAT = 0.1
 """Largest part of a chain that may pass without a single accepted move."""
 
@@ -114,7 +116,11 @@ def _convergence(analysis: Mapping[str, Any]) -> Iterator[Check]:
 def _movement(analysis: Mapping[str, Any]) -> Iterator[Check]:
     stuck = analysis["stuck"]
     dead = stuck["never_moved"]
-    frozen = {k["name"]: sum(a == 0 for a in k["per_chain"]) for k in analysis["kernels"]}
+    frozen = {
+        k["name"]: sum(a == 0 for a in k["per_chain"])
+        for k in analysis["kernels"]
+        if k["proposed"] >= FEWEST_PROPOSALS * len(k["per_chain"])
+    }
     if dead:
         yield Check("movement", "fail", f"{len(dead)} of {analysis['n_chains']} chains never moved.")
     elif stuck["longest_repeat"] > LONGEST_REPEAT and analysis["n_frames"] > 50:
