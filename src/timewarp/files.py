@@ -21,6 +21,12 @@ class Locked(FileExistsError):
     """Another process is writing to a folder."""
 
 
+def remove_temporaries(folder: Path) -> None:
+    """Delete what a writer that was killed left behind, anywhere in a folder that no other process writes to."""
+    for stale in folder.glob(f"**/*{TEMPORARY_SUFFIX}"):
+        stale.unlink(missing_ok=True)
+
+
 def write_atomically(path: Path | str, data: bytes | str) -> None:
     """Write ``data`` so that ``path`` holds either its old content or all of the new, whenever the process dies.
 

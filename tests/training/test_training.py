@@ -202,6 +202,15 @@ def md_run(path: Path) -> Path:
     return path
 
 
+@pytest.mark.parametrize("stage", ["config.toml", "checkpoint.safetensors"])
+def test_what_a_killed_writer_left_is_cleared_away(stage, tmp_path):
+    if stage != "config.toml":
+        train(DATA, settings(steps=40), tmp_path, minutes=1e-6, quiet=True)
+    (tmp_path / f"{stage}.4711.part").write_bytes(b"half")
+    train(DATA, settings(steps=40), tmp_path, quiet=True)
+    assert not list(tmp_path.glob("*.part"))
+
+
 @pytest.mark.slow
 def test_ten_kills_lose_nothing(tmp_path):
     """SIGKILL at random moments; the resumed training ends with the same weights as one that was left alone."""

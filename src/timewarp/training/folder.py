@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from ..files import read_toml, write_json, write_toml
+from ..files import TEMPORARY_SUFFIX, read_toml, remove_temporaries, write_json, write_toml
 from ..flows.weights import Trainable, save_flow
 from .checkpoint import FILE, Progression
 from .settings import TrainingSettings
@@ -29,10 +29,12 @@ def claim(out: Path, settings: TrainingSettings, identity: dict[str, Any]) -> bo
             raise FileExistsError(f"{out} is not a training run; choose another --out")
         if difference := _difference(found, table):
             raise FileExistsError(f"{out} holds another training: {difference}; choose another --out")
+        remove_temporaries(out)
         return (out / FILE).is_file()
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+    if out.exists() and (not out.is_dir() or any(p.suffix != TEMPORARY_SUFFIX for p in out.iterdir())):
         raise FileExistsError(f"{out} exists and is not a training run; choose another --out")
     out.mkdir(parents=True, exist_ok=True)
+    remove_temporaries(out)
     write_toml(config, table)
     return False
 

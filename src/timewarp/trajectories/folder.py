@@ -17,6 +17,7 @@ from ..files import (
     exclusive,
     read_json,
     read_toml,
+    remove_temporaries,
     to_toml,
     write_atomically,
     write_json,
@@ -150,8 +151,7 @@ class RunFolder:
             Locked: another process holds it (a FileExistsError).
         """
         with exclusive(self.path):
-            for stale in self.path.glob(f"**/*{TEMPORARY_SUFFIX}"):  # left by a killed writer
-                stale.unlink(missing_ok=True)
+            remove_temporaries(self.path)
             yield
 
     # --- writing ------------------------------------------------------------------------------------------------
