@@ -7,8 +7,8 @@
 #include <deque>
 #include <memory>
 
-#include "bindings.hpp"
 #include "kernels.hpp"
+#include "layers.hpp"
 #include "threads.hpp"
 
 namespace timewarp {
@@ -23,22 +23,9 @@ using I2 = Array<std::int32_t, 2>;
 using BlockArrays = std::tuple<D3, D2, D2, D1, D2, D1, D2, D1>;
 
 // One network's tables; the memory is shared by the flows that use it.
-struct FlowNetwork : Kept {
+struct FlowNetwork : KeptLayers {
   std::vector<AttentionBlock> blocks;
   NetworkTables view{};
-
-  // Rows of `weight` are outputs, of which n_in / width parts are read from vectors of `width` numbers.
-  LinearTable pack(const D2& weight, const double* bias) {
-    const int n_out = int(weight.shape(0)), n_in = int(weight.shape(1));
-    expect(n_out % kTile == 0, "outputs padded to whole tiles");
-    std::vector<float> packed(std::size_t(n_out) * n_in);
-    for (int o = 0; o < n_out; ++o)
-      for (int k = 0; k < n_in; ++k)
-        packed[(std::size_t(o / kTile) * n_in + k) * kTile + o % kTile] = float(weight.data()[std::size_t(o) * n_in + k]);
-    const float* weights = floats.emplace_back(std::move(packed)).data();
-    const std::vector<double> none(n_out);
-    return {n_in, n_out, weights, keep(bias ? bias : none.data(), n_out)};
-  }
 };
 
 void check_tokens(const std::int32_t* tokens, std::size_t n, int n_tokens) {

@@ -1,8 +1,14 @@
 // timewarp.native._core.GrowthKernel: features of a growing molecule; see timewarp/flows/growth/native.py.
-#include <algorithm>
+// GrowthNetwork and GrowthSampler: whole proposals; see timewarp/flows/growth/engine.py.
+#include <nanobind/stl/shared_ptr.h>
+#include <nanobind/stl/tuple.h>
+#include <nanobind/stl/vector.h>
 
-#include "bindings.hpp"
+#include <algorithm>
+#include <memory>
+
 #include "kernels.hpp"
+#include "layers.hpp"
 #include "threads.hpp"
 
 namespace timewarp {
@@ -10,6 +16,12 @@ namespace {
 
 using F = Array<float, 1>;
 using I = Array<std::int32_t, 1>;
+using D1 = Array<double, 1>;
+using D2 = Array<double, 2>;
+using D3 = Array<double, 3>;
+using D4 = Array<double, 4>;
+// fused, its bias, angle, bias of pairs, then weight and bias of join, widen and narrow.
+using BlockArrays = std::tuple<D2, D1, D2, D2, D2, D1, D2, D1, D2, D1>;
 
 class GrowthKernel : Kept {
  public:
@@ -49,7 +61,7 @@ class GrowthKernel : Kept {
 
   GrowthKernel(const GrowthKernel&) = delete;  // tables point into this
 
-  void add_step(I corners, I fragment, I old, F lj12, F lj6, F charge, I terms, I periodicity, F phase, F k,
+  void add_step(I corners, I fragment, I old, I turning, F lj12, F lj6, F charge, I terms, I periodicity, F phase, F k,
                 F unplaced) {
     GrowthStep s{};
     expect(corners.size() == 4, "four corners");
@@ -61,7 +73,7 @@ class GrowthKernel : Kept {
     expect(terms.size() == 4 * periodicity.size() && phase.size() == periodicity.size() && k.size() == phase.size(),
            "torsion terms");
     expect(unplaced.size() == fragment.size() + old.size(), "mean descreening of each placed atom");
-    for (const I& atoms : {corners, fragment, old, terms})
+    for (const I& atoms : {corners, fragment, old, turning, terms})
       for (std::size_t i = 0; i < atoms.size(); ++i)
         expect(atoms.data()[i] >= 0 && atoms.data()[i] < t_.n_atoms, "atoms within the molecule");
     for (std::size_t i = 0; i < periodicity.size(); ++i)
@@ -69,6 +81,8 @@ class GrowthKernel : Kept {
     for (int i = 0; i < 4; ++i) s.corners[i] = corners.data()[i];
     s.fragment = keep(fragment);
     s.old = keep(old);
+    s.turning = keep(turning);
+    s.n_turning = int(turning.size());
     s.terms = keep(terms);
     s.periodicity = keep(periodicity);
     s.lj12 = keep(lj12);
@@ -83,18 +97,22 @@ class GrowthKernel : Kept {
     t_.most_pairs = std::max(t_.most_pairs, std::int32_t(pairs));
   }
 
+  const GrowthTables& tables() const {
+    expect(n_sites_ == t_.n_steps + 1, "a step for each site but the root");
+    return t_;
+  }
+
   template <class Io>
   void features(Array<Io, 3> x, int first_step, int last_step, Out<double, 2> angle, Out<float, 3> profile, Out<float, 4> ahead,
                 Out<float, 3> bends, Out<float, 4> spatial, int threads, GrowthFeatures<Io> kernel) {
     expect(0 <= first_step && first_step < last_step && last_step <= t_.n_steps, "steps of the growth");
     const std::size_t n = x.shape(0), steps = last_step - first_step;
     expect(x.shape(1) == std::size_t(t_.n_atoms) && x.shape(2) == 3, "positions (n, atoms, 3)");
-    expect(n_sites_ == t_.n_steps + 1, "a step for each site but the root");
     expect(angle.size() == n * steps && profile.size() == n * steps * kFine && ahead.size() == n * steps * 2 * kCoarse &&
                bends.size() == n * steps * 2 && spatial.size() == n * steps * n_sites_ * kSpatial,
            "room for the features");
     const GrowthOut out{angle.data(), profile.data(), ahead.data(), bends.data(), spatial.data()};
-    const GrowthTables& t = t_;
+    const GrowthTables& t = tables();
     const Io* positions = x.data();
     nb::gil_scoped_release release;
     parallel(long(n), isa().elementary->lanes_f32, threads, isa().growth->scratch_bytes(t),
@@ -110,9 +128,124 @@ class GrowthKernel : Kept {
   std::vector<std::uint8_t> beyond_;
 };
 
+// The weights, shared by the molecules and orders of growth that they serve.
+struct GrowthNetwork : KeptLayers {
+  std::vector<GrowthBlockTables> blocks;
+  GrowthNetworkTables view{};
+};
+
+std::shared_ptr<GrowthNetwork> make_growth_network(int width, int n_heads, int harmonics, bool physics, double epsilon,
+                                                   D2 embed, D2 read, D1 read_bias, D2 waves,
+                                                   const std::vector<BlockArrays>& blocks) {
+  auto network = std::make_shared<GrowthNetwork>();
+  GrowthNetwork& w = *network;
+  GrowthNetworkTables& n = w.view;
+  expect(width > 0 && n_heads > 0 && width % n_heads == 0 && !blocks.empty(), "a width that is a multiple of the heads");
+  n.width = width;
+  n.padded = (width + kTile - 1) / kTile * kTile;
+  n.n_heads = n_heads;
+  n.n_blocks = int(blocks.size());
+  n.harmonics = harmonics;
+  n.physics = physics;
+  n.epsilon = float(epsilon);
+  const std::size_t d = width, padded = n.padded;
+  expect(embed.shape(0) == padded && embed.shape(1) == kInputs, "an embedding of all inputs");
+  expect(harmonics > 0 && read.shape(0) >= std::size_t(2 * harmonics + 3) && read.shape(1) == d &&
+             read_bias.size() == read.shape(0) && waves.shape(0) == std::size_t(2 * harmonics) &&
+             waves.shape(1) == kFine,
+         "a read-out of all harmonics");
+  n.embed = w.pack(embed, nullptr);
+  n.read = w.pack(read, read_bias.data());
+  n.waves = w.keep(waves.data(), waves.size());
+  for (const auto& [fused, fused_bias, angle, bias, join, join_bias, widen, widen_bias, narrow, narrow_bias] : blocks) {
+    const std::size_t hidden = widen.shape(0);
+    expect(fused.shape(0) >= 3 * d && fused.shape(1) == d && fused_bias.size() == fused.shape(0) &&
+               angle.shape(0) == 2 * d && angle.shape(1) == 2 * kHarmonicsIn &&
+               bias.shape(0) >= std::size_t(n_heads) && bias.shape(1) == kSpatial && join.shape(0) == padded &&
+               join.shape(1) == d + std::size_t(n_heads) * kPair && join_bias.size() == padded &&
+               widen.shape(1) == d && widen_bias.size() == hidden && narrow.shape(0) == padded &&
+               narrow.shape(1) <= hidden && narrow_bias.size() == padded,
+           "layers that fit the width");
+    n.hidden = std::max(n.hidden, int(hidden));
+    w.blocks.push_back({w.pack(fused, fused_bias.data()), w.keep(angle.data(), angle.size()), w.pack(bias, nullptr),
+                        w.pack(join, join_bias.data()), w.pack(widen, widen_bias.data()),
+                        w.pack(narrow, narrow_bias.data())});
+  }
+  n.blocks = w.blocks.data();
+  return network;
+}
+
+// A network on a molecule in one order of growth.
+class GrowthSampler : Kept {
+ public:
+  GrowthSampler(std::shared_ptr<GrowthKernel> kernel, std::shared_ptr<GrowthNetwork> network, D2 steps, D3 sites,
+                D4 pair_bias, D3 relations)
+      : kernel_(std::move(kernel)), network_(std::move(network)) {
+    const GrowthNetworkTables& n = network_->view;
+    const std::size_t n_steps = kernel_->tables().n_steps, n_sites = n_steps + 1, blocks = n.n_blocks;
+    expect(steps.shape(0) == n_steps && steps.shape(1) == std::size_t(n.padded), "constants of each step");
+    expect(sites.shape(0) == blocks && sites.shape(1) == n_sites && sites.shape(2) == 2 * std::size_t(n.width),
+           "keys and values of each fragment");
+    expect(pair_bias.shape(0) == blocks && pair_bias.shape(1) == n_steps && pair_bias.shape(2) == n_sites &&
+               pair_bias.shape(3) == std::size_t(n.n_heads),
+           "a bias for each pair");
+    expect(relations.shape(0) == n_steps && relations.shape(1) == n_sites && relations.shape(2) == kRelation,
+           "relations of each pair");
+    s_ = {keep(steps.data(), steps.size()), keep(sites.data(), sites.size()), keep(pair_bias.data(), pair_bias.size()),
+          keep(relations.data(), relations.size())};
+  }
+
+  GrowthSampler(const GrowthSampler&) = delete;
+
+  // `uniform` or `backward` may be empty: then nothing is drawn, or what is there is not scored.
+  template <class Io>
+  void regrow(Array<Io, 3> x, int kept, D2 uniform, Out<Io, 3> drawn, Out<double, 1> forward, Out<double, 1> backward,
+              int threads, GrowthRegrow<Io> kernel) {
+    const GrowthTables& t = kernel_->tables();
+    const std::size_t n = x.shape(0);
+    expect(x.shape(1) == std::size_t(t.n_atoms) && x.shape(2) == 3, "positions (n, atoms, 3)");
+    expect(0 <= kept && kept < t.n_steps, "fewer steps kept than there are");
+    const bool draws = uniform.size() > 0, scores = backward.size() > 0;
+    expect(!draws || (uniform.shape(0) == std::size_t(t.n_steps - kept) && uniform.shape(1) == n && forward.size() == n &&
+                      drawn.size() == x.size()),
+           "a number for each torsion that is redrawn, and room for what is drawn");
+    expect(!scores || backward.size() == n, "room for each density");
+    const Regrowth<Io> task{x.data(), kept, long(n), draws ? uniform.data() : nullptr, drawn.data(), forward.data(),
+                            scores ? backward.data() : nullptr};
+    const GrowthNetworkTables& view = network_->view;
+    nb::gil_scoped_release release;
+    parallel(long(n), isa().growth->block, threads, isa().growth->regrow_bytes(t, view),
+             [&](long first, long last, void* scratch) { kernel(t, view, s_, task, first, last, scratch); });
+  }
+
+ private:
+  std::shared_ptr<GrowthKernel> kernel_;
+  std::shared_ptr<GrowthNetwork> network_;
+  GrowthStaticTables s_{};
+};
+
 }  // namespace
 
 void bind_growth(nb::module_& m) {
+  nb::class_<GrowthNetwork>(m, "GrowthNetwork")
+      .def(nb::new_([](int width, int n_heads, int harmonics, bool physics, double epsilon, D2 embed, D2 read,
+                       D1 read_bias, D2 waves, std::vector<BlockArrays> blocks) {
+             return make_growth_network(width, n_heads, harmonics, physics, epsilon, embed, read, read_bias, waves, blocks);
+           }),
+           nb::kw_only(), nb::arg("width"), nb::arg("n_heads"), nb::arg("harmonics"), nb::arg("physics"),
+           nb::arg("epsilon"), nb::arg("embed"), nb::arg("read"), nb::arg("read_bias"), nb::arg("waves"),
+           nb::arg("blocks"));
+  nb::class_<GrowthSampler>(m, "GrowthSampler")
+      .def(nb::init<std::shared_ptr<GrowthKernel>, std::shared_ptr<GrowthNetwork>, D2, D3, D4, D3>())
+      .def("regrow",
+           [](GrowthSampler& s, Array<float, 3> x, int kept, D2 uniform, Out<float, 3> drawn, Out<double, 1> forward,
+              Out<double, 1> backward, int threads) {
+             s.regrow<float>(x, kept, uniform, drawn, forward, backward, threads, isa().growth->regrow_f32);
+           })
+      .def("regrow", [](GrowthSampler& s, Array<double, 3> x, int kept, D2 uniform, Out<double, 3> drawn,
+                        Out<double, 1> forward, Out<double, 1> backward, int threads) {
+        s.regrow<double>(x, kept, uniform, drawn, forward, backward, threads, isa().growth->regrow_f64);
+      });
   nb::class_<GrowthKernel>(m, "GrowthKernel")
       .def(nb::init<int, bool, F, F, F, F, F, F, F, F, F, F, Array<std::uint8_t, 1>, F, F, F, float>())
       .def("add_step", &GrowthKernel::add_step)

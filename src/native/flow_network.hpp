@@ -53,20 +53,22 @@ TW_INLINE void product(const LinearTable& layer, const Number* x, const Finish& 
 TW_INLINE VF silu(VF x) { return x * rcp(1.0f + vexp(-x)); }
 
 // 1 / root mean square of a token, as layer normalisation has it.
-TW_INLINE Number inverse_scale(const NetworkTables& n, const Number* x) {
+TW_INLINE Number inverse_scale(int width, float epsilon, const Number* x) {
   Number even{}, odd{};
   int f = 0;
-  for (; f + 1 < n.width; f += 2)
+  for (; f + 1 < width; f += 2)
     for (int u = 0; u < kVectors; ++u) {
       even.v[u] += x[f].v[u] * x[f].v[u];
       odd.v[u] += x[f + 1].v[u] * x[f + 1].v[u];
     }
-  if (f < n.width)
+  if (f < width)
     for (int u = 0; u < kVectors; ++u) even.v[u] += x[f].v[u] * x[f].v[u];
   Number r;
-  for (int u = 0; u < kVectors; ++u) r.v[u] = rsqrt((even.v[u] + odd.v[u]) * (1.0f / float(n.width)) + n.epsilon);
+  for (int u = 0; u < kVectors; ++u) r.v[u] = rsqrt((even.v[u] + odd.v[u]) * (1.0f / float(width)) + epsilon);
   return r;
 }
+
+TW_INLINE Number inverse_scale(const NetworkTables& n, const Number* x) { return inverse_scale(n.width, n.epsilon, x); }
 
 // Scratch memory of a network: token vectors, values, and what one token needs on its way.
 struct NetworkSpace {

@@ -1,407 +1,20 @@
-// Features of a growing molecule (timewarp/flows/growth/profiles.py), one configuration per lane.
-//
-// A step's geometry is done in double precision and rounded once, to coordinates in the step's own axes with its torsion
-// at zero; all else is a function of these in single precision. A configuration that has been turned as a whole, or whose
-// later torsions differ, therefore gives the same bits, but where rounding falls on the other side.
-#include "growth_tables.hpp"
-
-#include "vec3.hpp"
+// Growing molecules: features of all steps for training, and whole proposals for sampling.
+#include "growth_density.hpp"
+#include "growth_network.hpp"
 
 namespace timewarp::TIMEWARP_ISA {
 namespace {
 
-constexpr int W = kLanes<float>;
-constexpr float kHighest = 25.0f, kClosest = 0.02f, kSmallestSquared = 1e-4f;
-constexpr float kSolute2 = 0.2f * 0.2f, kScreening = 1.0f - 1.0f / 78.5f, kSoft2 = 0.1f * 0.1f;
-constexpr float kCrowding = 1.0f / (2.0f * 0.35f * 0.35f);
-
-constexpr int kHalf = kLanes<double>, kHalves = W / kHalf;
-
-typedef Vec3<VF> P;
-typedef Vec3<VD> PD;
-typedef float HF __attribute__((vector_size(kHalf * sizeof(float))));
-
-struct Space {
-  char* at;
-  long used = 0;
-  template <class V = VF>
-  V* take(long n) {
-    static_assert(sizeof(V) == kBytes, "one vector");
-    V* here = reinterpret_cast<V*>(at + used);
-    used += n * kBytes;
-    return here;
-  }
-};
-
-// Rounds one half of the lanes into a vector of all.
-TW_INLINE void put(VF* to, int half, VD value) {
-  const HF rounded = __builtin_convertvector(value, HF);
-  __builtin_memcpy(reinterpret_cast<char*>(to) + half * sizeof(HF), &rounded, sizeof(HF));
-}
-
-TW_INLINE void put(VF* to, int place, int half, PD p) {
-  put(to + 3 * place, half, p.x);
-  put(to + 3 * place + 1, half, p.y);
-  put(to + 3 * place + 2, half, p.z);
-}
-
-TW_INLINE void put(VD* to, int place, PD p) {
-  to[3 * place] = p.x;
-  to[3 * place + 1] = p.y;
-  to[3 * place + 2] = p.z;
-}
-
-// Twice the Born integral of an atom at another; see descreening() in timewarp/flows/growth/solvent.py.
-TW_INLINE VF descreening(VF distance, float rho, float scaled) {
-  distance = vmax(distance, splat(kClosest));
-  const VF inverse = rcp(distance);
-  const VF iu = rcp(vmax(distance + scaled, splat(rho)));
-  const VF lower = vmax(vabs(distance - scaled), splat(rho)), il = rcp(lower);
-  const VF bent = 1.0f - 0.25f * (distance - scaled * scaled * inverse) * (il + iu);
-  return bent * (il - iu) + 0.5f * vlog(lower * iu) * inverse;
-}
-
-TW_INLINE VF interaction(VF squared, VF product) {
-  return rsqrt(squared + product * vexp(-0.25f * squared * rcp(product)));
-}
-
-TW_INLINE VD inverse_norm(PD a) { return rcp(vsqrt(dot(a, a))); }
-TW_INLINE PD unit3(PD a) { return a * inverse_norm(a); }
-
-// Axes of a torsion (Axis in profiles.py).
-struct Frame {
-  PD origin, side, across, along;
-  VD angle, cosine, sine;  // of the torsion now
-  TW_INLINE PD local(PD x) const {
-    const PD d = x - origin;
-    return {dot(d, side), dot(d, across), dot(d, along)};
-  }
-  // Local coordinates of a point that turns along, were the torsion zero.
-  TW_INLINE PD at_zero(PD p) const { return {p.x * cosine + p.y * sine, p.y * cosine - p.x * sine, p.z}; }
-};
-
-TW_INLINE Frame frame_of(const std::int32_t* corners, const VD* x) {
-  Frame f;
-  const PD i = at(x, corners[0]), b = at(x, corners[2]), c = at(x, corners[3]);
-  f.origin = at(x, corners[1]);
-  f.along = unit3(f.origin - b);
-  const PD arm = c - b;
-  f.side = unit3(arm - f.along * dot(arm, f.along));
-  f.across = cross(f.along, f.side);
-  const PD p = f.local(i);
-  f.angle = vatan2(p.y, p.x);
-  const VD inverse = rcp(vsqrt(p.x * p.x + p.y * p.y));
-  f.cosine = p.x * inverse;
-  f.sine = p.y * inverse;
-  return f;
-}
-
-TW_INLINE VD bend(PD u, PD v) {
-  const PD n = cross(u, v);
-  return vatan2(vsqrt(dot(n, n)), dot(u, v));
-}
-
-struct Growth {
-  const GrowthTables& t;
-  Space space;
-  VD *x[kHalves], *sites[kHalves], *variance[kHalves];    // positions; mean positions of fragments and their spread
-  VF *placed, *mean, *mean_turned, *spread, *bends;       // of a step, in its axes and with its torsion at zero
-  VF *squared, *on_old, *on_new, *constant_old, *constant_new, *energy, *coarse;
-  VD angle[kHalves];
-
-  Growth(const GrowthTables& tables, void* scratch) : t(tables), space{static_cast<char*>(scratch)} {
-    const long n = t.n_atoms, s = t.n_steps + 1;
-    for (int h = 0; h < kHalves; ++h) {
-      x[h] = space.take<VD>(3 * n);
-      sites[h] = space.take<VD>(3 * s);
-      variance[h] = space.take<VD>(s);
-    }
-    placed = space.take(3 * n);
-    mean = space.take(3 * s);
-    mean_turned = space.take(3 * s);
-    spread = space.take(s);
-    bends = space.take(2);
-    squared = space.take(long(t.most_pairs) * kCoarse);
-    on_old = space.take(n * kCoarse);
-    on_new = space.take(n * kCoarse);
-    constant_old = space.take(n);
-    constant_new = space.take(n);
-    energy = space.take(kFine);
-    coarse = space.take(kCoarse);
-  }
-
-  // The geometry of step k: everything else that it needs follows from what this rounds.
-  void place(int k) {
-    const GrowthStep& step = t.steps[k];
-    const std::uint8_t* turns = t.beyond + k * (t.n_steps + 1);
-    for (int h = 0; h < kHalves; ++h) {
-      const VD* here = x[h];
-      const Frame f = frame_of(step.corners, here);
-      angle[h] = f.angle;
-      for (int o = 0; o < step.n_old; ++o) put(placed, step.old[o], h, f.local(at(here, step.old[o])));
-      for (int m = 0; m < step.n_fragment; ++m)
-        put(placed, step.fragment[m], h, f.at_zero(f.local(at(here, step.fragment[m]))));
-      for (int s = 0; s <= t.n_steps; ++s) {
-        const PD p = f.local(at(sites[h], s));
-        put(mean, s, h, p);
-        if (turns[s]) put(mean_turned, s, h, f.at_zero(p));
-        put(spread + s, h, variance[h][s]);
-      }
-      const PD i = at(here, step.corners[0]), b = at(here, step.corners[2]), c = at(here, step.corners[3]);
-      put(bends, h, (bend(i - f.origin, b - f.origin) - 1.95) * 10.0);
-      put(bends + 1, h, (bend(f.origin - b, c - b) - 1.95) * 10.0);
-    }
-  }
-
-  TW_INLINE static void waves(P turn, P rest, VF& mean, VF& c, VF& s) {
-    const VF dz = turn.z - rest.z;
-    mean = dz * dz + turn.x * turn.x + turn.y * turn.y + rest.x * rest.x + rest.y * rest.y;
-    c = -2.0f * (turn.x * rest.x + turn.y * rest.y);
-    s = -2.0f * (turn.x * rest.y - turn.y * rest.x);
-  }
-
-  // `energy` of the fragment against what is placed: Lennard-Jones and Coulomb; fills `squared`.
-  void nonbonded(const GrowthStep& step) const {
-    const float *cosine = t.cosine + kFine, *sine = t.sine + kFine;
-    for (int f = 0; f < step.n_fragment; ++f)
-      for (int o = 0; o < step.n_old; ++o) {
-        const int pair = f * step.n_old + o;
-        VF same, c, s;
-        waves(at(placed, step.fragment[f]), at(placed, step.old[o]), same, c, s);
-        const float lj12 = step.lj12[pair], lj6 = step.lj6[pair], charge = step.charge[pair];
-        VF* out = squared + pair * kCoarse;
-        if (lj12 == 0.0f && charge == 0.0f && lj6 == 0.0f) {
-          for (int g = 0; g < kCoarse; ++g)
-            out[g] = vmax(same + c * cosine[3 * g] + s * sine[3 * g], splat(kSmallestSquared));
-          continue;
-        }
-        for (int g = 0; g < kFine; ++g) {
-          const VF r2 = vmax(same + c * cosine[g] + s * sine[g], splat(kSmallestSquared));
-          if (g % 3 == 0) out[g / 3] = r2;
-          const VF inverse = rsqrt(r2), inverse2 = inverse * inverse, inverse6 = inverse2 * inverse2 * inverse2;
-          energy[g] += (lj12 * inverse6 + lj6) * inverse6 + charge * inverse;
-        }
-      }
-  }
-
-  void torsions(const GrowthStep& step) const {
-    VF c[kHighestPeriodicity + 1] = {}, s[kHighestPeriodicity + 1] = {};
-    bool used[kHighestPeriodicity + 1] = {};
-    for (int k = 0; k < step.n_terms; ++k) {
-      const std::int32_t* a = step.terms + 4 * k;
-      const P axis = at(placed, a[2]) - at(placed, a[1]);
-      const P b1 = at(placed, a[1]) - at(placed, a[0]), b3 = at(placed, a[3]) - at(placed, a[2]);
-      const P left = cross(b1, axis), right = cross(axis, b3);
-      const VF dihedral = vatan2(dot(cross(left, right), axis) * rsqrt(dot(axis, axis)), dot(left, right));
-      const int n = step.periodicity[k];
-      VF sine, cosine;
-      sincos_turns((float(n) * dihedral - step.phase[k]) * 0.159154943091895336f, sine, cosine);
-      c[n] += step.k[k] * cosine;
-      s[n] += step.k[k] * sine;
-      used[n] = true;
-    }
-    for (int n = 1; n <= kHighestPeriodicity; ++n)
-      if (used[n])
-        for (int g = 0; g < kFine; ++g) energy[g] += c[n] * t.cosine[n * kFine + g] - s[n] * t.sine[n * kFine + g];
-  }
-
-  TW_INLINE VF between(int i, int j) const {
-    const P d = at(placed, i) - at(placed, j);
-    return vmax(dot(d, d), splat(kSmallestSquared));
-  }
-
-  TW_INLINE VF born(VF integral, int atom) const {
-    const VF psi = 0.5f * t.rho[atom] * integral;
-    const VF h = vtanh(psi * (t.alpha - psi * (t.beta - psi * t.gamma)));
-    return rcp(1.0f / t.rho[atom] - h * (1.0f / t.radius[atom]));
-  }
-
-  // Descreening of atoms in one rigid group by each other.
-  void mutual(const std::int32_t* atoms, int n, VF* sum) const {
-    for (int i = 0; i < n; ++i)
-      for (int j = i + 1; j < n; ++j) {
-        const VF r2 = between(atoms[i], atoms[j]), r = r2 * rsqrt(r2);
-        sum[i] += descreening(r, t.rho[atoms[i]], t.scaled[atoms[j]]);
-        sum[j] += descreening(r, t.rho[atoms[j]], t.scaled[atoms[i]]);
-      }
-  }
-
-  // Adds the solvation energy of all placed atoms to `energy`.
-  void solvate(const GrowthStep& step) const {
-    const int n_old = step.n_old, n_new = step.n_fragment;
-    for (int o = 0; o < n_old; ++o) constant_old[o] = splat(step.unplaced[o]);
-    for (int f = 0; f < n_new; ++f) constant_new[f] = splat(step.unplaced[n_old + f]);
-    mutual(step.old, n_old, constant_old);
-    mutual(step.fragment, n_new, constant_new);
-    for (int o = 0; o < n_old; ++o)
-      for (int g = 0; g < kCoarse; ++g) on_old[o * kCoarse + g] = constant_old[o];
-    for (int f = 0; f < n_new; ++f)
-      for (int g = 0; g < kCoarse; ++g) on_new[f * kCoarse + g] = constant_new[f];
-    for (int f = 0; f < n_new; ++f) {
-      const int i = step.fragment[f];
-      for (int o = 0; o < n_old; ++o) {
-        const int j = step.old[o];
-        const VF* r2 = squared + (f * n_old + o) * kCoarse;
-        for (int g = 0; g < kCoarse; ++g) {
-          const VF r = r2[g] * rsqrt(r2[g]);
-          on_new[f * kCoarse + g] += descreening(r, t.rho[i], t.scaled[j]);
-          on_old[o * kCoarse + g] += descreening(r, t.rho[j], t.scaled[i]);
-        }
-      }
-    }
-    for (int g = 0; g < kCoarse; ++g) coarse[g] = VF{};
-    radii(step.old, n_old, on_old);
-    radii(step.fragment, n_new, on_new);
-    for (int f = 0; f < n_new; ++f)
-      for (int o = 0; o < n_old; ++o) {
-        const float charge = t.product[step.fragment[f] * t.n_atoms + step.old[o]];
-        const VF* r2 = squared + (f * n_old + o) * kCoarse;
-        for (int g = 0; g < kCoarse; ++g)
-          coarse[g] += charge * interaction(r2[g], on_new[f * kCoarse + g] * on_old[o * kCoarse + g]);
-      }
-    rigid(step.old, n_old, on_old);
-    rigid(step.fragment, n_new, on_new);
-    for (int c = 0; c < kCoarse; ++c)
-      for (int g = 0; g < kFine; ++g) energy[g] += coarse[c] * t.interpolation[c * kFine + g];
-  }
-
-  // Sums of descreening become Born radii; their self and surface energies.
-  void radii(const std::int32_t* atoms, int n, VF* sum) const {
-    for (int i = 0; i < n; ++i) {
-      const int atom = atoms[i];
-      for (int g = 0; g < kCoarse; ++g) {
-        const VF radius = born(sum[i * kCoarse + g], atom), inverse = rcp(radius), inverse2 = inverse * inverse;
-        sum[i * kCoarse + g] = radius;
-        coarse[g] += t.self_energy[atom] * inverse + t.surface[atom] * (inverse2 * inverse2 * inverse2);
-      }
-    }
-  }
-
-  // Pairs whose distance does not change with the angle; their radii do.
-  void rigid(const std::int32_t* atoms, int n, const VF* radius) const {
-    for (int i = 0; i < n; ++i)
-      for (int j = i + 1; j < n; ++j) {
-        const VF r2 = between(atoms[i], atoms[j]);
-        const float charge = t.product[atoms[i] * t.n_atoms + atoms[j]];
-        for (int g = 0; g < kCoarse; ++g)
-          coarse[g] += charge * interaction(r2, radius[i * kCoarse + g] * radius[j * kCoarse + g]);
-      }
-  }
-
-  // -E / kT of what step k places, less its maximum, into `energy`.
-  void profile(int k) const {
-    const GrowthStep& step = t.steps[k];
-    for (int g = 0; g < kFine; ++g) energy[g] = VF{};
-    nonbonded(step);
-    torsions(step);
-    if (t.has_solvent) solvate(step);
-    VF lowest = energy[0];
-    for (int g = 1; g < kFine; ++g) lowest = vmin(energy[g], lowest);
-    for (int g = 0; g < kFine; ++g) energy[g] = vmax(lowest - energy[g], splat(-kHighest));
-  }
-
-  // Electrostatic energy and crowding of what turns with step k, at mean positions; into 2 x kCoarse.
-  void ahead(int k, VF* electric, VF* crowd) const {
-    const int n = t.n_steps + 1;
-    const std::uint8_t* turns = t.beyond + k * n;
-    for (int g = 0; g < kCoarse; ++g) electric[g] = crowd[g] = VF{};
-    for (int one = 0; one < n; ++one) {
-      if (!turns[one]) continue;
-      for (int other = 0; other < n; ++other) {
-        if (turns[other] || (one == k + 1 && other <= k)) continue;
-        VF same, c, s;
-        waves(at(mean_turned, one), at(mean, other), same, c, s);
-        const VF wide = spread[one] + spread[other] + kSoft2;
-        const float charge = t.site_charge[one] * t.site_charge[other] * t.coulomb;
-        const float heavy = t.site_heavy[one] * t.site_heavy[other] * 0.1f;
-        for (int g = 0; g < kCoarse; ++g) {
-          const VF r2 =
-              vmax(same + c * t.cosine[kFine + 3 * g] + s * t.sine[kFine + 3 * g], splat(kSmallestSquared)) + wide;
-          const VF screened = r2 + kSolute2 * vexp(r2 * (-0.25f / kSolute2));
-          electric[g] += charge * (rsqrt(r2) - kScreening * rsqrt(screened));
-          crowd[g] += heavy * vexp(r2 * -kCrowding);
-        }
-      }
-    }
-  }
-
-  // Folds what step k turns onto its axis.
-  void fold(int k) const {
-    const GrowthStep& step = t.steps[k];
-    for (int h = 0; h < kHalves; ++h) {
-      const PD a = at(x[h], step.corners[1]), along = unit3(a - at(x[h], step.corners[2]));
-      for (int s = 0; s <= t.n_steps; ++s) {
-        if (!t.beyond[k * (t.n_steps + 1) + s]) continue;
-        const PD arm = at(sites[h], s) - a, height = along * dot(arm, along), rest = arm - height;
-        variance[h][s] += dot(rest, rest);
-        put(sites[h], s, a + height);
-      }
-    }
-  }
-
-  // Takes positions (rows of 3 n_atoms) of the lanes; lanes from `count` on repeat the last one.
-  template <class Io>
-  void begin(const Io* rows, int count) const {
-    const long width = 3 * t.n_atoms;
-    for (int h = 0; h < kHalves; ++h) {
-      for (int lane = 0; lane < kHalf; ++lane) {
-        const int which = h * kHalf + lane;
-        const Io* row = rows + (which < count ? which : count - 1) * width;
-        for (int k = 0; k < width; ++k) x[h][k][lane] = double(row[k]) - double(row[k % 3]);
-      }
-      for (int s = 0; s <= t.n_steps; ++s) {
-        PD centre{};
-        const float* w = t.site_weights + s * t.n_atoms;
-        for (int i = 0; i < t.n_atoms; ++i)
-          if (w[i] != 0.0f) centre = centre + at(x[h], i) * splat(double(w[i]));
-        put(sites[h], s, centre);
-        variance[h][s] = VD{};
-      }
-    }
-  }
-
-  // Features of step k (after place), of `count` configurations, to the rows from `row` on; rows are `apart` apart.
-  void write(int k, const GrowthOut& out, long row, long apart, int count) const {
-    const int n = t.n_steps + 1;
-    profile(k);
-    VF electric[kCoarse], crowd[kCoarse];
-    ahead(k, electric, crowd);
-    for (int lane = 0; lane < count; ++lane) {
-      const long r = row + lane * apart;
-      out.angle[r] = angle[lane / kHalf][lane % kHalf];
-      for (int g = 0; g < kFine; ++g) out.profile[r * kFine + g] = energy[g][lane];
-      for (int g = 0; g < kCoarse; ++g) {
-        out.ahead[r * 2 * kCoarse + g] = electric[g][lane];
-        out.ahead[(r * 2 + 1) * kCoarse + g] = crowd[g][lane];
-      }
-      out.bends[2 * r] = bends[0][lane];
-      out.bends[2 * r + 1] = bends[1][lane];
-    }
-    for (int s = 0; s < n; ++s) {
-      const P p = at(mean, s);
-      const VF distance = vsqrt(dot(p, p) + 1e-4f), inverse = rcp(distance);
-      const P d = p * inverse;
-      const float free = t.beyond[k * n + s] ? 0.0f : 1.0f;
-      VF values[kSpatial] = {d.x * free, d.y * free, d.z, vsqrt(d.x * d.x + d.y * d.y), vsqrt(spread[s])};
-      for (int m = 0; m < kShells; ++m) {
-        const VF gap = distance - 0.2f * float(m + 1);
-        values[5 + m] = vexp(gap * gap * -12.5f);
-      }
-      for (int lane = 0; lane < count; ++lane)
-        for (int v = 0; v < kSpatial; ++v)
-          out.spatial[((row + lane * apart) * n + s) * kSpatial + v] = values[v][lane];
-    }
-  }
-};
-
 template <class Io>
 void features(const GrowthTables& t, const Io* positions, int first_step, int last_step, const GrowthOut& out,
               long first, long last, void* scratch) {
-  Growth e(t, scratch);
+  Space space{static_cast<char*>(scratch)};
+  Growth e(t, space);
   const long asked = last_step - first_step;
   for (long start = first; start < last; start += W) {
     const int count = last - start < W ? int(last - start) : W;
-    e.begin(positions + start * 3 * t.n_atoms, count);
+    e.load(positions + start * 3 * t.n_atoms, count);
+    e.centre();
     for (int k = t.n_steps - 1; k >= first_step; --k) {
       if (k < last_step) {
         e.place(k);
@@ -412,11 +25,122 @@ void features(const GrowthTables& t, const Io* positions, int first_step, int la
   }
 }
 
-long scratch_bytes(const GrowthTables& t) { return Growth(t, nullptr).space.used; }
+long scratch_bytes(const GrowthTables& t) {
+  Space space{nullptr};
+  Growth e(t, space);
+  return space.used;
+}
+
+// One block of chains; see Regrowth.
+struct Regrowing {
+  GrowthNetwork network;
+  CircularDensity density;
+  double angle[kChains], forward[kChains], backward[kChains];
+  Number* before_angle;  // (blocks, 2 width): keys and values of the first step that is redrawn
+
+  Regrowing(const GrowthTables& t, const GrowthNetworkTables& n, const GrowthStaticTables& s, Space& space)
+      : network(t, n, s, space), before_angle(GrowthNetwork::take(space, long(n.n_blocks) * 2 * n.width)) {}
+
+  void angles_now() {
+    for (int c = 0; c < kChains; ++c)
+      angle[c] = network.features[c / W].angle[c % W / kHalf][c % kHalf];
+  }
+
+  void keep(bool back) {
+    for (int b = 0; b < network.n.n_blocks; ++b) {
+      Number *there = before_angle + long(b) * network.memory_size, *here = network.memory_of(b, kept + 1);
+      for (int f = 0; f < network.memory_size; ++f) (back ? here : there)[f] = (back ? there : here)[f];
+    }
+  }
+
+  int kept = 0;
+
+  template <class Io>
+  void draw(int k, const Regrowth<Io>& task, long start, double* to) {
+    for (int c = 0; c < kChains; ++c) {
+      const long chain = start + c < task.chains ? start + c : task.chains - 1;
+      to[c] = density.sample(c, task.uniform[(k - kept) * task.chains + chain]);
+      forward[c] += density.log_prob(c, to[c]);
+    }
+  }
+
+  template <class Io>
+  void run(const Regrowth<Io>& task, long start) {
+    const int n_steps = network.t.n_steps;
+    const long width = 3 * network.t.n_atoms;
+    kept = task.kept;
+    for (int u = 0; u < kVectors; ++u) {
+      const long from = start + u * W < task.chains ? start + u * W : task.chains - 1;
+      const long left = task.chains - from;
+      network.features[u].load(task.positions + from * width, left < W ? int(left) : W);
+    }
+    double first[kChains];  // the new angle of the first step that is redrawn: its density serves both ways
+    for (int c = 0; c < kChains; ++c) forward[c] = backward[c] = 0;
+    const int scored = task.backward ? n_steps : kept + 1;
+    for (int k = 0; k < scored; ++k) {
+      network.look(k);
+      network.pass(k);
+      angles_now();
+      if (k >= kept) {
+        network.read_out();
+        density.set(network.logits);
+        for (int c = 0; c < kChains; ++c) backward[c] += density.log_prob(c, angle[c]);
+      }
+      if (k == kept && task.uniform) {
+        keep(false);
+        draw(k, task, start, first);
+      }
+      network.remember(k, angle);
+    }
+    if (task.uniform) {
+      keep(true);
+      for (int u = 0; u < kVectors; ++u) {
+        network.features[u].place(kept);
+        network.features[u].turn(kept, first + u * W);
+      }
+      network.remember(kept, first);
+      for (int k = kept + 1; k < n_steps; ++k) {
+        double there[kChains];
+        network.look(k);
+        network.pass(k);
+        network.read_out();
+        density.set(network.logits);
+        draw(k, task, start, there);
+        for (int u = 0; u < kVectors; ++u) network.features[u].turn(k, there + u * W);
+        network.remember(k, there);
+      }
+    }
+    for (int c = 0; c < kChains && start + c < task.chains; ++c) {
+      if (task.backward) task.backward[start + c] = backward[c];
+      if (!task.uniform) continue;
+      task.forward[start + c] = forward[c];
+      const Growth& f = network.features[c / W];
+      const Io* row = task.positions + (start + c) * width;
+      Io* out = task.drawn + (start + c) * width;
+      for (long i = 0; i < width; ++i) out[i] = Io(f.x[c % W / kHalf][i][c % kHalf] + double(row[i % 3]));
+    }
+  }
+};
+
+template <class Io>
+void regrow(const GrowthTables& t, const GrowthNetworkTables& n, const GrowthStaticTables& s, const Regrowth<Io>& task,
+            long first, long last, void* scratch) {
+  Space space{static_cast<char*>(scratch)};
+  Regrowing regrowing(t, n, s, space);
+  for (long start = first; start < last; start += kChains) regrowing.run(task, start);
+}
+
+long regrow_bytes(const GrowthTables& t, const GrowthNetworkTables& n) {
+  Space space{nullptr};
+  const GrowthStaticTables none{};
+  Regrowing regrowing(t, n, none, space);
+  return space.used;
+}
 
 }  // namespace
 
 extern const GrowthKernels growth_kernels;
-const GrowthKernels growth_kernels{features<float>, features<double>, scratch_bytes};
+const GrowthKernels growth_kernels{features<float>, features<double>, scratch_bytes,
+                                   regrow<float>,   regrow<double>,   regrow_bytes, kChains};
 
 }  // namespace timewarp::TIMEWARP_ISA

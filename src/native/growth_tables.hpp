@@ -3,6 +3,8 @@
 
 #include <cstdint>
 
+#include "flow_tables.hpp"
+
 namespace timewarp {
 
 constexpr int kFine = 48;    // ANGLES in timewarp/flows/growth/profiles.py
@@ -13,8 +15,8 @@ constexpr int kHighestPeriodicity = 8;
 
 struct GrowthStep {
   std::int32_t corners[4];
-  std::int32_t n_fragment, n_old, n_terms;
-  const std::int32_t *fragment, *old, *terms, *periodicity;
+  std::int32_t n_fragment, n_old, n_terms, n_turning;
+  const std::int32_t *fragment, *old, *terms, *periodicity, *turning;
   const float *lj12, *lj6, *charge;  // fragment x old
   const float *phase, *k;
   const float* unplaced;  // old, then fragment
@@ -40,14 +42,64 @@ struct GrowthOut {
   float *profile, *ahead, *bends, *spatial;
 };
 
+constexpr int kHarmonicsIn = 3;
+constexpr int kRelation = 6;
+constexpr int kPair = kSpatial + kRelation;
+constexpr int kInputs = 2 * kFine + 2 * kCoarse + 2;  // of a step, without those that no configuration changes
+
+// timewarp/flows/growth/network.py with layer normalisation folded as in NetworkTables.
+struct GrowthBlockTables {
+  LinearTable fused;  // of the token: query, then key and value that later steps read, less the angle's part
+  const float* angle;  // (2 width, 2 kHarmonicsIn)
+  LinearTable bias;   // (heads, kSpatial)
+  LinearTable join;   // of what attention mixed (width), then of the mean place for each head (heads x kPair)
+  LinearTable widen, narrow;
+};
+
+struct GrowthNetworkTables {
+  int width, padded, n_heads, hidden, n_blocks, harmonics;
+  bool physics;
+  float epsilon;
+  LinearTable embed, read;
+  const GrowthBlockTables* blocks;
+  const float* waves;  // (2 harmonics, kFine)
+};
+
+// What the network makes of a molecule's chemistry.
+struct GrowthStaticTables {
+  const float* steps;      // (steps, padded): the constant part of a step's token
+  const float* sites;      // (blocks, sites, 2 width): keys and values of fragments
+  const float* pair_bias;  // (blocks, steps, sites, heads)
+  const float* relations;  // (steps, sites, kRelation)
+};
+
+// Torsions from step `kept` on: scored as they are (`backward`), and redrawn with `uniform` (steps - kept, chains).
+// Either may be left out (null).
+template <class Io>
+struct Regrowth {
+  const Io* positions;
+  int kept;
+  long chains;
+  const double* uniform;
+  Io* drawn;
+  double *forward, *backward;
+};
+
 template <class Io>
 using GrowthFeatures = void (*)(const GrowthTables&, const Io* positions, int first_step, int last_step,
                                 const GrowthOut& out, long first, long last, void* scratch);
+template <class Io>
+using GrowthRegrow = void (*)(const GrowthTables&, const GrowthNetworkTables&, const GrowthStaticTables&,
+                              const Regrowth<Io>&, long first, long last, void* scratch);
 
 struct GrowthKernels {
   GrowthFeatures<float> features_f32;
   GrowthFeatures<double> features_f64;
   long (*scratch_bytes)(const GrowthTables&);
+  GrowthRegrow<float> regrow_f32;
+  GrowthRegrow<double> regrow_f64;
+  long (*regrow_bytes)(const GrowthTables&, const GrowthNetworkTables&);
+  int block;  // chains that go side by side
 };
 
 }  // namespace timewarp

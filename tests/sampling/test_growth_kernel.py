@@ -109,7 +109,7 @@ def test_time_goes_to_the_moves_that_move(kind, generator):
     target = Target(toy, TEMPERATURE_K)
     learned = kind(target, growth_flow(toy), "flow")
     kernel = Balanced([learned], [TorsionKernel(target, toy.tree)], toy.tree.torsions)
-    learned.cost = 6.0
+    learned.cost = kernel.local.cost
     state = kernel.init(toy.draw(64, generator))
     kernel.begin_warmup(100)
     for _ in range(100):

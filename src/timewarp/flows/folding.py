@@ -40,7 +40,7 @@ def fold_internal_flow(flow: InternalFlow) -> Any:
     stiff = flow.standardiser.stiff
     couplings = [c for c in flow.couplings if isinstance(c, StiffCoupling)]
     folded.add_stiff(
-        cholesky=_real(flow.standardiser.cholesky),
+        cholesky=real(flow.standardiser.cholesky),
         couplings=[(_stiff_coupling(c, flow._atom_graph), _int(c.moves[stiff])) for c in couplings],
         bins=flow.config.stiff_bins,
     )
@@ -66,7 +66,7 @@ def _flow(flow: MoleculeFlow, torsions: TorsionCouplings, context: Any) -> Any:
 def _context(context: StiffContext, graph: TokenGraph, torsions: Int[Tensor, "torsions 4"]) -> Any:
     """The network over atoms, read out at the corners of torsions and joined."""
     network = context.network
-    read, read_bias = _after_norm(network.read_out, network.norm)
+    read, read_bias = after_norm(network.read_out, network.norm)
     parts = context.join.weight.unflatten(1, (4, -1))  # (width, corner, width)
     joined = torch.einsum("okm,mi->oki", parts, read).flatten(1)
     bias = context.join.bias + parts.sum(1) @ read_bias
@@ -88,7 +88,7 @@ def _coupling(network: TokenNetwork, graph: TokenGraph, moves: Bool[Tensor, " to
         constant=(~moves).to(graph.features)[:, None],
         n_inputs=2 * HARMONICS,
         active=moves.nonzero()[:, 0],
-        read=_after_norm(network.read_out, network.norm),
+        read=after_norm(network.read_out, network.norm),
     )
 
 
@@ -101,7 +101,7 @@ def _stiff_coupling(coupling: StiffCoupling, graph: TokenGraph) -> Any:
         constant=coupling.known,
         n_inputs=2 * HARMONICS + 3,
         active=coupling.moves.any(-1).nonzero()[:, 0],
-        read=_after_norm(network.read_out, network.norm),
+        read=after_norm(network.read_out, network.norm),
     )
 
 
@@ -117,12 +117,12 @@ def _network(
     """A token network whose inputs are ``n_inputs`` numbers, then constants of each token, then perhaps a context."""
     width = network.read_out.in_features
     blocks = [block for block in network.blocks if isinstance(block, Block)]
-    first_value, _ = _after_norm(blocks[0].value, blocks[0].norm_attention)
+    first_value, _ = after_norm(blocks[0].value, blocks[0].norm_attention)
 
     def with_value(columns: Tensor) -> Tensor:
         """What columns of the embedding add to a token, and to its first value before the division: padded rows."""
         centred = columns - columns.mean(0)
-        return torch.cat([_padded(centred), _padded(first_value @ centred)])
+        return torch.cat([padded(centred), padded(first_value @ centred)])
 
     weight = network.embed_inputs.weight
     inputs, constants, context = weight.split(
@@ -133,42 +133,43 @@ def _network(
         width=width,
         n_heads=blocks[0].attention.n_heads,
         epsilon=network.norm.eps,
-        base=_real(with_value(base.T).T),
-        embed=_real(with_value(inputs).T),
-        from_context=_real(with_value(context) if context.shape[1] else weight.new_zeros(0, width)),
+        base=real(with_value(base.T).T),
+        embed=real(with_value(inputs).T),
+        from_context=real(with_value(context) if context.shape[1] else weight.new_zeros(0, width)),
         blocks=[_block(block, graph) for block in blocks],
         active=_int(active),
-        read=_real(_padded(read[0])),
-        read_bias=_real(_padded(read[1])),
+        read=real(padded(read[0])),
+        read_bias=real(padded(read[1])),
     )
 
 
 def _block(block: Block, graph: TokenGraph) -> tuple[np.ndarray, ...]:
     # Attention weights sum to one, so that the values' bias comes through unchanged.
-    value, value_bias = _after_norm(block.value, block.norm_attention)
+    value, value_bias = after_norm(block.value, block.norm_attention)
     project, project_bias = block.project.weight, block.project.bias + block.project.weight @ value_bias
-    widen, widen_bias = _after_norm(block.widen, block.norm_feed)
+    widen, widen_bias = after_norm(block.widen, block.norm_feed)
     narrow, narrow_bias = block.narrow.weight, block.narrow.bias
     arrays = (
         block.attention(graph)[0],
-        _padded(value),
-        *(_padded(_centred(t)) for t in (project, project_bias)),
-        *(_padded(t) for t in (widen, widen_bias)),
-        *(_padded(_centred(t)) for t in (narrow, narrow_bias)),
+        padded(value),
+        *(padded(centred(t)) for t in (project, project_bias)),
+        *(padded(t) for t in (widen, widen_bias)),
+        *(padded(centred(t)) for t in (narrow, narrow_bias)),
     )
-    return tuple(_real(array) for array in arrays)
+    return tuple(real(array) for array in arrays)
 
 
-def _after_norm(linear: nn.Linear, norm: nn.LayerNorm) -> tuple[Tensor, Tensor]:
+def after_norm(linear: nn.Linear, norm: nn.LayerNorm) -> tuple[Tensor, Tensor]:
     """Weight and bias of a linear layer that reads a normalised token, for one that has only been divided."""
     return linear.weight * norm.weight, linear.bias + linear.weight @ norm.bias
 
 
-def _centred(rows: Tensor) -> Tensor:
+def centred(rows: Tensor) -> Tensor:
+    """Rows of a layer that writes to a token, less their mean."""
     return rows - rows.mean(0)
 
 
-def _padded(rows: Tensor) -> Tensor:
+def padded(rows: Tensor) -> Tensor:
     """With rows of zeros up to a multiple of the kernels' tile."""
     extra = -rows.shape[0] % native.core().TILE
     return F.pad(rows, (0, 0) * (rows.dim() - 1) + (0, extra))
@@ -183,7 +184,7 @@ def _tree(tree: InternalTree, standardiser: Standardiser) -> dict[str, np.ndarra
         "references": _int(torch.tensor(tree.references)),
         "sibling": _int(torch.tensor(sibling)),
         "stiff": _int(torch.cat([places, standardiser.is_dihedral[:, None]], 1)),
-        "standard": _real(torch.stack([standardiser.mean, 1 / standardiser.scale], 1)),
+        "standard": real(torch.stack([standardiser.mean, 1 / standardiser.scale], 1)),
     }
 
 
@@ -191,5 +192,6 @@ def _int(values: Tensor) -> np.ndarray:
     return np.ascontiguousarray(values.numpy(), dtype=np.int32)
 
 
-def _real(values: Tensor) -> np.ndarray:
+def real(values: Tensor) -> np.ndarray:
+    """As the extension module takes it."""
     return np.ascontiguousarray(values.numpy(), dtype=np.float64)

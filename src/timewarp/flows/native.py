@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any, ClassVar
+from typing import Any, ClassVar, overload
 
 import torch
 from torch import Tensor
@@ -13,6 +13,8 @@ from ..shapes import Float
 from ..state import Atoms
 from .density import InternalDensity
 from .folding import fold_internal_flow, fold_torsion_flow
+from .growth import GrowthFlow
+from .growth.engine import NativeGrowthFlow
 from .internal import InternalFlow
 from .torsion import TorsionCondition, TorsionFlow
 
@@ -155,12 +157,18 @@ ENGINES = ("auto", "native", "torch")
 DEFAULT_ENGINE = "auto"
 
 
-def with_engine(density: InternalDensity, engine: str | None = None) -> InternalDensity:
+@overload
+def with_engine(density: GrowthFlow, engine: str | None = None) -> GrowthFlow | NativeGrowthFlow: ...
+@overload
+def with_engine(density: InternalDensity, engine: str | None = None) -> InternalDensity: ...
+def with_engine(
+    density: InternalDensity | GrowthFlow, engine: str | None = None
+) -> InternalDensity | GrowthFlow | NativeGrowthFlow:
     """A density as an engine computes it.
 
     Args:
         density: any density.
-        engine: ``"native"``, the compiled kernels, which know families C and B in single precision on the CPU;
+        engine: ``"native"``, the compiled kernels, which know families C, C2 and B in single precision on the CPU;
             ``"torch"``, the density as it is; ``"auto"`` (the default), the first where it is possible, or the second.
 
     Raises:
@@ -170,16 +178,18 @@ def with_engine(density: InternalDensity, engine: str | None = None) -> Internal
     engine = DEFAULT_ENGINE if engine is None else engine
     if engine not in ENGINES:
         raise ValueError(f"no flow engine {engine!r}; there are {', '.join(ENGINES)}")
-    weight = next(density.parameters()) if isinstance(density, TorsionFlow | InternalFlow) else None
+    weight = next(density.parameters()) if isinstance(density, TorsionFlow | InternalFlow | GrowthFlow) else None
     known = weight is not None and weight.dtype == torch.float32 and weight.device.type == "cpu"
     if engine == "torch" or (engine == "auto" and not (known and native.available())):
         return density
     if not known:
         raise ValueError(
-            f"the native flow engine computes families C and B in float32 on the cpu, got {type(density).__name__}"
+            f"the native flow engine computes families C, C2 and B in float32 on the cpu, got {type(density).__name__}"
             + ("" if weight is None else f" in {weight.dtype} on {weight.device}")
             + "; leave the engine to 'auto'"
         )
+    if isinstance(density, GrowthFlow):
+        return NativeGrowthFlow(density)
     if isinstance(density, InternalFlow):
         return NativeInternalFlow(density)
     assert isinstance(density, TorsionFlow)

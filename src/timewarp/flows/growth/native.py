@@ -61,7 +61,7 @@ def _compile(plan: GrowthPlan) -> Any:
     for step in plan.steps:
         kernel.add_step(
             torch.tensor(step.corners, dtype=torch.int32),
-            *(t.to(torch.int32).flatten().contiguous() for t in (step.fragment, step.old)),
+            *(t.to(torch.int32).flatten().contiguous() for t in (step.fragment, step.old, step.turning)),
             *(_flat(t) for t in (step.lj12, step.lj6, step.charge)),
             *(t.to(torch.int32).flatten().contiguous() for t in (step.terms, step.periodicity)),
             *(_flat(t) for t in (step.phase, step.k, step.unplaced)),

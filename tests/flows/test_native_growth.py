@@ -1,0 +1,138 @@
+"""The transferable family in the compiled kernels against torch in double precision."""
+
+import copy
+
+import pytest
+import torch
+
+from timewarp import native
+from timewarp.energies import compile_system
+from timewarp.flows.growth import GrowthConfig, GrowthFlow, Regrowth, random_order
+from timewarp.flows.growth.engine import NativeGrowthFlow
+from timewarp.flows.native import with_engine
+from timewarp.molecules import build_molecule
+from timewarp.units import kT
+
+pytestmark = pytest.mark.skipif(not native.available(), reason=native.why_not())
+
+CONFIGS = {
+    "as shipped": GrowthConfig(width=48, n_blocks=3, n_heads=4, expansion=2),
+    "width beside the tiles": GrowthConfig(width=21, n_blocks=2, n_heads=3, expansion=1, harmonics=5),
+    "no physics": GrowthConfig(width=16, n_blocks=1, n_heads=2, physics=False),
+}
+
+
+class Case:
+    def __init__(self, sequence, config, preset="amber14-obc2"):
+        molecule = build_molecule(sequence, preset)
+        self.atoms, parameters = molecule.atoms, compile_system(molecule.system)
+        torch.manual_seed(3)
+        flow = GrowthFlow(molecule.atoms, CONFIGS[config])
+        with torch.no_grad():
+            for parameter in flow.parameters():
+                parameter += 0.1 * torch.randn(parameter.shape)
+        self.single = flow.serve(parameters, kT(310.0))
+        self.double = copy.deepcopy(flow).double().serve(parameters, kT(310.0))
+        self.x = molecule.start_positions.repeat(37, 1, 1)
+        g = torch.Generator().manual_seed(1)
+        self.x = self.x + 0.003 * torch.randn(self.x.shape, generator=g, dtype=self.x.dtype)
+        self.order = random_order(molecule.atoms, g)
+
+    def ways(self, flow):
+        n = flow.plan().n_steps
+        yield from (None, Regrowth(flow.plan(), n - 1), Regrowth(flow.plan(), n // 2))
+        yield Regrowth(flow.plan(self.order), 1)
+
+
+@pytest.fixture(scope="module", params=[("RG", "as shipped"), ("Ace-P-Nme", "no physics")], ids=lambda p: p[0])
+def case(request):
+    return Case(*request.param)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("config", CONFIGS)
+@pytest.mark.parametrize("preset", ["amber14-obc2", "amber14-vacuum"])
+def test_densities_are_those_of_torch(config, preset):
+    case = Case("DK", config, preset)
+    compiled = with_engine(case.single, "native")
+    assert isinstance(compiled, NativeGrowthFlow)
+    for one, other in zip(case.ways(compiled), case.ways(case.double), strict=True):
+        expected = case.double.log_prob_positions(case.x, other)
+        torch.testing.assert_close(compiled.log_prob_positions(case.x, one), expected, atol=2e-3, rtol=0)
+        # Against torch in single precision the features are the same to the last digit.
+        near = case.single.log_prob_positions(case.x, one)
+        torch.testing.assert_close(compiled.log_prob_positions(case.x, one), near, atol=3e-5, rtol=0)
+
+
+@torch.no_grad()
+def test_draws_are_those_of_torch(case):
+    compiled = with_engine(case.single, "native")
+    for one, other in zip(case.ways(compiled), case.ways(case.double), strict=True):
+        there, forward, backward = compiled.regrow_positions(case.x, torch.Generator().manual_seed(2), one)
+        expected, q_there, q_here = case.double.regrow_positions(case.x, torch.Generator().manual_seed(2), other)
+        # Where the density is small an angle is known less well, and all that hangs on it.
+        assert (there - expected).abs().median() < 1e-5
+        assert (forward - q_there).abs().median() < 2e-3
+        torch.testing.assert_close(backward, q_here, atol=2e-3, rtol=0)
+
+
+@torch.no_grad()
+def test_log_q_of_a_draw_is_that_of_the_draw_scored_afterwards(case):
+    compiled = with_engine(case.single, "native")
+    for way in case.ways(compiled):
+        g = torch.Generator().manual_seed(4)
+        there, forward, backward = compiled.regrow_positions(case.x, g, way)
+        torch.testing.assert_close(compiled.log_prob_positions(there, way), forward, atol=1e-4, rtol=0)
+        torch.testing.assert_close(compiled.log_prob_positions(case.x, way), backward, atol=1e-9, rtol=0)
+        g.manual_seed(4)
+        again, log_q = compiled.sample_positions(case.x, g, way)
+        assert torch.equal(again, there)
+        torch.testing.assert_close(log_q, forward, atol=1e-9, rtol=0)
+
+
+@torch.no_grad()
+def test_a_chain_does_not_depend_on_the_others_or_on_threads(case, monkeypatch):
+    compiled = with_engine(case.single, "native")
+    whole = compiled.log_prob_positions(case.x)
+    parts = torch.cat([compiled.log_prob_positions(part) for part in case.x.split([1, 20, 16])])
+    assert torch.equal(whole, parts)
+    drawn = []
+    for threads in (1, 3):
+        monkeypatch.setattr(native, "_threads", threads)
+        drawn.append(compiled.regrow_positions(case.x, torch.Generator().manual_seed(2)))
+    assert all(torch.equal(a, b) for a, b in zip(*drawn, strict=True))
+    assert compiled.log_prob_positions(case.x[:0]).shape == (0,)
+    broken = case.x.clone()
+    broken[5, 3] = float("nan")
+    good = torch.arange(len(broken)) != 5
+    assert torch.equal(compiled.log_prob_positions(broken)[good], whole[good])
+    there, forward, _ = compiled.regrow_positions(broken, torch.Generator().manual_seed(2))
+    assert torch.equal(there[good], drawn[0][0][good])
+    assert there[5].isnan().any() or not forward[5].isfinite()
+
+
+@torch.no_grad()
+def test_whole_turns_and_shifts_of_a_molecule_change_nothing(case):
+    compiled = with_engine(case.single, "native")
+    rotation = torch.linalg.qr(torch.randn(3, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(1)))[0]
+    rotation = rotation * torch.linalg.det(rotation).sign()
+    moved = case.x @ rotation.T + 1.5
+    torch.testing.assert_close(
+        compiled.log_prob_positions(moved), compiled.log_prob_positions(case.x), atol=1e-4, rtol=0
+    )
+
+
+def test_positions_in_single_precision_and_bad_calls(case):
+    compiled = with_engine(case.single, "native")
+    there, forward, _ = compiled.regrow_positions(case.x.float(), torch.Generator().manual_seed(2))
+    assert there.dtype == torch.float32
+    assert forward.dtype == torch.float64
+    with pytest.raises(ValueError, match="fewer steps kept"):
+        compiled.log_prob_positions(case.x, Regrowth(compiled.plan(), compiled.plan().n_steps))
+    with pytest.raises(ValueError, match=r"positions \(n, atoms, 3\)"):
+        compiled.log_prob_positions(case.x[:, :-1])
+    with pytest.raises(ValueError, match=r"C, C2 and B in float32 on the cpu, got GrowthFlow in torch\.float64"):
+        with_engine(case.double, "native")
+    assert with_engine(case.double) is case.double
+    assert with_engine(case.single, "torch") is case.single
+    assert "family C2, width" in repr(compiled)
