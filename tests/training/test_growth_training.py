@@ -129,6 +129,18 @@ def test_training_through_energies_is_resumed_exactly(packed, tmp_path):
     assert plain.history[-1]["validation_loss"] != whole.history[-1]["validation_loss"]
 
 
+def test_a_set_in_several_files(packed, tmp_path, capsys):
+    molecules = read_compact(packed)
+    for number, some in enumerate((molecules[:1], molecules[1:])):
+        write_compact(tmp_path / f"{number}.safetensors", some)
+    parts = [str(tmp_path / f"{number}.safetensors") for number in (0, 1)]
+    options = ["--steps", "2", "--batch-size", "16", "--quiet"]
+    assert main(["train", *parts, *options, "--out", str(tmp_path / "model")]) == 0
+    assert "C2 for 2 peptides: 400 frames" in capsys.readouterr().out
+    assert main(["train", parts[0], *parts, *options, "--out", str(tmp_path / "other")]) != 0
+    assert f"{molecules[0].name} is in the training set twice" in capsys.readouterr().err
+
+
 def test_a_set_of_two_targets_is_refused(packed):
     molecules = read_compact(packed)
     warmer = [type(m)(**{**vars(m), "temperature_K": 350.0}) for m in molecules[:1]]

@@ -28,7 +28,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
         nargs="+",
         type=Path,
         metavar="RUN",
-        help="run folders of one molecule (of many, for family A), or one file of `timewarp pack` (family C2)",
+        help="run folders of one molecule (of many, for family A), or files of `timewarp pack` (family C2)",
     )
     options.add_out(parser, what="output folder: model.safetensors, model.toml, curves.json, summary.json")
     parser.add_argument(
@@ -100,8 +100,8 @@ def run(args: argparse.Namespace) -> int:
     for name in ("family", "steps", "batch_size", "learning_rate", "stride", "seed"):
         if getattr(args, name) is not None:
             table[name] = getattr(args, name)
-    packed = args.runs[0] if len(args.runs) == 1 and is_compact(args.runs[0]) else None
-    if packed is not None:
+    packed = all(is_compact(path) for path in args.runs)
+    if packed:
         table.setdefault("family", "C2")
     settings = TrainingSettings.from_table(table)
     split: dict[str, Any] = {
@@ -109,14 +109,14 @@ def run(args: argparse.Namespace) -> int:
         "stride": settings.stride,
         "seed": settings.seed,
     }
-    provenance = _provenance(args.runs) if packed is None else {}
+    provenance = {} if packed else _provenance(args.runs)
     temperature_K = provenance.get("temperature_K")
     energy: Any = None
     if settings.family == "C2":
-        if packed is None:
-            raise UserError("family C2 learns from one file of many peptides; make it with `timewarp pack`")
-        data: Any = GrowthData.of(read_compact(packed))
-        provenance = {**data.coverage(), "data_sha256": sha256(packed)}
+        if not packed:
+            raise UserError("family C2 learns from files of many peptides; make them with `timewarp pack`")
+        data: Any = GrowthData.of([molecule for path in args.runs for molecule in read_compact(path)])
+        provenance = {**data.coverage(), "data_sha256": ", ".join(map(sha256, args.runs))}
         learnt = f"{len(data.train)} peptides: {sum(len(m.frames) for m in data.train)} frames"
     elif settings.family == "A":
         pairs = load_pairs(args.runs, settings.lag_ps, **split)

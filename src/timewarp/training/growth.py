@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import multiprocessing
 import os
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,8 +18,8 @@ from .. import native
 from ..energies import Parameters
 from ..flows.growth import Features, GrowthFlow, GrowthPlan, Regrowth, Static, build_plan, random_order
 from ..flows.growth.circular import log_prob
-from ..flows.growth.flow import regrow
 from ..flows.growth.native import features_of
+from ..flows.native import with_engine
 from ..flows.weights import build_flow
 from ..trajectories.compact import CompactMolecule
 from ..units import kT
@@ -51,8 +52,11 @@ class GrowthData:
         """Sort by split.
 
         Raises:
-            ValueError: there is nothing to learn from, or nothing to choose by.
+            ValueError: there is nothing to learn from, or nothing to choose by, or a peptide is there twice.
         """
+        names = sorted(m.name for m in molecules)
+        if twice := [name for name, after in itertools.pairwise(names) if name == after]:
+            raise ValueError(f"{twice[0]} is in the training set twice; pack each peptide from one run")
         parts = [tuple(m for m in molecules if m.split == split) for split in ("train", "validation")]
         for part, what in zip(parts, ("learn from", "choose the network by (pack --validation)"), strict=True):
             if not part:
@@ -222,11 +226,12 @@ def validate_growth(
     """For each peptide: mean -log q, and the expected acceptance of a full redraw from its frames."""
     rows = []
     generator = torch.Generator(device).manual_seed(settings.seed + 1)
+    density = with_engine(flow)
     for m in molecules:
         plan, potential = plan_and_energy(m, device)
         way = Regrowth(plan, 0)
         here = m.positions.to(device, torch.float64)
-        there, forward, back = regrow(flow.network, way, here, generator)
+        there, forward, back = density.regrow_positions(here, generator, way)
         before, after = (potential.energy(x) / kT(m.temperature_K) for x in (here, there))
         log_ratio = (before - after + back - forward).nan_to_num(nan=-torch.inf)
         accepted = log_ratio.clamp(max=0.0).exp().mean()
