@@ -44,6 +44,7 @@ def main() -> None:
     parser.add_argument("--first", type=int, metavar="N", help="the first N peptides only")
     parser.add_argument("--chains", type=int, default=64, help="chains (default 64)")
     parser.add_argument("--frames", type=int, default=60, help="stored samples of each chain (default 60)")
+    parser.add_argument("--local-thin", type=int, default=5, help="cycles per sample of local moves (default 5)")
     parser.add_argument("--states", type=int, default=256, help="start states of the acceptance (default 256)")
     parser.add_argument("--proposals", type=int, default=8, help="proposals from each (default 8)")
     parser.add_argument("--json", type=Path, required=True, help="the result; rows that it holds are kept")
@@ -103,7 +104,7 @@ def chain(sequence: str, args: argparse.Namespace, label: str, options: list[str
         command = ["sample", sequence, "--chains", str(args.chains), "--samples", str(args.chains * args.frames)]
         command += ["--preset", args.preset, "--out", str(out), "--quiet", "--warmup", "100", *options]
         if label == "local":
-            command += ["--thin", "5"]
+            command += ["--thin", str(args.local_thin)]
         if timewarp(command):
             raise SystemExit(f"sampling {sequence} failed")
         summary = read_json(out / "summary.json")
