@@ -1,12 +1,12 @@
 """How long until chains from different starts agree, on peptides never seen, and is every state of MD among them?
 
 For each peptide of a list the default chain of `timewarp sample` starts from scattered torsions and goes on until split
-R-hat, over the stored samples without their first fifth, is below the limit for every soft torsion (its sine and its
-cosine, rank-normalised, and folded), or the time is over. Counted is the wall time of the whole command: building,
+R-hat, over the stored samples without their first fifth, is below the limit for every torsion (phi, psi, omega, chi;
+its sine and its cosine), or the time is over. Counted is the wall time of the whole command: building,
 warm-up and writing too.
 
-With --md FOLDER (runs of `timewarp simulate`, one for each peptide): states are met by leader clustering of the backbone
-torsions of the MD frames (60 degrees); one that holds at least 1 % of them must hold a sample.
+With --md FOLDER (runs of `timewarp simulate`, one for each peptide): states are met by leader clustering of the
+backbone torsions of the MD frames (60 degrees); one that holds at least 1 % of them must hold a sample.
 
     python benchmarks/convergence.py configs/peptides/dipeptides-validation.txt --json convergence.json
 """
@@ -67,7 +67,7 @@ def main() -> None:
 
 
 def row_of(sequence: str, args: argparse.Namespace) -> dict[str, Any]:
-    from timewarp.analysis import circular_ess, circular_rhat, soft_torsions, torsion_angles
+    from timewarp.analysis import circular_ess, circular_rhat, torsion_angles
     from timewarp.commands import main as timewarp
     from timewarp.files import read_json
     from timewarp.trajectories import RunFolder
@@ -83,8 +83,8 @@ def row_of(sequence: str, args: argparse.Namespace) -> dict[str, Any]:
             spent += time.perf_counter() - started
             summary, run = read_json(out / "summary.json"), RunFolder.open(out)
             angles = {name: np.asarray(values) for name, values in torsion_angles(run.trajectory()).items()}
-            soft = {name: angles[name][:, frames // 5 :] for name in soft_torsions(run.atoms)}
-            rhats = {name: circular_rhat(values) for name, values in soft.items()}
+            kept = {name: values[:, frames // 5 :] for name, values in angles.items()}
+            rhats = {name: circular_rhat(values) for name, values in kept.items()}
             worst = max(rhats, key=lambda name: rhats[name])
             rate = frames / spent
             more = int(min(2 * frames, rate * args.seconds))
@@ -96,7 +96,7 @@ def row_of(sequence: str, args: argparse.Namespace) -> dict[str, Any]:
             "seconds": spent,
             "rhat": rhats[worst],
             "worst": worst,
-            "ess": min(circular_ess(values) for values in soft.values()),
+            "ess": min(circular_ess(values) for values in kept.values()),
             "frames": frames,
             "acceptance": summary["kernels"]["flow"]["acceptance"],
         }

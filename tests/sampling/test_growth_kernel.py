@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 
 import pytest
 import torch
@@ -14,7 +13,7 @@ from kernel_cases import CAUGHT, invariance_z, toy_case
 from timewarp import native
 from timewarp.flows.growth import Regrowth
 from timewarp.geometry import measure_dihedrals, to_internal
-from timewarp.sampling import Balanced, GrowthKernel, Proposal, Target, TorsionKernel
+from timewarp.sampling import Balanced, GrowthKernel, Target, TorsionKernel
 from timewarp.sampling.balance import best_shares
 from timewarp.sampling.kernel import add_infos
 
@@ -48,39 +47,70 @@ def test_compiled_features_give_the_density_of_torch(generator):
 
 
 class FlippedSign(GrowthKernel):
-    def propose(self, state, generator):
-        proposal = super().propose(state, generator)
-        return replace(proposal, log_q_ratio=-proposal.log_q_ratio)
-
-
-class LooksBeforeItChooses(GrowthKernel):
-    """Redraws all torsions where the first is near cis, and spares it elsewhere."""
-
-    def propose(self, state, generator):
-        x, plan = state.positions, self.plans[0]
-        full, some = (self.density.regrow_positions(x, generator, Regrowth(plan, kept)) for kept in (0, 1))
-        corners = torch.tensor([plan.steps[0].corners])
-        all_of_them = measure_dihedrals(x, corners)[:, 0].cos() > 0
-        proposal = super().propose(state, generator)
-        there = torch.where(all_of_them[:, None, None], full[0], some[0])
-        ratio = torch.where(all_of_them, full[2] - full[1], some[2] - some[1])
-        return replace(proposal, positions=self.target.recentre(there), log_q_ratio=ratio)
+    def log_q_ratio(self, forward, here):
+        return forward - here
 
 
 class ForgetsTheWayBack(GrowthKernel):
     """Takes every state to be as likely to be drawn as any other."""
 
-    def propose(self, state, generator):
-        there, forward, _ = self.density.regrow_positions(state.positions, generator)
-        uniform = -self.plans[0].n_steps * math.log(2 * math.pi)
-        return Proposal(self.target.recentre(there), uniform - forward)
+    def log_q_ratio(self, forward, here):
+        return -self.plans[0].n_steps * math.log(2 * math.pi) - forward
 
 
-@pytest.mark.parametrize("kind", [FlippedSign, LooksBeforeItChooses, ForgetsTheWayBack])
+class ForgetsWhatItAccepted(GrowthKernel):
+    """Takes the density of a state for that of the state that it began the step with."""
+
+    def __init__(self, target, density, name):
+        super().__init__(target, density, name, draws=24)
+
+    def density_now(self, outcome, forward, here):
+        return here
+
+
+class LooksBeforeItChooses(GrowthKernel):
+    """Redraws all torsions where the first is near cis, and spares it elsewhere."""
+
+    def __init__(self, target, density, name):
+        super().__init__(target, density, name, draws=1)
+
+    def redraw(self, x, way, generator):
+        full, some = (self.density.regrow_positions(x, generator, Regrowth(way.plan, kept)) for kept in (0, 1))
+        corners = torch.tensor([way.plan.steps[0].corners])
+        all_of_them = measure_dihedrals(x, corners)[:, 0].cos() > 0
+        there = torch.where(all_of_them[:, None, None], full[0], some[0])
+        return there, *(torch.where(all_of_them, full[k], some[k]) for k in (1, 2))
+
+
+BROKEN = [FlippedSign, ForgetsTheWayBack, ForgetsWhatItAccepted, LooksBeforeItChooses]
+
+
+@pytest.mark.parametrize("kind", BROKEN)
 def test_broken_regrowths_are_caught(kind, generator):
     law, kernel = toy_case(growth("flow", kind=kind))
     z, _ = invariance_z(law, kernel, generator, steps=8)
     assert z > CAUGHT, f"{kind.__name__} went unnoticed: |z| is {z:.1f}"
+
+
+@pytest.mark.parametrize("name", ["flow", "flow_suffix", "flow_subset"])
+def test_a_step_makes_several_proposals(name, generator):
+    toy = ToyMolecule()
+    kernel = GrowthKernel(Target(toy, TEMPERATURE_K), growth_flow(toy), name, draws=3)
+    state = kernel.init(toy.draw(40, generator))
+    scored = []
+    score = kernel.density_now
+
+    def density_now(outcome, forward, here):
+        scored.append(score(outcome, forward, here))
+        return scored[-1]
+
+    kernel.density_now = density_now
+    way = kernel._choose(generator)
+    kernel._choose = lambda generator: way
+    new, info = kernel.step(state, generator)
+    assert (info[name].proposed == 3).all()
+    # The density that is carried along is that of where the chain is.
+    torch.testing.assert_close(kernel.density.log_prob_positions(new.positions, way), scored[-1], atol=2e-5, rtol=0)
 
 
 def test_refusals():
@@ -88,6 +118,8 @@ def test_refusals():
     target = Target(toy, TEMPERATURE_K)
     with pytest.raises(ValueError, match="there are flow, flow_suffix"):
         GrowthKernel(target, growth_flow(toy), "flow_prefix")
+    with pytest.raises(ValueError, match="at least one proposal, got 0"):
+        GrowthKernel(target, growth_flow(toy), draws=0)
     with pytest.raises(ValueError, match="learned and local"):
         Balanced([], [TorsionKernel(target, toy.tree)], toy.tree.torsions)
     kernel = balanced(toy, target)
@@ -99,8 +131,12 @@ def test_refusals():
 class Useless(GrowthKernel):
     """Proposes the state itself."""
 
-    def propose(self, state, generator):
-        return replace(super().propose(state, generator), positions=state.positions, log_q_ratio=0 * state.energy)
+    def __init__(self, target, density, name):
+        super().__init__(target, density, name, draws=1)
+
+    def redraw(self, x, way, generator):
+        here = self.density.log_prob_positions(x, way)
+        return x, here, here
 
 
 @pytest.mark.parametrize("kind", [GrowthKernel, Useless])
@@ -127,7 +163,8 @@ def test_time_goes_to_the_moves_that_move(kind, generator):
         kernel.adapt(info, state)
         total = add_infos(total, info)
     assert kernel.tuning == frozen
-    assert int(total["torsion"].proposed.sum()) == kernel.sweeps * int(total["flow"].proposed.sum())
+    learned_steps = int(total["flow"].proposed.sum()) // learned.draws
+    assert int(total["torsion"].proposed.sum()) == kernel.sweeps * learned_steps
     other = Balanced([kind(target, growth_flow(toy), "flow")], [TorsionKernel(target, toy.tree)], toy.tree.torsions)
     other.retune(frozen)
     other.begin_warmup(100)

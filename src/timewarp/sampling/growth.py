@@ -13,7 +13,7 @@ from ..flows.native import with_engine
 from ..shapes import Float, Int
 from ..state import State
 from .flow import jumps
-from .kernel import Info, Kernel
+from .kernel import Info, Kernel, Outcome, add_infos
 from .metropolis import Proposal, metropolis
 from .target import Target
 
@@ -22,6 +22,11 @@ COST = {"native": (34.0, 28.0), "torch": (260.0, 240.0)}
 """Of scoring what is there and of drawing anew, by engine.
 
 Measured with the shipped network on one core, 17 to 77 atoms: both grow with the molecule about as a force does.
+"""
+DRAWS = 2
+"""Proposals for one scoring: half as many again in the same time, local moves included.
+
+A state that lets go of few proposals has its due of them; where most are accepted, a second one changes little.
 """
 N_ORDERS = 8
 """Random orders of growth that ``flow_subset`` chooses from."""
@@ -36,17 +41,22 @@ class GrowthKernel(Kernel):
     state: each choice is a Metropolis-Hastings move that leaves the target invariant, and so does a choice among them
     that does not look. Stiff coordinates stay, so that the Jacobian cancels.
 
+    What is redrawn does not depend on what it replaces: given the rest, candidates are independent, and the density of
+    a state is that with which it was drawn. So a step makes ``draws`` proposals one after the other, each with its own
+    decision, and scores only the state that it began with.
+
     Args:
         target: a target that is invariant to rigid motion.
         density: the trained network, with :meth:`timewarp.flows.growth.GrowthFlow.serve` done.
         name: ``flow``, ``flow_suffix`` or ``flow_subset``.
         watched: integer (n, 4), torsions (phi, psi) whose jumps are counted.
         seed: of the random orders.
+        draws: proposals of a step.
         engine: what computes the density; see :func:`timewarp.flows.native.with_engine`. The compiled kernels take the
             weights as they are now.
 
     Raises:
-        ValueError: the target is not invariant, the name is another, or there is nothing to keep.
+        ValueError: the target is not invariant, the name is another, there is nothing to keep, or no proposal to make.
     """
 
     def __init__(
@@ -57,13 +67,17 @@ class GrowthKernel(Kernel):
         *,
         watched: Int[Tensor, "n 4"] | None = None,
         seed: int = 0,
+        draws: int = DRAWS,
         engine: str | None = None,
     ) -> None:
         if not target.invariant:
             raise ValueError("a proposal in internal coordinates needs a target that is invariant to rigid motion")
         if name not in (FULL, SUFFIX, SUBSET):
             raise ValueError(f"no learned move {name!r}; there are {FULL}, {SUFFIX}, {SUBSET}")
+        if draws < 1:
+            raise ValueError(f"a step makes at least one proposal, got {draws}")
         super().__init__(target, name)
+        self.draws = draws
         self.density: GrowthFlow | NativeGrowthFlow = with_engine(density, engine)
         self.watched = torch.zeros(0, 4, dtype=torch.long) if watched is None else watched
         self.plans = [density.plan()]
@@ -75,7 +89,7 @@ class GrowthKernel(Kernel):
         if name != FULL and n_steps < 2:
             raise ValueError(f"{name} needs two soft torsions, this molecule has {n_steps}")
         scoring, drawing = COST[self.engine]
-        self.cost = scoring + drawing * (1.0 if name == FULL else 0.5)
+        self.cost = scoring + draws * drawing * (1.0 if name == FULL else 0.5)
 
     def __repr__(self) -> str:
         return f"GrowthKernel({self.name!r}, {self.plans[0].n_steps} torsions, {self.engine} engine)"
@@ -91,19 +105,41 @@ class GrowthKernel(Kernel):
 
     @torch.no_grad()
     def step(self, state: State, generator: torch.Generator) -> tuple[State, Info]:
-        """Propose once in every chain."""
-        proposal = self.propose(state, generator)
-        new, outcome = metropolis(state, proposal, self.target, generator)
-        jumped = jumps(state.positions, proposal.positions, self.watched) & outcome.accepted.bool()
-        return new, {self.name: replace(outcome, jumped=jumped.long())}
+        """Propose ``draws`` times in every chain."""
+        way = self._choose(generator)
+        info: Info = {}
+        x = state.positions
+        there, forward, here = self.redraw(x, way, generator)
+        for k in range(self.draws):
+            if k:
+                there, forward = self.density.sample_positions(x, generator, way)
+            proposal = Proposal(self.target.recentre(there), self.log_q_ratio(forward, here))
+            before = state.positions
+            state, outcome = metropolis(state, proposal, self.target, generator)
+            here = self.density_now(outcome, forward, here)
+            jumped = jumps(before, proposal.positions, self.watched) & outcome.accepted.bool()
+            info = add_infos(info, {self.name: replace(outcome, jumped=jumped.long())})
+        return state, info
 
     @torch.no_grad()
     def propose(self, state: State, generator: torch.Generator) -> Proposal:
         """One candidate per chain, with the log ratio of its densities."""
-        regrowth = self._choose(generator)
-        x = state.positions
-        there, forward, backward = self.density.regrow_positions(x, generator, regrowth)
-        return Proposal(positions=self.target.recentre(there), log_q_ratio=backward - forward)
+        there, forward, here = self.redraw(state.positions, self._choose(generator), generator)
+        return Proposal(self.target.recentre(there), self.log_q_ratio(forward, here))
+
+    def redraw(
+        self, x: Float[Tensor, "chains atoms 3"], way: Regrowth, generator: torch.Generator
+    ) -> tuple[Float[Tensor, "chains atoms 3"], Float[Tensor, " chains"], Float[Tensor, " chains"]]:
+        """Candidates, their log density, and that of ``x``."""
+        return self.density.regrow_positions(x, generator, way)
+
+    def log_q_ratio(self, forward: Float[Tensor, " chains"], here: Float[Tensor, " chains"]) -> Tensor:
+        """Of Metropolis and Hastings: log q(x | x') - log q(x' | x)."""
+        return here - forward
+
+    def density_now(self, outcome: Outcome, forward: Tensor, here: Tensor) -> Float[Tensor, " chains"]:
+        """Log density of the states after a decision."""
+        return torch.where(outcome.accepted.bool(), forward, here)
 
     def _choose(self, generator: torch.Generator) -> Regrowth:
         if self.name == FULL:
