@@ -48,6 +48,7 @@ def main() -> None:
     parser.add_argument("--states", type=int, default=256, help="start states of the acceptance (default 256)")
     parser.add_argument("--proposals", type=int, default=8, help="proposals from each (default 8)")
     parser.add_argument("--json", type=Path, required=True, help="the result; rows that it holds are kept")
+    parser.add_argument("--markdown", action="store_true", help="print the table of the model card, too")
     args = parser.parse_args()
 
     from timewarp.files import read_json, write_json
@@ -67,6 +68,8 @@ def main() -> None:
         write_json(args.json, result)
     for name, value in result["summary"].items():
         print(f"{name:32} {value:.4g}")
+    if args.markdown:
+        print_table(result["rows"])
 
 
 def row_of(sequence: str, args: argparse.Namespace) -> dict[str, Any]:
@@ -175,7 +178,7 @@ def acceptances(sequence: str, args: argparse.Namespace, model: str, x: Any, tra
     found = {}
     n_soft = len(molecule.atoms.tree.rotatable)
     for name in LEARNED if trained and n_soft > 1 else LEARNED[:1]:
-        kernel = GrowthKernel(target, flow, name, watched=watched)
+        kernel = GrowthKernel(target, flow, name, watched=watched, draws=1)
         new, info = kernel.step(state, generator)
         outcome = info[name]
         each = outcome.acceptance.double().reshape(args.proposals, -1).mean(0).numpy()
@@ -226,6 +229,22 @@ def show(row: dict[str, Any]) -> None:
         f"R-hat {row['learned']['worst_rhat']:.3f}, of local moves {row['local']['worst_rhat']:.3f}",
         flush=True,
     )
+
+
+def print_table(rows: list[dict[str, Any]]) -> None:
+    """The rows of the model card's table."""
+
+    def percent(value: float) -> str:
+        return f"{100 * value:.1f}" if value < 0.0995 else f"{100 * value:.0f}"
+
+    for row in rows:
+        full = row["acceptance"]["flow"]
+        states = " / ".join(percent(full["states"][q]) for q in ("5%", "50%", "95%"))
+        others = [percent(row["acceptance"][name]["mean"]) for name in LEARNED[1:] if name in row["acceptance"]]
+        cells = [row["sequence"], percent(full["mean"]), states, f"{full['jump'] or 0:.2f}", *others]
+        cells += [percent(row["untrained_prior"]["mean"])]
+        cells += [f"{row['learned']['worst_rhat']:.2f}, {row['local']['worst_rhat']:.2f}"]
+        print("| " + " | ".join(cells) + " |")
 
 
 def commit() -> str:
