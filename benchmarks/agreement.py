@@ -1,0 +1,122 @@
+"""Do chains of the shipped network and long independent MD have the same distribution, on peptides never seen?
+
+For each peptide there is a run of `timewarp simulate` in a folder by its name (made with torsion moves, it mixes far
+faster than dynamics alone; its starts and its random numbers are its own). The default chain of `timewarp sample`
+starts from scattered torsions. Compared are
+
+- the population of each third of the circle (centred on -60, 60 and 180 degrees) for every soft torsion: z-scores, with
+  errors from each side's effective sample size; sectors below 0.5 % on both sides are left out;
+- the free energy of phi > 0, kT, with its error;
+- the Jensen-Shannon divergence of each torsion (100 bins, bits), beside that of two halves of the MD.
+
+    timewarp simulate --sequences LIST --length 100 --replicas 64 --torsion-moves 100 --burn-in 100 --out MD
+    python benchmarks/agreement.py MD --json agreement.json
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import os
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import transfer
+
+SMALLEST_SHARE = 0.005
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("md", type=Path, help="folder of runs, by the names of the peptides")
+    parser.add_argument("--model", default="peptides", help="network (default: peptides)")
+    parser.add_argument("--chains", type=int, default=64, help="chains (default 64)")
+    parser.add_argument("--frames", type=int, default=1000, help="stored samples of each chain (default 1000)")
+    parser.add_argument("--json", type=Path, required=True, help="the result; rows that it holds are kept")
+    args = parser.parse_args()
+
+    from timewarp.files import read_json, write_json
+
+    result: dict[str, Any] = {"benchmark": "agreement", "model": args.model, "rows": []}
+    if args.json.exists():
+        result = read_json(args.json)
+    done = {row["sequence"] for row in result["rows"]}
+    result |= {"commit": transfer.commit(), "cores": len(os.sched_getaffinity(0)), "chains": args.chains}
+    for folder in sorted(args.md.glob("*/topology.pdb")):
+        if (sequence := folder.parent.name) in done:
+            continue
+        row = row_of(sequence, args)
+        result["rows"].append(row)
+        show(row)
+        write_json(args.json, result)
+
+
+def show(row: dict[str, Any]) -> None:
+    print(
+        f"{row['sequence']:6} MD {row['md_ns']:.0f} ns, R-hat {row['md_rhat']:.3f}; ours {row['rhat']:.3f}; "
+        f"{row['populations']} populations: chi2/n {row['chi2_per_population']:.2f}, largest |z| "
+        f"{row['largest_z']:.1f} ({row['largest_z_of']}); "
+        f"worst JSD {row['jsd']:.4f} (floor {row['jsd_floor']:.4f})",
+        *(f"{name} {a[0]:.2f} +- {a[1]:.2f}, MD {b[0]:.2f} +- {b[1]:.2f} kT" for name, (a, b) in row["phi"].items()),
+        sep="; ",
+        flush=True,
+    )
+
+
+def row_of(sequence: str, args: argparse.Namespace) -> dict[str, Any]:
+    from timewarp.analysis import (
+        circular_rhat,
+        jsd_torsion,
+        mean,
+        noise_floor,
+        phi_basin,
+        soft_torsions,
+        torsion_angles,
+    )
+    from timewarp.commands import main as timewarp
+    from timewarp.trajectories import RunFolder
+
+    md = RunFolder.open(args.md / sequence)
+    with tempfile.TemporaryDirectory() as scratch:
+        out = Path(scratch) / sequence
+        command = ["sample", sequence, "--model", args.model, "--chains", str(args.chains), "--quiet", "--seed", "7"]
+        if timewarp([*command, "--samples", str(args.chains * args.frames), "--out", str(out)]):
+            raise SystemExit(f"sampling {sequence} failed")
+        run = RunFolder.open(out)
+        soft = list(soft_torsions(run.atoms))
+        angles = torsion_angles(run.trajectory())
+        ours = {name: np.asarray(angles[name])[:, args.frames // 5 :] for name in soft}
+    reference = {name: np.asarray(values) for name, values in torsion_angles(md.trajectory()).items() if name in soft}
+    scores = {}
+    for name in soft:
+        for centre in (-60, 60, 180):
+            here, there = (mean(_within(side[name], centre)) for side in (ours, reference))
+            if max(here.value, there.value) > SMALLEST_SHARE:
+                scores[f"{name} at {centre}"] = (here.value - there.value) / math.hypot(here.error, there.error)
+    worst = max(scores, key=lambda name: abs(scores[name]))
+    divergence = {name: jsd_torsion(ours[name], reference[name]) for name in soft}
+    far = max(divergence, key=lambda name: divergence[name])
+    basins = {name: [phi_basin(side[name]) for side in (ours, reference)] for name in soft if name.startswith("phi")}
+    return {
+        "sequence": sequence,
+        "md_ns": float(md.config["length_ns"]),
+        "md_rhat": max(circular_rhat(values) for values in reference.values()),
+        "rhat": max(circular_rhat(values) for values in ours.values()),
+        "populations": len(scores),
+        "chi2_per_population": float(np.mean(np.square(list(scores.values())))),
+        "largest_z": abs(scores[worst]),
+        "largest_z_of": worst,
+        "jsd": divergence[far],
+        "jsd_floor": noise_floor(jsd_torsion, reference[far]),
+        "phi": {name: [[b.delta_F, b.error] for b in both] for name, both in basins.items()},
+    }
+
+
+def _within(angles: np.ndarray, centre_degrees: float) -> np.ndarray:
+    return (np.cos(angles - np.deg2rad(centre_degrees)) > 0.5).astype(np.float64)
+
+
+if __name__ == "__main__":
+    main()
