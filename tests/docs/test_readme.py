@@ -11,6 +11,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
+PYTHON = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
 SETS_UP = ("make ", ". .venv/bin/activate")
 FEWER = {
     "timewarp sample Ace-A-Nme": "--samples 1280 --chains 32 --warmup 40",
@@ -33,7 +34,7 @@ def test_every_make_target_that_is_named_exists():
 
 
 @pytest.mark.slow
-def test_commands(tmp_path):
+def test_commands(tmp_path, monkeypatch):
     (tmp_path / "configs").symlink_to(ROOT / "configs")
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     run = [command for command in commands() if not command.startswith(SETS_UP)]
@@ -51,13 +52,16 @@ def test_commands(tmp_path):
             check=False,
         )
         assert done.returncode == 0, f"{command}\n{done.stderr}"
+    (notebook,) = [block for block in PYTHON if "timewarp.open" in block]
+    monkeypatch.chdir(tmp_path)
+    exec(notebook, {})
     for page in ("ala2/report/index.html", "ag-samples/report/index.html"):
         assert (tmp_path / page).stat().st_size > 10_000
 
 
 @pytest.mark.slow
 def test_python_example(tmp_path):
-    (block,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    (block,) = [block for block in PYTHON if "generator" in block]
     example = (ROOT / "examples" / "quickstart.py").read_text()
     assert block in example, "the README shows other code than examples/quickstart.py"
     done = subprocess.run(

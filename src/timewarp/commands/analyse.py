@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import argparse
-import math
 import sys
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -120,7 +118,7 @@ def judge_run(args: argparse.Namespace) -> Judged:
     source = RunFolder.open(args.run)
     source.check_unbiased()
     other = None if args.reference is None else RunFolder.open(args.reference)
-    temperature = temperature_of(source)
+    temperature = source.temperature_K
     if other is not None:
         other.check_unbiased()
         check_comparable(source, other)
@@ -139,22 +137,6 @@ def judge_run(args: argparse.Namespace) -> Judged:
     return Judged(source, trajectory, analysis, judge(analysis, comparison), reference, args.reference, comparison)
 
 
-def temperature_of(source: RunFolder) -> float:
-    """Temperature in K of a run, from its configuration or summary.
-
-    Raises:
-        ValueError: neither says, or it is not a temperature.
-    """
-    tables = [source.config, *(v for v in source.config.values() if isinstance(v, Mapping)), source.summary() or {}]
-    for table in tables:
-        if "temperature_K" in table:
-            value = table["temperature_K"]
-            if not isinstance(value, (int, float)) or not 0 < value < math.inf:
-                raise ValueError(f"{source.path} says temperature_K = {value!r}; expected a positive number of kelvin")
-            return float(value)
-    raise ValueError(f"{source.path / 'config.toml'} does not say temperature_K")
-
-
 def check_comparable(source: RunFolder, other: RunFolder) -> None:
     """Refuse a reference of another molecule, temperature or force field.
 
@@ -163,9 +145,9 @@ def check_comparable(source: RunFolder, other: RunFolder) -> None:
     """
     if source.atoms.fingerprint != other.atoms.fingerprint:
         raise ValueError(f"{other.path} holds another molecule: {other.name}, not {source.name}")
-    if abs(temperature_of(source) - temperature_of(other)) > 1e-6:
+    if abs(source.temperature_K - other.temperature_K) > 1e-6:
         raise ValueError(
-            f"{other.path} is at {temperature_of(other):g} K and {source.path} at {temperature_of(source):g} K; "
+            f"{other.path} is at {other.temperature_K:g} K and {source.path} at {source.temperature_K:g} K; "
             "give a reference at the same temperature"
         )
     ours, theirs = source.config.get("preset"), other.config.get("preset")

@@ -2,7 +2,7 @@
 
 from .curves import training_curves
 from .page import Provenance, render_page
-from .plots import Panel, Plot, make_plots
+from .plots import Panel, Plot, figure_of, make_plots, profiles_plot, ramachandran_plot
 from .theme import PRINT, WEB, Theme
 from .write import write_report
 
@@ -13,7 +13,10 @@ __all__ = [
     "Plot",
     "Provenance",
     "Theme",
+    "figure_of",
     "make_plots",
+    "profiles_plot",
+    "ramachandran_plot",
     "render_page",
     "training_curves",
     "write_report",

@@ -9,6 +9,7 @@ from functools import partial
 from typing import Any
 
 import numpy as np
+from matplotlib.figure import Figure
 
 from ..analysis import (
     TrajectoryLike,
@@ -24,7 +25,7 @@ from ..analysis import (
 )
 from . import drawing
 from .drawing import symbol
-from .theme import Draw
+from .theme import Draw, to_figure
 
 RAMACHANDRAN_BINS = 72
 TRACE_CHAINS, TRACE_POINTS = 3, 700
@@ -64,6 +65,11 @@ class Plot:
     panels: tuple[Panel, ...]
     size: tuple[float, float] = (3.6, 2.7)
     columns: int = 2
+
+
+def figure_of(plot: Plot) -> Figure:
+    """A plot as a matplotlib figure."""
+    return to_figure([panel.draw for panel in plot.panels], plot.columns, plot.size)
 
 
 def make_plots(

@@ -156,6 +156,28 @@ def to_svg(draw: Draw, width: float, height: float, name: str, label: str) -> st
     return text.replace("<svg", f'<svg role="img" aria-label="{label}"', 1)
 
 
+def to_figure(draws: list[Draw], columns: int, size: tuple[float, float]) -> Figure:
+    """Panels in a grid as a matplotlib figure, on white, which a notebook shows and ``savefig`` writes.
+
+    Args:
+        draws: one per panel.
+        columns: panels in a row.
+        size: of a panel, in inches.
+    """
+    columns = min(columns, len(draws))
+    rows = -(-len(draws) // columns)
+    with matplotlib.rc_context(_SETTINGS | {"axes.titlecolor": PRINT.ink}):
+        figure, axes = new_figure(size[0] * columns, size[1] * rows, rows, columns, PRINT)
+        FigureCanvasAgg(figure)
+        figure.set_facecolor("white")
+        figure.set_layout_engine("constrained", w_pad=0.09, h_pad=0.09)
+        for ax, draw in zip(axes, draws, strict=False):
+            draw(ax, PRINT)
+        for ax in axes[len(draws) :]:
+            ax.set_axis_off()
+    return figure
+
+
 def to_file(draws: list[Draw], columns: int, size: tuple[float, float], path: Path) -> None:
     """Draw panels in a grid into a PNG, SVG or PDF file (by its suffix), on white.
 
@@ -165,18 +187,7 @@ def to_file(draws: list[Draw], columns: int, size: tuple[float, float], path: Pa
         size: of a panel, in inches.
         path: the file.
     """
-    columns = min(columns, len(draws))
-    rows = -(-len(draws) // columns)
     settings = {"svg.hashsalt": path.stem, "svg.fonttype": "path", "axes.titlecolor": PRINT.ink}
+    metadata = {"CreationDate": None} if path.suffix == ".pdf" else {"Date": None} if path.suffix == ".svg" else None
     with matplotlib.rc_context(_SETTINGS | settings):
-        figure, axes = new_figure(size[0] * columns, size[1] * rows, rows, columns, PRINT)
-        FigureCanvasAgg(figure)
-        figure.set_layout_engine("constrained", w_pad=0.09, h_pad=0.09)
-        for ax, draw in zip(axes, draws, strict=False):
-            draw(ax, PRINT)
-        for ax in axes[len(draws) :]:
-            ax.set_axis_off()
-        metadata = (
-            {"CreationDate": None} if path.suffix == ".pdf" else {"Date": None} if path.suffix == ".svg" else None
-        )
-        figure.savefig(path, dpi=200, facecolor="white", metadata=metadata)
+        to_figure(draws, columns, size).savefig(path, dpi=200, facecolor="white", metadata=metadata)

@@ -2,7 +2,7 @@
 
 from .batches import draw_batch
 from .campaigns import open_campaign, run_in_campaign
-from .exporting import export
+from .exporting import export, mdtraj_topology
 from .folder import RunFolder
 from .splits import FrameBlocks, LaggedPairs, split_frames, time_lagged_pairs, whole
 from .trajectory import Trajectory
@@ -14,6 +14,7 @@ __all__ = [
     "Trajectory",
     "draw_batch",
     "export",
+    "mdtraj_topology",
     "open_campaign",
     "run_in_campaign",
     "split_frames",

@@ -6,12 +6,16 @@ import importlib.util
 import os
 import tempfile
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 
 from ..geometry import superpose
 from .folder import RunFolder
 from .trajectory import Trajectory
+
+if TYPE_CHECKING:
+    import mdtraj
 
 FORMATS = ("dcd", "xtc", "h5", "pdb")
 
@@ -74,9 +78,7 @@ def export(
     with tempfile.TemporaryDirectory(dir=files[0].parent, prefix=".export-") as work:
         start = Path(work) / "topology.pdb"
         start.write_text(topology_pdb, encoding="utf-8")
-        topology = mdtraj.load_pdb(str(start), standard_names=False).topology
-        if topology.n_atoms != trajectory.atoms.n_atoms:
-            raise ValueError(f"topology_pdb has {topology.n_atoms} atoms, the trajectory {trajectory.atoms.n_atoms}")
+        topology = _read_topology(start, trajectory.atoms.n_atoms)
         if pdb:
             os.replace(start, pdb)
         times = (trajectory.times[::stride]).numpy()
@@ -87,6 +89,24 @@ def export(
             mdtraj.Trajectory(frames.to(torch.float32).numpy(), topology, time=times).save(str(part))
             os.replace(part, file)
     return files + ([pdb] if pdb else [])
+
+
+def mdtraj_topology(run: RunFolder) -> mdtraj.Topology:
+    """The molecule of a run as MDTraj reads it, atoms in the run's order.
+
+    Raises:
+        ValueError: the run's PDB file has other atoms.
+    """
+    return _read_topology(run.path / "topology.pdb", run.atoms.n_atoms)
+
+
+def _read_topology(pdb: Path, n_atoms: int) -> mdtraj.Topology:
+    import mdtraj
+
+    topology = mdtraj.load_pdb(str(pdb), standard_names=False).topology
+    if topology.n_atoms != n_atoms:
+        raise ValueError(f"topology_pdb has {topology.n_atoms} atoms, the trajectory {n_atoms}")
+    return topology
 
 
 def _files(destination: Path, n_chains: int, format: str, stem: str) -> list[Path]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -220,6 +221,24 @@ class RunFolder:
         """What ``summary.json`` holds, or None before it is written."""
         path = self.path / "summary.json"
         return read_json(path) if path.exists() else None
+
+    @property
+    def temperature_K(self) -> float:
+        """From the configuration or the summary.
+
+        Raises:
+            ValueError: neither says, or it is not a temperature.
+        """
+        tables = [self.config, *(v for v in self.config.values() if isinstance(v, Mapping)), self.summary() or {}]
+        for table in tables:
+            if "temperature_K" in table:
+                value = table["temperature_K"]
+                if not isinstance(value, (int, float)) or not 0 < value < math.inf:
+                    raise ValueError(
+                        f"{self.path} says temperature_K = {value!r}; expected a positive number of kelvin"
+                    )
+                return float(value)
+        raise ValueError(f"{self.path / 'config.toml'} does not say temperature_K")
 
     def check_unbiased(self) -> None:
         """Refuse an exploration where equilibrium samples are needed.

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..analyse import check_comparable, temperature_of
+from ..analyse import check_comparable
 from ..errors import UserError
 
 if TYPE_CHECKING:
@@ -81,7 +81,7 @@ def read(path: Path, args: argparse.Namespace, *, like: Source | None = None, th
     trajectory = run.trajectory(stride=args.stride, discard=args.discard) if thinned else run.trajectory()
     if trajectory.n_frames < FEWEST_FRAMES:
         raise UserError(f"{path} has {trajectory.n_frames} frames per chain, at least {FEWEST_FRAMES} are needed")
-    return Source(path, run, trajectory, temperature_of(run))
+    return Source(path, run, trajectory, run.temperature_K)
 
 
 def read_pair(args: argparse.Namespace) -> tuple[Source, Source | None]:

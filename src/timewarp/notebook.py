@@ -1,0 +1,195 @@
+"""A run folder in a notebook: its frames as arrays, its figures, and the objects of other libraries."""
+
+from __future__ import annotations
+
+import html
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from .trajectories import RunFolder, Trajectory
+
+if TYPE_CHECKING:
+    import mdtraj
+    from matplotlib.figure import Figure
+
+    from .analysis import Verdict
+    from .state import Atoms
+
+
+class Run:
+    """What ``timewarp.open`` gives: one run of ``timewarp sample``, ``simulate`` or ``explore``.
+
+    Frames are read when they are first asked for, and kept.
+
+    Args:
+        path: the run folder.
+        discard: frames dropped from the start of each chain.
+        stride: every ``stride``-th frame is kept.
+
+    Raises:
+        FileNotFoundError: there is no run.
+        ValueError: it is damaged.
+    """
+
+    def __init__(self, path: Path | str, *, discard: int = 0, stride: int = 1) -> None:
+        self.folder = RunFolder.open(path)
+        self.discard, self.stride = discard, stride
+
+    def __repr__(self) -> str:
+        frames = sum(self.folder.n_frames(s) for s in self.folder.streams)
+        what = {"chain": "chains of exact samples", "md": "molecular dynamics", "exploration": "exploration, biased"}
+        return f"Run({str(self.path)!r}: {self.name}, {what[self.kind]}, {frames:,} stored frames per chain)"
+
+    def _repr_html_(self) -> str:
+        rows = {"molecule": self.name, "kind": self.kind, "folder": str(self.path)}
+        rows |= {key: self.config[key] for key in ("preset", "temperature_K", "model") if key in self.config}
+        if self.folder.streams:
+            rows["chains x frames"] = f"{self.trajectory.n_chains} x {self.trajectory.n_frames:,}"
+        for name, row in ((self.summary or {}).get("kernels") or {}).items():
+            if row.get("acceptance") is not None:
+                rows[f"{name}, accepted"] = f"{100 * row['acceptance']:.1f} %"
+        cells = (f"<tr><th>{html.escape(k)}</th><td>{html.escape(str(v))}</td></tr>" for k, v in rows.items())
+        return f"<table>{''.join(cells)}</table>"
+
+    @property
+    def path(self) -> Path:
+        """The run folder."""
+        return self.folder.path
+
+    @property
+    def name(self) -> str:
+        """The molecule, as it was given."""
+        return self.folder.name
+
+    @property
+    def kind(self) -> str:
+        """``chain``, ``md`` or ``exploration``."""
+        return self.folder.kind
+
+    @property
+    def atoms(self) -> Atoms:
+        """The molecule."""
+        return self.folder.atoms
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """How it was made."""
+        return self.folder.config
+
+    @property
+    def summary(self) -> dict[str, Any] | None:
+        """``summary.json``: acceptance, convergence, cost; None while the run goes on."""
+        return self.folder.summary()
+
+    @cached_property
+    def trajectory(self) -> Trajectory:
+        """All chains, as the analysis functions take them."""
+        return self.folder.trajectory(stride=self.stride, discard=self.discard)
+
+    @property
+    def positions(self) -> np.ndarray:
+        """(chains, frames, atoms, 3) in nm, float32."""
+        return self.trajectory.positions.numpy()
+
+    @property
+    def energies(self) -> np.ndarray:
+        """(chains, frames) in kJ/mol, float64."""
+        return self.trajectory.energies.numpy()
+
+    @cached_property
+    def torsions(self) -> dict[str, np.ndarray]:
+        """phi, psi, omega and chi of every residue by name (``phi_1``, ``chi1_2``), (chains, frames) in rad."""
+        from .analysis import torsion_angles
+
+        return torsion_angles(self.trajectory)
+
+    def diagnose(self) -> dict[str, dict[str, float]]:
+        """R-hat and effective sample size of every torsion."""
+        from .analysis import diagnose
+
+        return diagnose(self.torsions)
+
+    def verdict(self) -> Verdict:
+        """Whether the samples can be trusted, and why.
+
+        Raises:
+            ValueError: it is an exploration, or does not say its temperature.
+        """
+        from .analysis import analyse, judge
+        from .analysis.geometry import pdb_positions
+
+        self.folder.check_unbiased()
+        start = pdb_positions(self.folder.topology_pdb, self.atoms.n_atoms)
+        kelvin = self.folder.temperature_K
+        return judge(analyse(self.trajectory, temperature_K=kelvin, summary=self.summary, start=start))
+
+    def ramachandran(self, reference: Run | None = None) -> Figure:
+        """Free energy over (phi, psi) of each residue, beside that of another run if one is given.
+
+        Raises:
+            ValueError: the molecule has no phi and psi, or the other run is of another molecule.
+        """
+        from .report import figure_of, ramachandran_plot
+
+        plot = ramachandran_plot(self._angles(reference))
+        if plot is None:
+            raise ValueError(f"{self.name} has no residue with both phi and psi")
+        return figure_of(plot)
+
+    def free_energies(self, reference: Run | None = None) -> Figure:
+        """Free energy along every torsion with its error, beside that of another run if one is given.
+
+        Raises:
+            ValueError: there is no named torsion, or the other run is of another molecule.
+        """
+        from .report import figure_of, profiles_plot
+
+        plot = profiles_plot(self._angles(reference))
+        if plot is None:
+            raise ValueError(f"{self.name} has no named torsion")
+        return figure_of(plot)
+
+    def to_mdtraj(self, chain: int | None = None) -> mdtraj.Trajectory:
+        """Frames of one chain, or of all one after the other, as MDTraj has them (nm; ps, or steps of a chain).
+
+        Raises:
+            IndexError: there is no such chain.
+        """
+        import mdtraj
+
+        from .trajectories import mdtraj_topology
+
+        t = self.trajectory
+        if chain is not None and not 0 <= chain < t.n_chains:
+            raise IndexError(f"{self.path} has chains 0 to {t.n_chains - 1}, got {chain}")
+        chosen = slice(None) if chain is None else slice(chain, chain + 1)
+        positions = self.positions[chosen]
+        times = np.tile(t.times.numpy(), len(positions))
+        return mdtraj.Trajectory(positions.reshape(-1, *positions.shape[2:]), mdtraj_topology(self.folder), time=times)
+
+    def to_arviz(self) -> Any:
+        """Sines and cosines of the torsions, and the energy, by chain and draw, for ArviZ.
+
+        Returns:
+            ``InferenceData`` (ArviZ 0.x) or a ``DataTree`` (1.x) with a group ``posterior``.
+        """
+        import arviz
+
+        posterior = {"energy": self.energies}
+        for name, angle in self.torsions.items():
+            posterior |= {f"sin {name}": np.sin(angle), f"cos {name}": np.cos(angle)}
+        if int(arviz.__version__.split(".")[0]) < 1:
+            return arviz.from_dict(posterior=posterior)
+        return arviz.from_dict({"posterior": posterior})
+
+    def _angles(self, reference: Run | None) -> dict[str, dict[str, np.ndarray]]:
+        angles = {self.kind: self.torsions}
+        if reference is not None:
+            if reference.atoms.fingerprint != self.atoms.fingerprint:
+                raise ValueError(f"{reference.path} holds another molecule: {reference.name}, not {self.name}")
+            name = "MD" if reference.kind == "md" else reference.kind
+            angles[name if name not in angles else f"{name}, reference"] = reference.torsions
+        return angles
