@@ -27,6 +27,8 @@ FEW_CROSSINGS = 20
 FAMILY_LEVEL = 1e-3
 """Chance that a sound run is flagged by any of one family of z-scores."""
 
+FEWEST_VISITS = 10
+"""Independent visits of a basin by the reference, from which on a run that has none is at fault."""
 Status = Literal["pass", "note", "warn", "fail"]
 
 
@@ -205,11 +207,23 @@ def _agreement(comparison: Mapping[str, Any]) -> Iterator[Check]:
             else f"Torsions agree: at worst, {found}."
         )
         yield Check("torsions vs reference", severity if off else "pass", text)
+    lost = {n: row["reference"]["population"] for n, row in comparison["phi_basins"].items() if _lost(row)}
+    if lost:
+        found = ", ".join(f"{n} > 0 ({100 * p:.2g} % of the reference)" for n, p in lost.items())
+        yield Check("basins vs reference", severity, f"A basin that the reference has was never visited: {found}.")
     scores = {"mean energy": comparison["energy"]["z_mean"], "energy fluctuation": comparison["energy"]["z_sd"]}
     scores |= {f"Delta F of {n}": row["z"] for n, row in comparison["phi_basins"].items()}
     yield _z_check("energies vs reference", scores, severity)
     bonded = {f"{row['name']} {part}": row[f"z_{part}"] for row in comparison["bonded"] for part in ("mean", "sd")}
     yield _z_check("bonds and angles vs reference", bonded, severity)
+
+
+def _lost(row: Mapping[str, Any]) -> bool:
+    """Whether a run has not visited a side of phi that the reference visits often enough to be sure of it."""
+    run, reference = row["run"], row["reference"]
+    p = reference["population"]
+    surely = _number(reference["ess"]) and min(p, 1 - p) * reference["ess"] > FEWEST_VISITS
+    return bool(surely and run["population"] in (0.0, 1.0))
 
 
 def _z_check(name: str, scores: Mapping[str, float], severity: Status) -> Check:

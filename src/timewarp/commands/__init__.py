@@ -18,7 +18,19 @@ from .errors import USER_ERRORS, one_line
 
 __all__ = ["main", "parser"]
 
-VERBS = ("simulate", "train", "explore", "sample", "analyse", "report", "experiment", "models", "export", "pack")
+VERBS = (
+    "simulate",
+    "train",
+    "explore",
+    "sample",
+    "analyse",
+    "report",
+    "evaluate",
+    "experiment",
+    "models",
+    "export",
+    "pack",
+)
 _DISTRIBUTION = "timewarp-md"
 
 

@@ -1,0 +1,192 @@
+"""How far a run is from its reference, by the measures that papers report, each beside its noise floor.
+
+The floor of a measure is its value between two independent halves of the reference (:func:`timewarp.analysis.halves`):
+a run at the floor cannot be told from the reference. The names are those of the field: E-W2, T-W2 and TICA-W2 are
+Wasserstein-2 distances of energies, of backbone torsions and of the first two slow coordinates.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ..units import kT
+from .distributions import halves, jensen_shannon, jsd_plane, jsd_torsion, wasserstein
+from .free_energy import phi_basin
+from .tica import SlowCoordinates, fit_slow_coordinates, missed_states
+from .torsions import TrajectoryLike, backbone, torsion_angles
+from .transport import plane_wasserstein, torsion_wasserstein
+
+TIC_BINS = 50
+
+
+@dataclass(frozen=True)
+class Measure:
+    """One measure of an evaluation.
+
+    Attributes:
+        name: key of the result.
+        title: as the field writes it.
+        unit: of the value; empty for a number.
+        meaning: one sentence.
+    """
+
+    name: str
+    title: str
+    unit: str
+    meaning: str
+
+
+MEASURES = (
+    Measure("energy_w2", "E-W2", "kT", "Wasserstein-2 distance of potential energies, 10,000 quantiles each"),
+    Measure("torsion_w2", "T-W2", "rad", "Wasserstein-2 distance of all phi and psi, exact transport of 1,000 frames"),
+    Measure("tica_w2", "TICA-W2", "", "Wasserstein-2 distance in the plane of the reference's first two TICs"),
+    Measure("jsd_torsion", "JSD torsion", "bit", "Jensen-Shannon divergence, mean over torsions, 100 bins"),
+    Measure("jsd_phi_psi", "JSD (phi, psi)", "bit", "Jensen-Shannon divergence, worst residue, 50 x 50 bins"),
+    Measure("jsd_tica", "JSD TICA", "bit", "Jensen-Shannon divergence in the plane of the TICs, 50 x 50 bins"),
+    Measure("delta_F", "Delta F(phi)", "kT", "largest difference of the free energy of phi > 0"),
+)
+
+
+def evaluate(
+    run: TrajectoryLike, reference: TrajectoryLike, *, temperature_K: float, lag_frames: int
+) -> dict[str, Any]:
+    """All measures between a run and its reference.
+
+    Args:
+        run: the run.
+        reference: long MD of the same molecule at the same temperature.
+        temperature_K: of both.
+        lag_frames: of TICA, which is fitted on the reference, Koopman-reweighted.
+
+    Returns:
+        ``{"measures": {name: {"value": ..., "floor": ...}}, "states": {"found", "missed", "populations"}}``; a measure
+        that the molecule does not have (no phi and psi) is left out. None stands for infinity: the free energy of a
+        basin that one of the two has never visited.
+
+    Raises:
+        ValueError: the two are different molecules, or the reference is too short for the lag.
+    """
+    if run.atoms.fingerprint != reference.atoms.fingerprint:
+        raise ValueError(f"the reference is of {reference.atoms.residues}, the run of {run.atoms.residues}")
+    slow = fit_slow_coordinates(reference.positions, reference.atoms, lag_frames)
+    ours, theirs = (_Numbers.of(t, slow, temperature_K) for t in (run, reference))
+    first, second = (theirs.at(index) for index in halves(np.arange(theirs.size).reshape(theirs.shape)))
+    span = np.quantile(theirs.tics, (0.0, 1.0), axis=0)
+    measures = {}
+    for name, measure in _measures(span).items():
+        value, floor = measure(ours, theirs), measure(first, second)
+        if not np.isnan(value):
+            measures[name] = {
+                key: float(x) if np.isfinite(x) else None for key, x in (("value", value), ("floor", floor))
+            }
+    populations = [float((theirs.states == k).mean()) for k in range(slow.n_states)]
+    missed = missed_states(theirs.states, ours.states, slow.n_states)
+    return {
+        "measures": measures,
+        "states": {"populations": populations, "missed": sorted(missed), "found": slow.n_states - len(missed)},
+        "lag_frames": lag_frames,
+    }
+
+
+@dataclass(frozen=True, eq=False)
+class _Numbers:
+    """What the measures read of a run, frames in a row (but for the chains' shape)."""
+
+    shape: tuple[int, int]
+    energies: np.ndarray
+    angles: Mapping[str, np.ndarray]
+    tics: np.ndarray
+    states: np.ndarray
+
+    @classmethod
+    def of(cls, t: TrajectoryLike, slow: SlowCoordinates, temperature_K: float) -> _Numbers:
+        energies = np.asarray(t.energies, dtype=np.float64) / kT(temperature_K)
+        projected = slow.project(t.positions, t.atoms)
+        return cls(
+            energies.shape,  # type: ignore[arg-type]
+            energies.ravel(),
+            {name: values.ravel() for name, values in torsion_angles(t).items()},
+            projected.reshape(-1, 2),
+            slow.states(projected).ravel(),
+        )
+
+    @property
+    def size(self) -> int:
+        return len(self.energies)
+
+    def at(self, index: np.ndarray) -> _Numbers:
+        flat = index.ravel()
+        angles = {name: values[flat] for name, values in self.angles.items()}
+        return _Numbers(index.shape, self.energies[flat], angles, self.tics[flat], self.states[flat])  # type: ignore[arg-type]
+
+    def stacked(self, names: Sequence[str]) -> np.ndarray:
+        return np.stack([self.angles[name] for name in names], 1)
+
+
+def _measures(span: np.ndarray) -> dict[str, Callable[[_Numbers, _Numbers], float]]:
+    def torsion_w2(a: _Numbers, b: _Numbers) -> float:
+        names = [name for name in a.angles if name.startswith(("phi", "psi"))]
+        return torsion_wasserstein(a.stacked(names), b.stacked(names)) if names else np.nan
+
+    def jsd_phi_psi(a: _Numbers, b: _Numbers) -> float:
+        planes = backbone(list(a.angles))
+        found = [jsd_plane((a.angles[i], a.angles[j]), (b.angles[i], b.angles[j])) for i, j in planes]
+        return max(found, default=np.nan)
+
+    def delta_F(a: _Numbers, b: _Numbers) -> float:
+        gaps = []
+        for name in (name for name in a.angles if name.startswith("phi")):
+            here, there = (phi_basin(x.angles[name].reshape(x.shape)) for x in (a, b))
+            if there.visited:
+                gaps.append(abs(here.delta_F - there.delta_F) if here.visited else np.inf)
+        return max(gaps, default=np.nan)
+
+    return {
+        "energy_w2": lambda a, b: wasserstein(a.energies, b.energies),
+        "torsion_w2": torsion_w2,
+        "tica_w2": lambda a, b: plane_wasserstein(a.tics, b.tics),
+        "jsd_torsion": lambda a, b: float(np.mean([jsd_torsion(a.angles[n], b.angles[n]) for n in a.angles])),
+        "jsd_phi_psi": jsd_phi_psi,
+        "jsd_tica": lambda a, b: jensen_shannon(*(_counts(x.tics, span) for x in (a, b))),
+        "delta_F": delta_F,
+    }
+
+
+def _counts(points: np.ndarray, span: np.ndarray) -> np.ndarray:
+    """Frames in 50 x 50 cells of the reference's span; those beyond it belong to the cells at its edge."""
+    width = np.maximum(span[1] - span[0], 1e-12)
+    cell = np.clip(((points - span[0]) / width * TIC_BINS).astype(int), 0, TIC_BINS - 1)
+    return np.bincount(cell[:, 0] * TIC_BINS + cell[:, 1], minlength=TIC_BINS**2).astype(np.float64)
+
+
+def _finite(value: float) -> float | None:
+    return float(value) if np.isfinite(value) else None
+
+
+def summarise(rows: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, float]]:
+    """Median, quartiles and worst of each measure over peptides, and of its ratio to the floor.
+
+    Args:
+        rows: of :func:`evaluate`.
+    """
+    found = {}
+    for measure in MEASURES:
+        cells = [row["measures"][measure.name] for row in rows if measure.name in row["measures"]]
+        if not cells:
+            continue
+        values = np.array([np.inf if cell["value"] is None else cell["value"] for cell in cells])
+        ratios = np.array([value / c["floor"] for value, c in zip(values, cells, strict=True) if c["floor"]])
+        low, middle, high = np.quantile(values, (0.25, 0.5, 0.75))
+        found[measure.name] = {
+            "median": float(middle),
+            "lower_quartile": float(low),
+            "upper_quartile": float(high),
+            "worst": float(values.max()),
+            "over_floor_median": float(np.median(ratios)) if len(ratios) else float("nan"),
+            "peptides": len(cells),
+        }
+    return found
