@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from ..sampling import AugmentedKernel, Cycle, FlowKernel, GrowthKernel, Target
 
 KERNELS = ("flow", "torsion", "hmc")
+PUCKER = "pucker"
 REGROWTHS = ("flow_suffix", "flow_subset")
 FAMILIES = ("C", "C2", "B", "A")
 HMC_STEPS = (10, 20, 40, 80)
@@ -50,8 +51,9 @@ def add_moves(parser: argparse.ArgumentParser) -> None:
     moves.add_argument(
         "--kernels",
         metavar="LIST",
-        help=f"kernels of a cycle in order, of {', '.join((*KERNELS, *REGROWTHS))} (the last two of family C2); one "
-        f"may be repeated (default {','.join(KERNELS)}, and with a network of family C2 its two as well)",
+        help=f"kernels of a cycle in order, of {', '.join((*KERNELS, PUCKER, *REGROWTHS))} (the last two of family C2, "
+        f"{PUCKER} of molecules with proline); one may be repeated (default {','.join(KERNELS)}, and {PUCKER} where "
+        "there is proline, and with a network of family C2 its two as well)",
     )
     moves.add_argument("--no-flow", action="store_true", help="do without a network: torsion moves and hmc")
     moves.add_argument(
@@ -96,8 +98,9 @@ def kernel_names(args: argparse.Namespace) -> tuple[str, ...]:
         UserError: an unknown one, or options that exclude each other.
     """
     names = tuple(part.strip() for part in args.kernels.split(",")) if args.kernels else KERNELS
-    if unknown := [name for name in names if name not in KERNELS + REGROWTHS]:
-        raise UserError(f"no kernel {unknown[0]!r}; the kernels are {', '.join(KERNELS + REGROWTHS)}")
+    known = (*KERNELS, PUCKER, *REGROWTHS)
+    if unknown := [name for name in names if name not in known]:
+        raise UserError(f"no kernel {unknown[0]!r}; the kernels are {', '.join(known)}")
     if args.no_flow:
         if args.model or args.family or (args.kernels and _learned(names)):
             raise UserError("--no-flow and a network exclude each other; leave out --no-flow, or --model and --family")
@@ -238,8 +241,10 @@ def build_cycle(
         HMCKernel,
         Kernel,
         LengthTrial,
+        PuckerKernel,
         TorsionKernel,
         backbone_torsions,
+        proline_rings,
         stiff_torsions,
     )
     from ..sampling import repartition_hydrogen_mass as repartition
@@ -253,6 +258,11 @@ def build_cycle(
     regrows = model is not None and model.densities["flow"].family == "C2"
     if regrows and not args.kernels and len(atoms.tree.rotatable) > 1:
         names = ("flow", *REGROWTHS, *(name for name in names if name != "flow"))
+    has_proline = bool(proline_rings(atoms))
+    if has_proline and not args.kernels:
+        names = tuple(part for name in names for part in ((PUCKER, name) if name == "hmc" else (name,)))
+    if PUCKER in names and not has_proline:
+        raise UserError(f"{PUCKER} is for molecules with proline, and {molecule.name} has none; leave it out")
     if (misfit := [name for name in names if name in REGROWTHS]) and not regrows:
         raise UserError(
             f"{misfit[0]} needs a network of family C2; leave it out of --kernels, or name one with --model"
@@ -272,6 +282,8 @@ def build_cycle(
         )
     if "torsion" in names:
         kernels["torsion"] = TorsionKernel(target, atoms.tree, stiff=stiff, watched=watched)
+    if PUCKER in names:
+        kernels[PUCKER] = PuckerKernel(target, atoms)
     repeats = {"torsion": args.torsion_moves}
     if "hmc" in names:
         torsions = torch.tensor(list(named_torsions(atoms).values()), dtype=torch.long).reshape(-1, 4)

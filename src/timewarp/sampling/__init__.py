@@ -12,6 +12,7 @@ from .hmc import HMCKernel
 from .kernel import Info, Kernel, Outcome, Tuning
 from .length import LengthTrial
 from .metropolis import Proposal, Speculation, first_accepted, metropolis
+from .pucker import PuckerKernel, proline_rings
 from .starts import check_starts, minimise, set_torsions, settle, start_positions
 from .summary import backbone_torsions, kernel_table, summarise
 from .target import EnergyFunction, Restriction, Target
@@ -34,6 +35,7 @@ __all__ = [
     "Mixture",
     "Outcome",
     "Proposal",
+    "PuckerKernel",
     "Restriction",
     "Speculation",
     "Target",
@@ -47,6 +49,7 @@ __all__ = [
     "kernel_table",
     "metropolis",
     "minimise",
+    "proline_rings",
     "repartition_hydrogen_mass",
     "run_chains",
     "set_torsions",
