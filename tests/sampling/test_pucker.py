@@ -92,6 +92,7 @@ def test_sample_takes_it_where_there_is_proline(tmp_path, capsys):
     capsys.readouterr()
     assert main(["sample", "AG", *options, "--kernels", "pucker,hmc", "--out", str(tmp_path / "ag")]) == 2
     assert "pucker is for molecules with proline, and AG has none" in capsys.readouterr().err
+    other = build_molecule("AG", minimise=False)
+    target = Target(Potential(compile_system(other.system)), 310.0)
     with pytest.raises(ValueError, match="has no proline"):
-        other = build_molecule("AG", minimise=False)
-        PuckerKernel(Target(Potential(compile_system(other.system)), 310.0), other.atoms)
+        PuckerKernel(target, other.atoms)
