@@ -27,10 +27,10 @@ import argparse
 import os
 import statistics
 import time
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import lists
 import md
 import numpy as np
 import transfer
@@ -39,36 +39,14 @@ SPACING_PS, TICA_LAG_PS, RESAMPLES = 2.0, 20.0, 100
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("sequences", type=Path, help="list of peptides")
-    parser.add_argument("--model", default="peptides", help="network (default: peptides)")
-    parser.add_argument("--first", type=int, metavar="N", help="the first N peptides only")
-    parser.add_argument("--chains", type=int, default=64, help="chains, and replicas of MD (default 64)")
-    parser.add_argument("--frames", type=int, default=500, help="stored samples of each chain (default 500)")
+    parser = lists.parser(__doc__, frames=500)
+    lists.add_list(parser)
     parser.add_argument("--local-thin", type=int, default=3, help="cycles per stored sample of local moves (default 3)")
     parser.add_argument("--md-minutes", type=float, default=2.0, help="MD of each peptide (default 2)")
     parser.add_argument("--seconds", type=float, default=5.0, help="seconds of every timing of MD (default 5)")
-    parser.add_argument("--json", type=Path, required=True, help="the result; rows that it holds are kept")
     args = parser.parse_args()
-
-    from timewarp.files import read_json, write_json
-    from timewarp.molecules import read_sequences
-
     cores = len(os.sched_getaffinity(0))
-    result: dict[str, Any] = {"benchmark": "against_md", "model": args.model, "rows": []}
-    if args.json.exists():
-        result = read_json(args.json)
-    done = {row["sequence"] for row in result["rows"]}
-    result |= {"commit": transfer.commit(), "cores": cores, "chains": args.chains, "frames": args.frames}
-    for sequence in read_sequences(args.sequences)[: args.first]:
-        if sequence in done:
-            continue
-        result["rows"].append(row_of(sequence, args, cores))
-        show(result["rows"][-1])
-        result["summary"] = summarise(result["rows"])
-        write_json(args.json, result)
-    for name, value in result["summary"].items():
-        print(f"{name:40} {value:.4g}")
+    lists.run("against_md", lists.listed(args), args, lambda name: row_of(name, args, cores), show, summarise)
 
 
 def row_of(sequence: str, args: argparse.Namespace, cores: int) -> dict[str, Any]:
@@ -113,24 +91,11 @@ def dynamics(sequence: str, states: np.ndarray, seconds: float, threads: int) ->
     import torch
 
     from timewarp.analysis import soft_torsions
-    from timewarp.energies import compile_system
     from timewarp.geometry import dihedrals
     from timewarp.molecules import build_molecule
-    from timewarp.simulation import BatchedLangevin
-    from timewarp.state import repartition_hydrogen_mass
 
     molecule = build_molecule(sequence, md.PRESET)
-    engine = BatchedLangevin(
-        compile_system(molecule.system),
-        molecule.atoms,
-        repartition_hydrogen_mass(molecule.atoms, 3.0).numpy(),
-        temperature_K=md.TEMPERATURE_K,
-        friction_per_ps=md.FRICTION_PER_PS,
-        timestep_fs=md.TIMESTEP_FS,
-        torsion_interval_steps=500,
-        torsion_moves_per_round=0,
-        threads=threads,
-    )
+    engine = md.batched_engine(molecule, 0.0, threads)
     soft = soft_torsions(molecule.atoms)
     corners = torch.tensor(list(soft.values()))
     replicas, every = engine.start(np.asarray(states, np.float64)), round(1000 * SPACING_PS / md.TIMESTEP_FS)

@@ -17,40 +17,33 @@ from __future__ import annotations
 
 import argparse
 import math
-import os
 import tempfile
 from pathlib import Path
 from typing import Any
 
+import lists
 import numpy as np
-import transfer
 
 SMALLEST_SHARE = 0.005
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = lists.parser(__doc__, frames=1000)
     parser.add_argument("md", type=Path, help="folder of runs, by the names of the peptides")
-    parser.add_argument("--model", default="peptides", help="network (default: peptides)")
-    parser.add_argument("--chains", type=int, default=64, help="chains (default 64)")
-    parser.add_argument("--frames", type=int, default=1000, help="stored samples of each chain (default 1000)")
-    parser.add_argument("--json", type=Path, required=True, help="the result; rows that it holds are kept")
     args = parser.parse_args()
 
-    from timewarp.files import read_json, write_json
+    from timewarp.trajectories import run_folders
 
-    result: dict[str, Any] = {"benchmark": "agreement", "model": args.model, "rows": []}
-    if args.json.exists():
-        result = read_json(args.json)
-    done = {row["sequence"] for row in result["rows"]}
-    result |= {"commit": transfer.commit(), "cores": len(os.sched_getaffinity(0)), "chains": args.chains}
-    for folder in sorted(args.md.glob("*/topology.pdb")):
-        if (sequence := folder.parent.name) in done:
-            continue
-        row = row_of(sequence, args)
-        result["rows"].append(row)
-        show(row)
-        write_json(args.json, result)
+    names = [folder.name for folder in run_folders(args.md)]
+    lists.run("agreement", names, args, lambda name: row_of(name, args), show, summarise)
+
+
+def summarise(rows: list[dict[str, Any]]) -> dict[str, float]:
+    return {
+        "peptides": len(rows),
+        "chi2 per population, worst": max(row["chi2_per_population"] for row in rows),
+        "largest |z|": max(row["largest_z"] for row in rows),
+    }
 
 
 def show(row: dict[str, Any]) -> None:

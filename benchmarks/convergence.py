@@ -14,56 +14,42 @@ backbone torsions of the MD frames (60 degrees); one that holds at least 1 % of 
 from __future__ import annotations
 
 import argparse
-import os
 import statistics
 import tempfile
 import time
 from pathlib import Path
 from typing import Any
 
+import lists
 import numpy as np
-import transfer
 
 SMALLEST_SHARE, RADIUS_DEGREES = 0.01, 60.0
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("sequences", type=Path, help="list of peptides")
-    parser.add_argument("--model", default="peptides", help="network (default: peptides)")
-    parser.add_argument("--first", type=int, metavar="N", help="the first N peptides only")
-    parser.add_argument("--chains", type=int, default=64, help="chains (default 64)")
-    parser.add_argument("--frames", type=int, default=300, help="stored samples of each chain, at first (default 300)")
+    parser = lists.parser(__doc__, frames=300)
+    lists.add_list(parser)
     parser.add_argument("--limit", type=float, default=1.01, help="of R-hat (default 1.01)")
     parser.add_argument("--seconds", type=float, default=300.0, help="time for each peptide (default 300)")
     parser.add_argument("--md", type=Path, metavar="FOLDER", help="runs of MD, by the names of the peptides")
-    parser.add_argument("--json", type=Path, required=True, help="the result; rows that it holds are kept")
     args = parser.parse_args()
+    lists.run(
+        "convergence",
+        lists.listed(args),
+        args,
+        lambda sequence: row_of(sequence, args),
+        show,
+        lambda rows: summarise(rows, args.limit),
+    )
 
-    from timewarp.files import read_json, write_json
-    from timewarp.molecules import read_sequences
 
-    result: dict[str, Any] = {"benchmark": "convergence", "model": args.model, "rows": []}
-    if args.json.exists():
-        result = read_json(args.json)
-    done = {row["sequence"] for row in result["rows"]}
-    result |= {"commit": transfer.commit(), "cores": len(os.sched_getaffinity(0)), "chains": args.chains}
-    result |= {"limit": args.limit, "seconds": args.seconds}
-    for sequence in read_sequences(args.sequences)[: args.first]:
-        if sequence in done:
-            continue
-        row = row_of(sequence, args)
-        result["rows"].append(row)
-        states = f"states {row['states_found']}/{row['states_of_md']}" if args.md else ""
-        print(
-            f"{sequence:8} {row['seconds']:6.0f} s  R-hat {row['rhat']:.4f} ({row['worst']})  ESS {row['ess']:,.0f}  "
-            f"accepted {100 * row['acceptance']:.0f} %  {states}",
-            flush=True,
-        )
-        result["summary"] = summarise(result["rows"], args.limit)
-        write_json(args.json, result)
-    for name, value in result["summary"].items():
-        print(f"{name:40} {value:.4g}")
+def show(row: dict[str, Any]) -> None:
+    states = f"states {row['states_found']}/{row['states_of_md']}" if "states_of_md" in row else ""
+    print(
+        f"{row['sequence']:8} {row['seconds']:6.0f} s  R-hat {row['rhat']:.4f} ({row['worst']})  ESS {row['ess']:,.0f}  "
+        f"accepted {100 * row['acceptance']:.0f} %  {states}",
+        flush=True,
+    )
 
 
 def row_of(sequence: str, args: argparse.Namespace) -> dict[str, Any]:

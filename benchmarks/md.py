@@ -98,13 +98,27 @@ def batched_rate(
     name: str, replicas: int, torsion_moves_per_ps: float, seconds: float, threads: int
 ) -> tuple[float, float]:
     """Steps per second, and per second of processor time, over all replicas."""
-    from timewarp.energies import compile_system
     from timewarp.molecules import build_molecule
+
+    molecule = build_molecule(name, PRESET)
+    md = batched_engine(molecule, torsion_moves_per_ps, threads)
+    state = md.start(np.repeat(molecule.start_positions.numpy()[None], replicas, 0))
+    md.advance(state, 1, 500)
+    frames, started, busy = 0, time.perf_counter(), time.process_time()
+    while (took := time.perf_counter() - started) < seconds:
+        md.advance(state, 4, 500)
+        frames += 4
+    steps = frames * 500 * replicas
+    return steps / took, steps / (time.process_time() - busy)
+
+
+def batched_engine(molecule: Any, torsion_moves_per_ps: float, threads: int) -> Any:
+    """The batched engine, with the settings that all engines share here."""
+    from timewarp.energies import compile_system
     from timewarp.simulation import BatchedLangevin
     from timewarp.state import repartition_hydrogen_mass
 
-    molecule = build_molecule(name, PRESET)
-    md = BatchedLangevin(
+    return BatchedLangevin(
         compile_system(molecule.system),
         molecule.atoms,
         repartition_hydrogen_mass(molecule.atoms, 3.0).numpy(),
@@ -115,14 +129,6 @@ def batched_rate(
         torsion_moves_per_round=round(torsion_moves_per_ps),
         threads=threads,
     )
-    state = md.start(np.repeat(molecule.start_positions.numpy()[None], replicas, 0))
-    md.advance(state, 1, 500)
-    frames, started, busy = 0, time.perf_counter(), time.process_time()
-    while (took := time.perf_counter() - started) < seconds:
-        md.advance(state, 4, 500)
-        frames += 4
-    steps = frames * 500 * replicas
-    return steps / took, steps / (time.process_time() - busy)
 
 
 def openmm_rate(name: str, form: str, platform: str, seconds: float, processes: int) -> tuple[float, float]:

@@ -21,13 +21,12 @@ Equilibrium states are those of the default chain, its first fifth dropped. A re
 from __future__ import annotations
 
 import argparse
-import os
 import statistics
-import subprocess
 import tempfile
 from pathlib import Path
 from typing import Any
 
+import lists
 import numpy as np
 
 LEARNED = ("flow", "flow_suffix", "flow_subset")
@@ -36,40 +35,18 @@ CONVERGED = 1.05
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("sequences", type=Path, help="list of peptides")
-    parser.add_argument("--model", default="peptides", help="network (default: peptides)")
+    parser = lists.parser(__doc__, frames=60)
+    lists.add_list(parser)
     parser.add_argument("--no-physics", metavar="MODEL", help="a network trained with physics = false, as a baseline")
     parser.add_argument("--preset", default="amber14-obc2", help="force field (default amber14-obc2)")
-    parser.add_argument("--first", type=int, metavar="N", help="the first N peptides only")
-    parser.add_argument("--chains", type=int, default=64, help="chains (default 64)")
-    parser.add_argument("--frames", type=int, default=60, help="stored samples of each chain (default 60)")
     parser.add_argument("--local-thin", type=int, default=5, help="cycles per sample of local moves (default 5)")
     parser.add_argument("--states", type=int, default=256, help="start states of the acceptance (default 256)")
     parser.add_argument("--proposals", type=int, default=8, help="proposals from each (default 8)")
-    parser.add_argument("--json", type=Path, required=True, help="the result; rows that it holds are kept")
     parser.add_argument("--markdown", action="store_true", help="print the table of the model card, too")
     args = parser.parse_args()
-
-    from timewarp.files import read_json, write_json
-    from timewarp.molecules import read_sequences
-
-    result: dict[str, Any] = {"benchmark": "transfer", "model": args.model, "preset": args.preset, "rows": []}
-    if args.json.exists():
-        result = read_json(args.json)
-    done = {row["sequence"] for row in result["rows"]}
-    result |= {"commit": commit(), "cores": len(os.sched_getaffinity(0)), "chains": args.chains, "frames": args.frames}
-    for sequence in read_sequences(args.sequences)[: args.first]:
-        if sequence in done:
-            continue
-        result["rows"].append(row_of(sequence, args))
-        show(result["rows"][-1])
-        result["summary"] = summarise(result["rows"])
-        write_json(args.json, result)
-    for name, value in result["summary"].items():
-        print(f"{name:32} {value:.4g}")
+    rows = lists.run("transfer", lists.listed(args), args, lambda name: row_of(name, args), show, summarise)
     if args.markdown:
-        print_table(result["rows"])
+        print_table(rows)
 
 
 def row_of(sequence: str, args: argparse.Namespace) -> dict[str, Any]:
@@ -245,11 +222,6 @@ def print_table(rows: list[dict[str, Any]]) -> None:
         cells += [percent(row["untrained_prior"]["mean"])]
         cells += [f"{row['learned']['worst_rhat']:.2f}, {row['local']['worst_rhat']:.2f}"]
         print("| " + " | ".join(cells) + " |")
-
-
-def commit() -> str:
-    found = subprocess.run(["git", "describe", "--always", "--dirty"], capture_output=True, text=True, check=False)
-    return found.stdout.strip() or "unknown"
 
 
 if __name__ == "__main__":

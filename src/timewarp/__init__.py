@@ -13,17 +13,7 @@ __all__ = ["open"]
 
 
 def open(path: Path | str, *, discard: int = 0, stride: int = 1) -> Run:
-    """A run folder of ``timewarp sample``, ``simulate`` or ``explore``, to look at in a notebook.
-
-    Args:
-        path: the run folder.
-        discard: frames dropped from the start of each chain.
-        stride: every ``stride``-th frame is kept.
-
-    Raises:
-        FileNotFoundError: there is no run.
-        ValueError: it is damaged.
-    """
+    """A run folder to look at in a notebook; see :class:`timewarp.notebook.Run`."""
     from .notebook import Run
 
     return Run(path, discard=discard, stride=stride)

@@ -116,15 +116,11 @@ class Run:
         """Whether the samples can be trusted, and why.
 
         Raises:
-            ValueError: it is an exploration, or does not say its temperature.
+            ValueError: it is an exploration, too short, or does not say its temperature.
         """
-        from .analysis import analyse, judge
-        from .analysis.geometry import pdb_positions
+        from .commands.analyse import judge_runs
 
-        self.folder.check_unbiased()
-        start = pdb_positions(self.folder.topology_pdb, self.atoms.n_atoms)
-        kelvin = self.folder.temperature_K
-        return judge(analyse(self.trajectory, temperature_K=kelvin, summary=self.summary, start=start))
+        return judge_runs(self.folder, discard=self.discard, stride=self.stride).verdict
 
     def ramachandran(self, reference: Run | None = None) -> Figure:
         """Free energy over (phi, psi) of each residue, beside that of another run if one is given.

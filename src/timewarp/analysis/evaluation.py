@@ -180,7 +180,8 @@ def summarise(rows: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, float]]:
             continue
         values = np.array([np.inf if cell["value"] is None else cell["value"] for cell in cells])
         ratios = np.array([value / c["floor"] for value, c in zip(values, cells, strict=True) if c["floor"]])
-        low, middle, high = np.quantile(values, (0.25, 0.5, 0.75))
+        with np.errstate(invalid="ignore"):  # beside infinities
+            low, middle, high = np.quantile(values, (0.25, 0.5, 0.75))
         found[measure.name] = {
             "median": float(middle),
             "lower_quartile": float(low),

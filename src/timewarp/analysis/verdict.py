@@ -29,6 +29,7 @@ FAMILY_LEVEL = 1e-3
 
 FEWEST_VISITS = 10
 """Independent visits of a basin by the reference, from which on a run that has none is at fault."""
+
 Status = Literal["pass", "note", "warn", "fail"]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -102,30 +103,43 @@ def is_analysis(path: Path) -> bool:
 
 
 def judge_run(args: argparse.Namespace) -> Judged:
-    """Read and analyse the run (and reference) that the options name.
-
-    Raises:
-        ValueError: different molecules, temperatures or force fields, too few frames, or one is an exploration.
-    """
-    from ..analysis import analyse, compare, judge
-    from ..analysis.geometry import pdb_positions
+    """Read and analyse the run (and reference) that the options name; see :func:`judge_runs`."""
     from ..trajectories import RunFolder
 
     def tell(part: str) -> None:
         if not args.quiet:
             print(f"analysing {part}", file=sys.stderr, flush=True)
 
-    source = RunFolder.open(args.run)
-    source.check_unbiased()
     other = None if args.reference is None else RunFolder.open(args.reference)
+    return judge_runs(RunFolder.open(args.run), other, discard=args.discard, stride=args.stride, tell=tell)
+
+
+def judge_runs(
+    source: RunFolder,
+    other: RunFolder | None = None,
+    *,
+    discard: int = 0,
+    stride: int = 1,
+    tell: Callable[[str], None] = lambda part: None,
+) -> Judged:
+    """Analyse a run, and lay it beside a reference where there is one.
+
+    Raises:
+        ValueError: different molecules, temperatures or force fields, too few frames, or one is an exploration.
+    """
+    from ..analysis import analyse, compare, judge
+    from ..analysis.geometry import pdb_positions
+
+    source.check_unbiased()
     temperature = source.temperature_K
     if other is not None:
         other.check_unbiased()
         check_comparable(source, other)
-    trajectory = source.trajectory(stride=args.stride, discard=args.discard)
+    trajectory = source.trajectory(stride=stride, discard=discard)
     if trajectory.n_frames < 8:
         raise ValueError(
-            f"{args.run} has {trajectory.n_frames} frames per chain after discarding, at least 8 are needed: run longer"
+            f"{source.path} has {trajectory.n_frames} frames per chain after discarding, at least 8 are needed: "
+            "run longer"
         )
     start = pdb_positions(source.topology_pdb, source.atoms.n_atoms)
     analysis = analyse(trajectory, temperature_K=temperature, summary=source.summary(), start=start, progress=tell)
@@ -134,7 +148,8 @@ def judge_run(args: argparse.Namespace) -> Judged:
         tell("agreement with the reference")
         reference = other.trajectory()
         comparison = compare(trajectory, reference, temperature_K=temperature)
-    return Judged(source, trajectory, analysis, judge(analysis, comparison), reference, args.reference, comparison)
+    path = None if other is None else other.path
+    return Judged(source, trajectory, analysis, judge(analysis, comparison), reference, path, comparison)
 
 
 def check_comparable(source: RunFolder, other: RunFolder) -> None:

@@ -65,12 +65,17 @@ def run(args: argparse.Namespace) -> int:
     from ..files import write_atomically, write_json
     from ..progress import Progress
     from ..report.evaluation import render_evaluation
+    from ..trajectories import RunFolder, run_folders
     from . import version
 
     out = args.out
     if out.exists() and (not out.is_dir() or (any(out.iterdir()) and not (out / "peptides").is_dir())):
         raise FileExistsError(f"{out} is not empty and not an evaluation; choose another --out")
-    pairs = match(runs_in(args.runs), runs_in(args.reference))
+    runs, references = (
+        {folder: RunFolder.open(folder) for path in paths for folder in run_folders(path)}
+        for paths in (args.runs, args.reference)
+    )
+    pairs = match(runs, references)
     (out / "peptides").mkdir(parents=True, exist_ok=True)
     rows = []
     with Progress("evaluating", len(pairs), unit="run", quiet=args.quiet) as progress:
@@ -96,23 +101,6 @@ def run(args: argparse.Namespace) -> int:
             print(f"{level:10} {len(names):>4}  {shown}")
     print(f"\nwritten to {out / 'index.html'}")
     return 0
-
-
-def runs_in(paths: Sequence[Path]) -> dict[Path, RunFolder]:
-    """Run folders that are named, or lie in a folder that is named.
-
-    Raises:
-        UserError: a folder is and holds none.
-    """
-    from ..trajectories import RunFolder
-
-    found: dict[Path, RunFolder] = {}
-    for path in paths:
-        inside = [path] if (path / "topology.pdb").is_file() else sorted(p.parent for p in path.glob("*/topology.pdb"))
-        if not inside:
-            raise UserError(f"{path} is neither a run folder nor one that holds run folders")
-        found |= {folder: RunFolder.open(folder) for folder in inside}
-    return found
 
 
 def match(
@@ -153,15 +141,16 @@ def _target(run: RunFolder) -> tuple[str, str, float]:
 
 def one(name: str, source: RunFolder, reference: RunFolder, args: argparse.Namespace, path: Path) -> dict[str, Any]:
     """The row of one run; the stored one where nothing has changed."""
-    from ..analysis import analyse, compare, judge
     from ..analysis.evaluation import evaluate
-    from ..analysis.geometry import pdb_positions
     from ..files import read_json, write_json
+    from .analyse import judge_runs
 
     inputs = {
         "schema": SCHEMA,
-        "run": [str(source.path), *map(source.n_frames, source.streams)],
-        "reference": [str(reference.path), *map(reference.n_frames, reference.streams)],
+        **{
+            name: {"path": str(run.path), "frames": [run.n_frames(s) for s in run.streams], "config": run.config}
+            for name, run in (("run", source), ("reference", reference))
+        },
         "lag_ps": args.lag,
         "discard": args.discard,
     }
@@ -169,14 +158,11 @@ def one(name: str, source: RunFolder, reference: RunFolder, args: argparse.Names
         stored = read_json(path)
         if stored.get("inputs") == inputs:
             return dict(stored["row"])
-    trajectory, other = source.trajectory(discard=args.discard), reference.trajectory()
-    kelvin, summary = source.temperature_K, source.summary()
+    judged = judge_runs(source, reference, discard=args.discard)
+    analysis, verdict, other, summary = judged.analysis, judged.verdict, judged.reference, source.summary()
+    assert other is not None
     lag = max(1, min(round(args.lag / other.frame_spacing) if other.unit == "ps" else 1, other.n_frames // 5))
-    start = pdb_positions(source.topology_pdb, source.atoms.n_atoms)
-    analysis = analyse(trajectory, temperature_K=kelvin, summary=summary, start=start)
-    comparison = compare(trajectory, other, temperature_K=kelvin)
-    verdict = judge(analysis, comparison)
-    found = evaluate(trajectory, other, temperature_K=kelvin, lag_frames=lag)
+    found = evaluate(judged.trajectory, other, temperature_K=source.temperature_K, lag_frames=lag)
     level, reasons = verdict.level, [c.text for c in verdict.checks if c.status in ("warn", "fail")]
     if missed := found["states"]["missed"]:
         level = "reject"

@@ -40,6 +40,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
 def run(args: argparse.Namespace) -> int:
     """Pack."""
     from ..files import sha256
+    from ..trajectories import run_folders
     from ..trajectories.compact import write_compact
 
     if args.out.suffix != ".safetensors":
@@ -50,7 +51,7 @@ def run(args: argparse.Namespace) -> int:
         (args.validation, "validation", args.validation_frames),
     ):
         for path in paths:
-            molecules += [_pack(folder, split, most) for folder in _runs_in(path)]
+            molecules += [_pack(folder, split, most) for folder in run_folders(path)]
     if not any(m.split == "train" for m in molecules):
         raise UserError("there is no run to learn from: name run folders, or the folder of a campaign")
     write_compact(args.out, molecules)
@@ -58,15 +59,6 @@ def run(args: argparse.Namespace) -> int:
     print(f"{args.out}: {len(molecules)} peptides, {frames:,} frames, {args.out.stat().st_size / 2**20:.1f} MiB")
     print(f"sha256 {sha256(args.out)}")
     return 0
-
-
-def _runs_in(path: Path) -> list[Path]:
-    if (path / "config.toml").is_file() and (path / "topology.pdb").is_file():
-        return [path]
-    found = sorted(folder for folder in path.glob("*/") if (folder / "topology.pdb").is_file())
-    if not found:
-        raise UserError(f"{path} is neither a run folder nor one that holds run folders")
-    return found
 
 
 def _pack(path: Path, split: str, most: int) -> CompactMolecule:

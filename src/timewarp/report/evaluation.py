@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from html import escape
-from importlib.resources import files
 from typing import Any
 
 import numpy as np
@@ -13,9 +12,10 @@ from matplotlib.ticker import FuncFormatter, NullFormatter
 
 from ..analysis.evaluation import MEASURES, Measure
 from .drawing import grid
+from .page import document, draw_figure
 from .plots import Panel, Plot
 from .tables import ABSENT, number, percent, table
-from .theme import Theme, to_svg
+from .theme import Theme
 
 LEVELS = {"trust": "✓", "caution": "!", "reject": "✕"}
 
@@ -64,7 +64,6 @@ def render_evaluation(
         version: of this program.
     """
     plot = floors_plot(rows)
-    figure = to_svg(plot.panels[0].draw, *plot.size, plot.name, escape(plot.panels[0].label, quote=True))
     shown = _present(rows)
     head = ["peptide", "verdict", *(escape(m.title) for m in shown), "states", "R-hat", "ESS", "accepted"]
     body = []
@@ -97,27 +96,21 @@ def render_evaluation(
         for row in rows
         if row["level"] != "trust"
     ]
-    style = (files(__package__) / "page.css").read_text(encoding="utf-8")
     verdict = f"{sum(row['level'] == 'trust' for row in rows)} of {len(rows)} can be trusted"
     level = "trust" if not notes else "reject" if any(row["level"] == "reject" for row in rows) else "caution"
-    return (
-        "<!doctype html>\n<html lang='en'><head><meta charset='utf-8'>"
-        "<meta name='viewport' content='width=device-width, initial-scale=1'><meta name='color-scheme' "
-        f"content='light dark'><title>Timewarp evaluation</title><style>{style}</style></head><body>"
-        f"<header><p class='eyebrow'>Runs beside their references</p><h1>{len(rows)} "
-        f"{'peptide' if len(rows) == 1 else 'peptides'}</h1></header><main>"
+    count = f"{len(rows)} {'peptide' if len(rows) == 1 else 'peptides'}"
+    main = (
         f"<section id='verdict' class='{level}'><h2>{verdict}</h2><ul>{''.join(notes)}</ul></section>"
-        f"<section id='summary'><h2>Over all peptides</h2>"
+        "<section id='summary'><h2>Over all peptides</h2>"
         + table(["measure", "median", "lower quartile", "upper quartile", "worst", "median over floor"], figures)
-        + f"<ul>{meanings}</ul>"
-        + f"</section><section id='floors'><h2>{escape(plot.title)}</h2><figure><div class='panels' "
-        f"style='--panel:{round(plot.size[0] * 90)}px'><div class='panel'>{figure}</div></div>"
-        f"<figcaption>{escape(plot.caption)}</figcaption></figure></section>"
+        + f"<ul>{meanings}</ul></section>"
+        f"<section id='floors'><h2>{escape(plot.title)}</h2>{draw_figure(plot)}</section>"
         "<section id='peptides'><h2>Each peptide</h2><p>Value, and its noise floor in brackets.</p>"
         + table(head, body)
-        + f"</section></main><footer>Timewarp {escape(version)}. This page is complete in itself: it loads nothing."
-        "</footer></body></html>\n"
+        + "</section>"
     )
+    header = f"<p class='eyebrow'>Runs beside their references</p><h1>{count}</h1>"
+    return document("Timewarp evaluation", header, main, version)
 
 
 def _present(rows: Sequence[Mapping[str, Any]]) -> list[Measure]:

@@ -69,27 +69,33 @@ def render_page(
     sections = [
         ("convergence", "Convergence", _convergence(analysis, comparison)),
         *(
-            (name, drawn[name].title, _figure(drawn[name]) + beside.get(name, ""))
+            (name, drawn[name].title, draw_figure(drawn[name]) + beside.get(name, ""))
             for name in ("ramachandran", "free_energy", "energy", "traces", "autocorrelation")
             if name in drawn
         ),
     ]
     if analysis["kernels"]:
-        extra = _figure(drawn["acceptance"]) if "acceptance" in drawn else ""
+        extra = draw_figure(drawn["acceptance"]) if "acceptance" in drawn else ""
         sections.append(("kernels", "Acceptance", _kernels(analysis) + extra))
-    sections.append(("bonded", drawn["bonded"].title, _figure(drawn["bonded"], key) + beside["bonded"]))
+    sections.append(("bonded", drawn["bonded"].title, draw_figure(drawn["bonded"], key) + beside["bonded"]))
     sections.append(("exactness", "How exactness is ensured", _exactness(provenance)))
     sections.append(("provenance", "Provenance", _provenance(provenance)))
     body = "".join(f"<section id='{n}'><h2>{escape(title)}</h2>{content}</section>" for n, title, content in sections)
     contents = "".join(f"<a href='#{n}'>{escape(title)}</a>" for n, title, _ in sections)
+    main = f"{_verdict(verdict)}<nav>{contents}</nav>{body}"
+    return document(f"{provenance.name} – Timewarp report", _head(provenance, analysis), main, provenance.version)
+
+
+def document(title: str, header: str, main: str, version: str) -> str:
+    """A complete page around its parts, which are HTML already but for the title."""
     style = (files(__package__) / "page.css").read_text(encoding="utf-8")
     return (
         "<!doctype html>\n<html lang='en'><head><meta charset='utf-8'>"
         "<meta name='viewport' content='width=device-width, initial-scale=1'><meta name='color-scheme' "
         "content='light dark'>"
-        f"<title>{escape(provenance.name)} – Timewarp report</title><style>{style}</style></head><body>"
-        f"<header>{_head(provenance, analysis)}</header><main>{_verdict(verdict)}<nav>{contents}</nav>{body}</main>"
-        f"<footer>Timewarp {escape(provenance.version)}. This page is complete in itself: it loads nothing.</footer>"
+        f"<title>{escape(title)}</title><style>{style}</style></head><body>"
+        f"<header>{header}</header><main>{main}</main>"
+        f"<footer>Timewarp {escape(version)}. This page is complete in itself: it loads nothing.</footer>"
         "</body></html>\n"
     )
 
@@ -146,7 +152,8 @@ def _verdict(verdict: Verdict) -> str:
     )
 
 
-def _figure(plot: Plot, key: str = "") -> str:
+def draw_figure(plot: Plot, key: str = "") -> str:
+    """A plot with its caption, inline."""
     panels = "".join(
         "<div class='panel'>"
         + to_svg(panel.draw, *plot.size, f"{plot.name}{n}", escape(panel.label, quote=True))

@@ -17,6 +17,20 @@ LOCK_PATIENCE_S = 120.0
 a lease of some 90 s."""
 
 
+def run_folders(path: Path) -> list[Path]:
+    """A run folder that is named, or those that lie in a folder that is named.
+
+    Raises:
+        ValueError: it is no run, and holds none.
+    """
+    if (path / "config.toml").is_file() and (path / "topology.pdb").is_file():
+        return [path]
+    found = sorted(folder for folder in path.glob("*/") if (folder / "topology.pdb").is_file())
+    if not found:
+        raise ValueError(f"{path} is neither a run folder nor one that holds run folders")
+    return found
+
+
 def open_campaign(out: Path, config: dict[str, Any], may_grow: str) -> None:
     """Check that a folder is new or of this campaign, and write its ``campaign.toml``.
 
