@@ -46,8 +46,8 @@ def main() -> None:
 def show(row: dict[str, Any]) -> None:
     states = f"states {row['states_found']}/{row['states_of_md']}" if "states_of_md" in row else ""
     print(
-        f"{row['sequence']:8} {row['seconds']:6.0f} s  R-hat {row['rhat']:.4f} ({row['worst']})  ESS {row['ess']:,.0f}  "
-        f"accepted {100 * row['acceptance']:.0f} %  {states}",
+        f"{row['sequence']:8} {row['seconds']:6.0f} s  R-hat {row['rhat']:.4f} ({row['worst']})  "
+        f"ESS {row['ess']:,.0f}  accepted {100 * row['acceptance']:.0f} %  {states}",
         flush=True,
     )
 

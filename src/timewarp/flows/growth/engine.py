@@ -26,7 +26,7 @@ N_CHANGING = 2 * ANGLES + 2 * COARSE + 2
 
 
 class NativeGrowthFlow:
-    """Draws and densities of a :class:`GrowthFlow` in single precision on the CPU, some ten times faster than torch's.
+    """Draws and densities of a :class:`GrowthFlow` in single precision on the CPU, some five times faster than torch's.
 
     Geometry and densities on the circle are in double precision, the physics prior and the network in single. Drawing
     and scoring run through the same code on the same numbers, so that the log q of a draw is that of the draw scored
