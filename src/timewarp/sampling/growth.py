@@ -21,7 +21,8 @@ FULL, SUFFIX, SUBSET = "flow", "flow_suffix", "flow_subset"
 COST = {"native": (35.0, 31.0), "torch": (100.0, 300.0)}
 """Of scoring what is there and of drawing anew, by engine.
 
-Of the shipped network on one core, 17 to 77 atoms (benchmarks/growth.py): both grow with the molecule about as a force does.
+Of the shipped network on one core, 17 to 77 atoms (benchmarks/growth.py): both grow with the molecule about as a force
+does.
 """
 DRAWS = 2
 """Proposals for one scoring: half as many again in the same time, local moves included.
