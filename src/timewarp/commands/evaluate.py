@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 SCHEMA = 1
 DEFAULT_LAG_PS = 20.0
+LEVELS = ("trust", "caution", "reject")
 
 
 def add_parser(subparsers: argparse._SubParsersAction) -> None:
@@ -95,7 +96,7 @@ def run(args: argparse.Namespace) -> int:
             print(
                 f"{title:16}{row['median']:>10.3g}{quartiles:>20}{row['worst']:>10.3g}{row['over_floor_median']:>12.3g}"
             )
-    for level in ("trust", "caution", "reject"):
+    for level in LEVELS:
         if names := [row["name"] for row in rows if row["level"] == level]:
             shown = ", ".join(names[:12]) + (f" and {len(names) - 12} more" if len(names) > 12 else "")
             print(f"{level:10} {len(names):>4}  {shown}")
@@ -128,10 +129,11 @@ def match(
                 )
             )
         found[0].check_unbiased()
-        name = run.name if run.name not in pairs else path.resolve().name
+        name = run.name.replace("/", "_")
+        name = path.resolve().name if name in pairs else name
         while name in pairs:
             name += "'"
-        pairs[name.replace("/", "_")] = (run, found[0])
+        pairs[name] = (run, found[0])
     return pairs
 
 
@@ -142,6 +144,7 @@ def _target(run: RunFolder) -> tuple[str, str, float]:
 def one(name: str, source: RunFolder, reference: RunFolder, args: argparse.Namespace, path: Path) -> dict[str, Any]:
     """The row of one run; the stored one where nothing has changed."""
     from ..analysis.evaluation import evaluate
+    from ..analysis.verdict import FEWEST_VISITS
     from ..files import read_json, write_json
     from .analyse import judge_runs
 
@@ -163,13 +166,15 @@ def one(name: str, source: RunFolder, reference: RunFolder, args: argparse.Names
     assert other is not None
     lag = max(1, min(round(args.lag / other.frame_spacing) if other.unit == "ps" else 1, other.n_frames // 5))
     found = evaluate(judged.trajectory, other, temperature_K=source.temperature_K, lag_frames=lag)
-    level, reasons = verdict.level, [c.text for c in verdict.checks if c.status in ("warn", "fail")]
-    if missed := found["states"]["missed"]:
-        level = "reject"
-        shares = ", ".join(f"{100 * found['states']['populations'][k]:.2g} %" for k in missed)
-        reasons.append(f"States of the reference that were never visited: {shares} of it.")
     known = [row for row in analysis["torsions"].values() if math.isfinite(row["rhat"]) and math.isfinite(row["ess"])]
     ess = min((row["ess"] for row in known), default=None)
+    level, reasons = verdict.level, [c.text for c in verdict.checks if c.status in ("warn", "fail")]
+    if missed := found["states"]["missed"]:
+        populations = [found["states"]["populations"][k] for k in missed]
+        # A rare state may be missed by chance; one that a run of this length must meet may not.
+        level = "reject" if max(populations) * (ess or 0) > FEWEST_VISITS else max(level, "caution", key=LEVELS.index)
+        shares = ", ".join(f"{100 * p:.2g} %" for p in populations)
+        reasons.append(f"States of the reference that were never visited: {shares} of it.")
     seconds = (summary or {}).get("wall_s")
     flow = next((k for k in analysis["kernels"] if k["name"] == "flow"), None)
     row = {
