@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 STAMP = $(VENV)/.installed
 
-.PHONY: install native test demo lint check wheel-test clean
+.PHONY: install native test demo lint docs check wheel-test clean
 
 install: $(STAMP)
 
@@ -30,10 +30,15 @@ lint: install
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+# The documentation, from docs/ and the code; any warning fails it. Everything is read anew: a second try would hide warnings.
+docs: install
+	$(BIN)/sphinx-build -q -E -W --keep-going -b html docs build/docs
+	@echo $(abspath build/docs/index.html)
+
 test: install
 	$(BIN)/python -m pytest -n 2
 
-check: lint test
+check: lint docs test
 
 demo: install
 	$(BIN)/python examples/demo.py $(DEMO_FLAGS)

@@ -1,3 +1,6 @@
+import base64
+import hashlib
+import json
 import re
 from dataclasses import replace
 from html.parser import HTMLParser
@@ -5,14 +8,26 @@ from html.parser import HTMLParser
 import matplotlib
 import numpy as np
 import pytest
+import torch
 
 from synthetic_runs import alanine, alanine_run
-from timewarp.analysis import analyse, compare, judge
+from timewarp.analysis import analyse, check_geometry, compare, find_conformations, judge, torsion_angles
 from timewarp.report import PRINT, WEB, Provenance, make_plots, render_page, write_report
 from timewarp.report.drawing import symbol
+from timewarp.report.structures import typical_structures, viewer_data
 from timewarp.report.theme import CSS_VARIABLES, new_figure, to_svg
 
-EXPECTED = ["ramachandran", "free_energy", "energy", "traces", "autocorrelation", "acceptance", "bonded"]
+EXPECTED = [
+    "ramachandran",
+    "structures",
+    "free_energy",
+    "tica",
+    "energy",
+    "traces",
+    "autocorrelation",
+    "acceptance",
+    "bonded",
+]
 KERNELS = {
     "flow": {"proposed": [150] * 4, "accepted": [120, 110, 100, 90], "nonfinite": 1, "jump": 0.9},
     "hmc": {"proposed": 600, "accepted": 480, "nonfinite": 0},
@@ -56,6 +71,10 @@ def audit(page):
     return parser
 
 
+def without_scripts(page):
+    return re.sub(r"<script.*?</script>", "", page, flags=re.DOTALL)
+
+
 def provenance(**changes):
     fields = {
         "name": "Ace-A-Nme",
@@ -84,17 +103,51 @@ def material():
 
 @pytest.fixture(scope="module")
 def page(material):
-    _, _, analysis, comparison, plots = material
-    return render_page(provenance(), analysis, judge(analysis, comparison), plots, comparison)
+    run, _, analysis, comparison, plots = material
+    viewer = viewer_data(
+        run.atoms, typical_structures(run, find_conformations(torsion_angles(run)), torsion_angles(run))
+    )
+    return render_page(provenance(), analysis, judge(analysis, comparison), plots, comparison, viewer=viewer)
 
 
 def test_page_loads_nothing(page):
     found = audit(page)
     assert all(link.startswith(("#", "data:")) for link in found.loads), found.loads
-    assert "http" not in page
-    assert "@import" not in page
-    assert not re.search(r"url\((?!#)", page)
-    assert "script" not in found.tags
+    bare = without_scripts(page)
+    assert "http:" not in bare
+    assert "https:" not in bare
+    assert "@import" not in bare
+    assert not re.search(r"url\((?!#)", bare)
+    assert found.tags.count("script") == 3
+
+
+def test_browsers_are_told_to_run_these_scripts_alone(page):
+    policy = re.search(r'Content-Security-Policy" content="([^"]*)"', page)[1]
+    assert policy.startswith("default-src 'none'; img-src data: blob:;")
+    allowed = set(re.findall(r"'sha256-([^']+)'", policy.split("script-src")[1]))
+    scripts = re.findall(r"<script>(.*?)</script>", page, re.DOTALL)
+    assert allowed == {base64.b64encode(hashlib.sha256(s.encode()).digest()).decode() for s in scripts}
+    assert "unsafe" not in policy.split("script-src")[1]
+
+
+def test_structures_of_the_3d_view(material, page):
+    run = material[0]
+    data = json.loads(re.search(r"<script type='application/json' id='structures-data'>(.*?)</script>", page)[1])
+    assert data["elements"] == list(run.atoms.elements)
+    assert [state["name"] for state in data["states"]] == ["B", "A", "G"]
+    for state in data["states"]:
+        for numbers in state["frames"]:
+            frame = 0.1 * torch.tensor(numbers).reshape(1, 1, -1, 3)
+            found = find_conformations(torsion_angles(frame, run.atoms))
+            assert found.names == (state["name"],)
+            volumes = check_geometry(frame, run.atoms, alanine().start_positions)
+            assert volumes.chirality_flips == 0  # superposed, never mirrored
+
+
+def test_structures_cannot_end_their_script_element(material):
+    run = material[0]
+    evil = replace(run.atoms, elements=("</script><b>", *run.atoms.elements[1:]))
+    assert "<" not in viewer_data(evil, [])
 
 
 def test_ids_are_unique_and_links_within_the_page_lead_somewhere(page):
@@ -161,7 +214,8 @@ def test_names_from_outside_cannot_inject(material, evil):
         names=(evil, evil),
     )
     found = audit(shown)
-    assert "script" not in found.tags
+    assert found.tags.count("script") == 1  # the page's own
+    assert evil not in without_scripts(shown)
     assert "img" not in found.tags
     assert not found.handlers
 

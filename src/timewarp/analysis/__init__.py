@@ -11,6 +11,7 @@ from .bonded import (
     compare_bonded,
     z_score,
 )
+from .conformations import Conformations, find_conformations, representative
 from .convergence import RHAT_LIMIT, circular_ess, circular_rhat, ess, rhat, slower
 from .distributions import (
     bin_centres,
@@ -36,6 +37,7 @@ __all__ = [
     "BondedComparison",
     "BondedStatistics",
     "Check",
+    "Conformations",
     "Estimate",
     "GeometryCheck",
     "KernelAcceptance",
@@ -61,6 +63,7 @@ __all__ = [
     "compare_bonded",
     "diagnose",
     "ess",
+    "find_conformations",
     "find_states",
     "fluctuation",
     "free_energy",
@@ -78,6 +81,7 @@ __all__ = [
     "noise_floor",
     "phi_basin",
     "ramachandran",
+    "representative",
     "rhat",
     "slower",
     "soft_torsions",

@@ -1,4 +1,4 @@
-"""Histograms of torsions and the distances between distributions, as ``targets.md`` defines them."""
+"""Histograms of torsions and the distances between distributions."""
 
 from __future__ import annotations
 

@@ -12,6 +12,7 @@ from ..units import GAS_CONSTANT, kT
 from .acceptance import acceptance
 from .autocorrelation import integrated_time
 from .bonded import bonded_statistics, compare_bonded, z_score
+from .conformations import find_conformations
 from .convergence import backend, circular_ess, circular_rhat, ess, rhat, slower
 from .distributions import halves, jsd_plane, jsd_torsion, noise_floor, wasserstein
 from .free_energy import Estimate, fluctuation, mean, phi_basin
@@ -77,6 +78,7 @@ def analyse(
         }
     tell("energies")
     energy_mean, energy_sd = mean(energies), fluctuation(energies)
+    conformations = find_conformations(angles)
     tell("geometry")
     check = check_geometry(trajectory.positions, trajectory.atoms, start, energies)
     tell("bonds and angles")
@@ -94,6 +96,7 @@ def analyse(
         "estimators": backend()[0],
         "torsions": torsions,
         "phi_basins": {n: asdict(phi_basin(x)) for n, x in angles.items() if n.startswith("phi_")},
+        "conformations": [] if conformations is None else conformations.table(float(trajectory.frame_spacing)),
         "energy": {
             "mean": asdict(energy_mean),
             "sd": asdict(energy_sd),
@@ -151,6 +154,7 @@ def compare(chain: TrajectoryLike, reference: TrajectoryLike, *, temperature_K: 
             for phi, psi in planes
         },
         "phi_basins": basins,
+        "conformations": _conformations(ours, theirs),
         "energy": {
             "z_mean": z_score(mean(energies), mean(md_energies)),
             "z_sd": z_score(fluctuation(energies), fluctuation(md_energies)),
@@ -161,6 +165,18 @@ def compare(chain: TrajectoryLike, reference: TrajectoryLike, *, temperature_K: 
         },
         "bonded": [asdict(row) for row in bonded],
     }
+
+
+def _conformations(ours: dict[str, np.ndarray], theirs: dict[str, np.ndarray]) -> list[dict[str, Any]]:
+    """Each backbone conformation of either, with its population on both sides; that of the reference in order."""
+    run, reference = find_conformations(ours), find_conformations(theirs)
+    if run is None or reference is None:
+        return []
+    rows = []
+    for name in (*reference.names, *(n for n in run.names if n not in reference.names)):
+        a, b = (mean(side.of(name).astype(np.float64)) for side in (run, reference))
+        rows.append({"name": name, "run": asdict(a), "reference": asdict(b), "z": z_score(a, b)})
+    return rows
 
 
 def _heat_capacity(sd: Estimate, temperature_K: float) -> dict[str, float]:

@@ -7,6 +7,7 @@ TICA: Perez-Hernandez et al., J. Chem. Phys. 139, 015102 (2013); Koopman reweigh
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -68,6 +69,26 @@ class SlowCoordinates:
         flat = self.model.transform(features.reshape(-1, features.shape[-1]))
         return np.asarray(flat)[:, :2].reshape(*features.shape[:-1], 2)
 
+    def implied_timescales(self, projected: np.ndarray, lags: Sequence[int], n: int = 3) -> np.ndarray:
+        """Implied time scales of Markov state models over the clusters, at several lags (Swope et al. 2004).
+
+        Where they no longer grow with the lag, the model is Markovian. What lies below the lag cannot be told.
+
+        Args:
+            projected: (chains, frames, 2), of the dynamics.
+            lags: in frames.
+            n: how many time scales.
+
+        Returns:
+            (lags, n) in frames; nan where the model has fewer.
+        """
+        labels = [self.clusters.transform(np.ascontiguousarray(p, dtype=np.float64)) for p in projected]
+        found = np.full((len(lags), n), np.nan)
+        for row, lag in enumerate(lags):
+            values = _markov_model(labels, lag)[1].timescales(k=n) if lag < projected.shape[1] else []
+            found[row, : len(values)] = values
+        return found
+
     def states(self, projected: np.ndarray) -> np.ndarray:
         """The metastable state of each projected frame; -1 for none."""
         flat = np.ascontiguousarray(projected.reshape(-1, 2), dtype=np.float64)
@@ -75,7 +96,13 @@ class SlowCoordinates:
 
 
 def fit_slow_coordinates(
-    positions: Any, atoms: Atoms, lag_frames: int, *, seed: int = 0, n_clusters: int = CLUSTERS
+    positions: Any,
+    atoms: Atoms,
+    lag_frames: int,
+    *,
+    seed: int = 0,
+    n_clusters: int = CLUSTERS,
+    most_frames: int = FIT_FRAMES,
 ) -> SlowCoordinates:
     """TICA of MD, Koopman-reweighted, and its metastable states.
 
@@ -87,6 +114,7 @@ def fit_slow_coordinates(
         lag_frames: lag in frames.
         seed: of the clustering.
         n_clusters: of k-means, over the plane of the first two coordinates.
+        most_frames: fit to about so many frames, of whole chains.
 
     Raises:
         ValueError: chains are not longer than the lag.
@@ -102,7 +130,7 @@ def fit_slow_coordinates(
             f"a lag of {lag_frames} frames needs chains of more than {2 * lag_frames}, and these have {n_frames}; give "
             "a shorter --lag, or longer MD"
         )
-    chains = np.unique(np.linspace(0, n_chains - 1, max(1, min(n_chains, FIT_FRAMES // n_frames))).astype(int))
+    chains = np.unique(np.linspace(0, n_chains - 1, max(1, min(n_chains, most_frames // n_frames))).astype(int))
     features = list(tica_features(x[chains], atoms).astype(np.float64))
     weights = KoopmanWeightingEstimator(lagtime=lag_frames).fit(features).fetch_model()
     estimator = TICA(lagtime=lag_frames, dim=2)
@@ -124,14 +152,19 @@ def missed_states(reference: np.ndarray, run: np.ndarray, n_states: int, rare: f
     return {state: p for state, p in populations.items() if p >= rare and not (run == state).any()}
 
 
-def _metastable(labels: list[np.ndarray], n_clusters: int, lag: int) -> tuple[np.ndarray, int, np.ndarray]:
-    """The metastable state of each cluster, how many there are, and implied time scales in frames."""
+def _markov_model(labels: list[np.ndarray], lag: int) -> tuple[Any, Any]:
+    """Counts of the largest connected set of clusters, and the reversible Markov state model of it."""
     from deeptime.markov import TransitionCountEstimator
     from deeptime.markov.msm import MaximumLikelihoodMSM
 
     counts = TransitionCountEstimator(lagtime=lag, count_mode="sliding").fit(labels).fetch_model()
     connected = counts.submodel_largest()
-    msm = MaximumLikelihoodMSM(reversible=True).fit(connected).fetch_model()
+    return connected, MaximumLikelihoodMSM(reversible=True).fit(connected).fetch_model()
+
+
+def _metastable(labels: list[np.ndarray], n_clusters: int, lag: int) -> tuple[np.ndarray, int, np.ndarray]:
+    """The metastable state of each cluster, how many there are, and implied time scales in frames."""
+    connected, msm = _markov_model(labels, lag)
     timescales = np.asarray(msm.timescales())
     slow = timescales[: MOST_STATES - 1]
     slow = slow[slow > lag]

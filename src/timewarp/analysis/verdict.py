@@ -30,6 +30,9 @@ FAMILY_LEVEL = 1e-3
 FEWEST_VISITS = 10
 """Independent visits of a basin by the reference, from which on a run that has none is at fault."""
 
+SMALLEST_SHARE = 0.01
+"""A conformation of less of the reference may be missed by chance."""
+
 Status = Literal["pass", "note", "warn", "fail"]
 
 
@@ -212,6 +215,10 @@ def _agreement(comparison: Mapping[str, Any]) -> Iterator[Check]:
     if lost:
         found = ", ".join(f"{n} > 0 ({100 * p:.2g} % of the reference)" for n, p in lost.items())
         yield Check("basins vs reference", severity, f"A basin that the reference has was never visited: {found}.")
+    absent = {row["name"]: row["reference"]["value"] for row in comparison["conformations"] if _absent(row)}
+    if absent:
+        found = ", ".join(f"{n} ({100 * p:.2g} % of the reference)" for n, p in absent.items())
+        yield Check("conformations vs reference", severity, f"Backbone conformations were never visited: {found}.")
     scores = {"mean energy": comparison["energy"]["z_mean"], "energy fluctuation": comparison["energy"]["z_sd"]}
     scores |= {f"Delta F of {n}": row["z"] for n, row in comparison["phi_basins"].items()}
     yield _z_check("energies vs reference", scores, severity)
@@ -225,6 +232,12 @@ def _lost(row: Mapping[str, Any]) -> bool:
     p = reference["population"]
     surely = _number(reference["ess"]) and min(p, 1 - p) * reference["ess"] > FEWEST_VISITS
     return bool(surely and run["population"] in (0.0, 1.0))
+
+
+def _absent(row: Mapping[str, Any]) -> bool:
+    """Whether a run has not visited a backbone conformation that holds a hundredth of a reference sure of it."""
+    p, size = row["reference"]["value"], row["reference"]["ess"]
+    return bool(row["run"]["value"] == 0 and p >= SMALLEST_SHARE and _number(size) and p * size > FEWEST_VISITS)
 
 
 def _z_check(name: str, scores: Mapping[str, float], severity: Status) -> Check:

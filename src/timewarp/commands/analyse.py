@@ -25,14 +25,14 @@ class Judged:
     analysis: dict[str, Any]
     verdict: Verdict
     reference: Trajectory | None
-    reference_path: Path | None
+    other: RunFolder | None
     comparison: dict[str, Any] | None
 
     def to_json(self) -> dict[str, Any]:
         """What ``analysis.json`` holds."""
         return {
             "run": {"name": self.run.name, "kind": self.run.kind},
-            "reference": None if self.reference_path is None else str(self.reference_path),
+            "reference": None if self.other is None else str(self.other.path),
             **self.analysis,
             "comparison": self.comparison,
             "verdict": self.verdict.to_json(),
@@ -148,8 +148,7 @@ def judge_runs(
         tell("agreement with the reference")
         reference = other.trajectory()
         comparison = compare(trajectory, reference, temperature_K=temperature)
-    path = None if other is None else other.path
-    return Judged(source, trajectory, analysis, judge(analysis, comparison), reference, path, comparison)
+    return Judged(source, trajectory, analysis, judge(analysis, comparison), reference, other, comparison)
 
 
 def check_comparable(source: RunFolder, other: RunFolder) -> None:

@@ -22,7 +22,7 @@ def run(args: argparse.Namespace) -> int:
     if args.name is None:
         rows = [pretrained.find(name) for name in pretrained.names()]
         width = max((len(d.name) for d in rows), default=4)
-        print(f"{'name':<{width}}  family  molecule         acceptance")
+        print(f"{'name':<{width}}  family  molecule         validation acceptance")
         for d in rows:
             acceptance = d.training.get("validation_acceptance")
             shown = f"{100 * acceptance:.0f} %" if isinstance(acceptance, float) else "?"

@@ -64,6 +64,7 @@ def run(args: argparse.Namespace) -> int:
         reference=judged.reference,
         comparison=judged.comparison,
         formats=args.formats or ("png",),
+        dynamics=(judged.run.is_dynamics, judged.other is not None and judged.other.is_dynamics),
     )
     write_json(folder / "analysis.json", judged.to_json())
     print(page)

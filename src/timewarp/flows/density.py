@@ -126,7 +126,7 @@ class Standardiser(nn.Module):
     def whiten(
         self, internal: Float[Tensor, "batch atoms 3"]
     ) -> tuple[Float[Tensor, "batch atoms 3"], Float[Tensor, ""]]:
-        """Nearly independent N(0, 1) variables at the places of the stiff coordinates, and log |d white / d stiff|."""
+        """Nearly independent N(0, 1) variables in place of the stiff coordinates, and ``log |d white / d stiff|``."""
         offset = self._centred(internal[:, self.stiff], self.mean)
         out = torch.zeros_like(internal)
         out[:, self.stiff] = torch.linalg.solve_triangular(self.cholesky, offset.T, upper=False).T

@@ -52,7 +52,7 @@ def circular_spline(
         inverse: apply the inverse map.
 
     Returns:
-        The image in [-pi, pi), and log |d image / d angle|.
+        The image in [-pi, pi), and ``log |d image / d angle|``.
     """
     shape, turn = parameters[..., :-1], math.pi * torch.tanh(parameters[..., -1])
     bins = shape.shape[-1] // 3
@@ -81,7 +81,7 @@ def linear_spline(
         inverse: apply the inverse map.
 
     Returns:
-        The image, and log |d image / d value|.
+        The image, and ``log |d image / d value|``.
     """
     bins = (parameters.shape[-1] + 1) // 3
     widths, heights, slopes = parameters.split([bins, bins, bins - 1], dim=-1)

@@ -1,8 +1,9 @@
 """Figures and the self-contained HTML page of a run; the only room that draws."""
 
 from .curves import training_curves
+from .figures import make_figures, make_plots
 from .page import Provenance, render_page
-from .plots import Panel, Plot, figure_of, make_plots, profiles_plot, ramachandran_plot
+from .plots import Panel, Plot, figure_of, profiles_plot, ramachandran_plot
 from .theme import PRINT, WEB, Theme
 from .write import write_report
 
@@ -14,6 +15,7 @@ __all__ = [
     "Provenance",
     "Theme",
     "figure_of",
+    "make_figures",
     "make_plots",
     "profiles_plot",
     "ramachandran_plot",

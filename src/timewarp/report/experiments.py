@@ -11,9 +11,8 @@ import numpy as np
 from . import drawing, planes
 from .drawing import symbol
 from .plots import Panel, Plot
+from .slow import plane_panels
 from .theme import to_file
-
-PLANE_BINS = 80
 
 
 def save_plot(plot: Plot, stem: Path, formats: Sequence[str]) -> list[Path]:
@@ -36,19 +35,7 @@ def tica_plot(
         centres: of the metastable states.
         populations: run -> (population, error) of each state.
     """
-    pooled = np.concatenate(list(projected.values()))
-    low, high = np.quantile(pooled, 0.0002, axis=0), np.quantile(pooled, 0.9998, axis=0)
-    margin = 0.03 * (high - low)
-    first, second = (np.linspace(low[k] - margin[k], high[k] + margin[k], PLANE_BINS + 1) for k in range(2))
-    top = float(np.clip(np.ceil(np.log(max(len(p) for p in projected.values()) / PLANE_BINS)), 4, 12))
-    panels = [
-        Panel(
-            f"Free energy over the slow coordinates, {name}",
-            partial(planes.draw_plane, points=points, edges=(first, second), top=top, title=name, centres=centres),
-        )
-        for name, points in projected.items()
-    ]
-    panels.append(Panel("Populations of metastable states", partial(planes.draw_populations, populations=populations)))
+    panels = plane_panels(projected, centres, populations)
     return Plot("tica", "Slow coordinates", "", tuple(panels), (4.0, 3.2), 3)
 
 

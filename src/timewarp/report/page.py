@@ -1,9 +1,11 @@
-"""The HTML page: one file, no network, no script; light and dark, phone and paper."""
+"""The HTML page: one file that loads nothing, and reads as well without scripts; light and dark, phone and paper."""
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from html import escape
 from importlib.resources import files
@@ -46,6 +48,7 @@ def render_page(
     plots: list[Plot],
     comparison: Mapping[str, Any] | None = None,
     names: tuple[str, str] = ("chain", "MD"),
+    viewer: str | None = None,
 ) -> str:
     """The whole page.
 
@@ -56,6 +59,7 @@ def render_page(
         plots: from :func:`~timewarp.report.make_plots`.
         comparison: from :func:`timewarp.analysis.compare`.
         names: what run and reference are called.
+        viewer: structures for the 3D view, from :func:`~timewarp.report.structures.viewer_data`.
     """
     drawn = {plot.name: plot for plot in plots}
     key = f" <span class='key run'>{escape(names[0])}</span>"
@@ -63,14 +67,20 @@ def render_page(
     beside = {
         "ramachandran": tables.jsd_plane_table(comparison) if comparison and comparison["jsd_phi_psi"] else "",
         "free_energy": tables.basin_table(analysis, comparison, names) if analysis["phi_basins"] else "",
+        "structures": tables.conformation_table(analysis, comparison, names),
         "energy": tables.energy_table(analysis, comparison, names),
         "bonded": tables.bonded_table(comparison) if comparison else "",
     }
     sections = [
         ("convergence", "Convergence", _convergence(analysis, comparison)),
         *(
-            (name, drawn[name].title, draw_figure(drawn[name]) + beside.get(name, ""))
-            for name in ("ramachandran", "free_energy", "energy", "traces", "autocorrelation")
+            (
+                name,
+                drawn[name].title,
+                draw_figure(drawn[name], before=_stage() if viewer and name == "structures" else "")
+                + beside.get(name, ""),
+            )
+            for name in ("ramachandran", "structures", "free_energy", "tica", "energy", "traces", "autocorrelation")
             if name in drawn
         ),
     ]
@@ -83,20 +93,49 @@ def render_page(
     body = "".join(f"<section id='{n}'><h2>{escape(title)}</h2>{content}</section>" for n, title, content in sections)
     contents = "".join(f"<a href='#{n}'>{escape(title)}</a>" for n, title, _ in sections)
     main = f"{_verdict(verdict)}<nav>{contents}</nav>{body}"
-    return document(f"{provenance.name} – Timewarp report", _head(provenance, analysis), main, provenance.version)
+    scripts = [_asset("page.js")]
+    if viewer and "structures" in drawn:
+        main += f"<script type='application/json' id='structures-data'>{viewer}</script>"
+        scripts.insert(0, _asset("assets/3Dmol-min.js"))
+    title = f"{provenance.name} – Timewarp report"
+    return document(title, _head(provenance, analysis), main, provenance.version, scripts)
 
 
-def document(title: str, header: str, main: str, version: str) -> str:
-    """A complete page around its parts, which are HTML already but for the title."""
-    style = (files(__package__) / "page.css").read_text(encoding="utf-8")
+def document(title: str, header: str, main: str, version: str, scripts: Sequence[str] = ()) -> str:
+    """A complete page around its parts, which are HTML already but for the title.
+
+    Its content policy lets a browser run these scripts and no other, and load nothing.
+    """
+    allowed = " ".join(f"'sha256-{_digest(script)}'" for script in scripts) or "'none'"
+    policy = f"default-src 'none'; img-src data: blob:; style-src 'unsafe-inline'; script-src {allowed}"
     return (
         "<!doctype html>\n<html lang='en'><head><meta charset='utf-8'>"
+        f'<meta http-equiv="Content-Security-Policy" content="{policy}">'
         "<meta name='viewport' content='width=device-width, initial-scale=1'><meta name='color-scheme' "
         "content='light dark'>"
-        f"<title>{escape(title)}</title><style>{style}</style></head><body>"
+        f"<title>{escape(title)}</title><style>{_asset('page.css')}</style></head><body>"
         f"<header>{header}</header><main>{main}</main>"
         f"<footer>Timewarp {escape(version)}. This page is complete in itself: it loads nothing.</footer>"
-        "</body></html>\n"
+        f"{''.join(f'<script>{script}</script>' for script in scripts)}</body></html>\n"
+    )
+
+
+def _asset(name: str) -> str:
+    return (files(__package__) / name).read_text(encoding="utf-8")
+
+
+def _digest(script: str) -> str:
+    return base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+
+
+def _stage() -> str:
+    """Where the 3D view goes; hidden until a script fills it."""
+    return (
+        "<div class='viewer' hidden>"
+        "<div class='stage' role='img' aria-label='3D view of the chosen conformation'></div>"
+        "<p class='controls'><output></output><label><input type='checkbox' name='spread'> spread over samples</label>"
+        "<label><input type='checkbox' name='hydrogens'> all hydrogens</label>"
+        "<span>Choose below; drag to turn, Ctrl and wheel to zoom.</span></p></div>"
     )
 
 
@@ -152,8 +191,8 @@ def _verdict(verdict: Verdict) -> str:
     )
 
 
-def draw_figure(plot: Plot, key: str = "") -> str:
-    """A plot with its caption, inline."""
+def draw_figure(plot: Plot, key: str = "", before: str = "") -> str:
+    """A plot with its caption, inline; ``before`` is HTML above its panels."""
     panels = "".join(
         "<div class='panel'>"
         + to_svg(panel.draw, *plot.size, f"{plot.name}{n}", escape(panel.label, quote=True))
@@ -162,7 +201,7 @@ def draw_figure(plot: Plot, key: str = "") -> str:
     )
     width = round(plot.size[0] * 72 * 1.25)  # a little above its natural size, so that labels are as large as the text
     return (
-        f"<figure class='{escape(plot.name)}'><div class='panels' style='--panel:{width}px'>{panels}</div>"
+        f"<figure class='{escape(plot.name)}'>{before}<div class='panels' style='--panel:{width}px'>{panels}</div>"
         f"<figcaption>{escape(plot.caption)}{key}</figcaption></figure>"
     )
 

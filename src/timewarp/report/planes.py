@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.ticker import FuncFormatter
+from matplotlib.ticker import FuncFormatter, NullFormatter
 
 from .drawing import TURN, grid, legend
 from .theme import FREE_ENERGY_COLOURS, Theme
@@ -68,7 +68,16 @@ def draw_populations(ax: Axes, theme: Theme, populations: Mapping[str, Sequence[
         seen = value > 0
         ax.bar(x[seen], value[seen], 0.92 * width, color=colour, alpha=0.55, label=name)
         low = np.minimum(error[seen], value[seen] - floor / 2)
-        ax.errorbar(x[seen], value[seen], [low, error[seen]], fmt="none", ecolor=theme.ink, elinewidth=0.9, capsize=2)
+        ax.errorbar(
+            x[seen],
+            value[seen],
+            [low, error[seen]],
+            fmt="none",
+            color=theme.ink,
+            ecolor=theme.ink,
+            elinewidth=0.9,
+            capsize=2,
+        )
     ax.set_yscale("log")
     ax.yaxis.set_major_formatter(FuncFormatter(lambda v, _: f"{100 * v:g} %"))
     lowest = min((p for rows in populations.values() for p, _ in rows if p > 0), default=0.1)
@@ -76,6 +85,24 @@ def draw_populations(ax: Axes, theme: Theme, populations: Mapping[str, Sequence[
     ax.set(ylabel="population", title="Metastable states")
     grid(ax, theme)
     legend(ax, theme, len(populations))
+
+
+def draw_timescales(ax: Axes, theme: Theme, lags: np.ndarray, times: np.ndarray, unit: str) -> None:
+    """Implied time scales (lags, n) against lag, both logarithmic; below the diagonal lies what cannot be told."""
+    known = times[np.isfinite(times) & (times > 0)]
+    low = min(float(lags[0]), float(known.min(initial=lags[0])))
+    high = 2 * max(float(lags[-1]), float(known.max(initial=lags[-1])))
+    ax.fill_between([lags[0], lags[-1]], low / 2, [lags[0], lags[-1]], color=theme.muted, alpha=0.18, lw=0)
+    for n in range(times.shape[1]):
+        colour = theme.series[n % len(theme.series)]
+        ax.plot(lags, times[:, n], "o-", ms=3, color=colour, label=f"process {n + 1}")
+    ax.set(xscale="log", yscale="log", xlim=(lags[0], lags[-1]), ylim=(max(low, lags[0] / 4), high))
+    for axis in (ax.xaxis, ax.yaxis):
+        axis.set_major_formatter(FuncFormatter(lambda v, _: f"{v:,g}"))
+        axis.set_minor_formatter(NullFormatter())
+    ax.set(xlabel=f"lag / {unit}", ylabel=f"implied time scale / {unit}", title="Implied time scales")
+    grid(ax, theme)
+    legend(ax, theme, times.shape[1])
 
 
 def draw_conditional(

@@ -21,7 +21,6 @@ from ..analysis import (
     integrated_time,
     ramachandran,
     slower,
-    torsion_angles,
 )
 from . import drawing
 from .drawing import symbol
@@ -70,35 +69,6 @@ class Plot:
 def figure_of(plot: Plot) -> Figure:
     """A plot as a matplotlib figure."""
     return to_figure([panel.draw for panel in plot.panels], plot.columns, plot.size)
-
-
-def make_plots(
-    trajectory: TrajectoryLike,
-    reference: TrajectoryLike | None = None,
-    *,
-    kernels: list[Mapping[str, Any]] | None = None,
-    names: tuple[str, str] = ("chain", "MD"),
-) -> list[Plot]:
-    """All figures of a run.
-
-    Args:
-        trajectory: the run.
-        reference: MD of the same molecule to be drawn beside it.
-        kernels: acceptance per kernel (``analysis.json``'s), for its spread over chains.
-        names: what run and reference are called in legends.
-    """
-    runs = {names[0]: trajectory} | ({names[1]: reference} if reference is not None else {})
-    angles = {name: torsion_angles(run) for name, run in runs.items()}
-    plots = [
-        ramachandran_plot(angles),
-        profiles_plot(angles),
-        energies_plot(runs),
-        _traces(trajectory, angles[names[0]]),
-        _autocorrelations(runs, angles),
-        acceptance_plot(kernels or []),
-        bonded_plot(runs, trajectory),
-    ]
-    return [plot for plot in plots if plot is not None]
 
 
 Runs = Mapping[str, TrajectoryLike]
@@ -172,7 +142,8 @@ def energies_plot(runs: Runs) -> Plot:
     return Plot("energy", "Energy", caption, (Panel("Histogram of the potential energy", draw),), (5.0, 2.9), 1)
 
 
-def _traces(run: TrajectoryLike, angles: dict[str, np.ndarray]) -> Plot | None:
+def traces_plot(run: TrajectoryLike, angles: dict[str, np.ndarray]) -> Plot | None:
+    """Torsions of a few chains against time; None without any."""
     shown = [name for name in _backbone_first(angles) if not name.startswith("omega")]
     if not shown:
         return None
@@ -200,7 +171,8 @@ def _traces(run: TrajectoryLike, angles: dict[str, np.ndarray]) -> Plot | None:
     return Plot("traces", "Traces", caption, tuple(panels), (4.2, 0.85 + 0.8 * len(chosen)))
 
 
-def _autocorrelations(runs: Runs, angles: Angles) -> Plot | None:
+def autocorrelations_plot(runs: Runs, angles: Angles) -> Plot | None:
+    """Autocorrelation functions of torsions, a panel for each run; None where nothing moved."""
     panels = []
     for name, table in angles.items():
         run, functions, longest = runs[name], {}, 1.0

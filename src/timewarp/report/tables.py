@@ -106,6 +106,39 @@ def basin_table(analysis: Mapping[str, Any], comparison: Mapping[str, Any] | Non
     return table(head, rows, name="basin-table")
 
 
+def conformation_table(
+    analysis: Mapping[str, Any], comparison: Mapping[str, Any] | None, names: tuple[str, str], most: int = 16
+) -> str:
+    """Population of each backbone conformation, and when chains first came there; empty without any."""
+    run, reference = (escape(n) for n in names)
+    unit = "steps" if analysis["unit"] == "step" else escape(analysis["unit"])
+    own = {row["name"]: row for row in analysis["conformations"]}
+    both = {row["name"]: row for row in comparison["conformations"]} if comparison else {}
+    shown = list(both or own)[:most]
+    if not shown:
+        return ""
+    head = ["conformation", f"population, {run}", "ESS", f"first met / {unit}", "chains that met it"]
+    head += [f"population, {reference}", "difference / σ"] if comparison else []
+    rows = []
+    for name in shown:
+        row = own.get(name)
+        cells = [f"<code>{escape(name)}</code>"]
+        if row is None:
+            cells += [mark("never visited", True), ABSENT, ABSENT, f"0 of {analysis['n_chains']:,}"]
+        else:
+            met = f"{row['chains']:,} of {analysis['n_chains']:,}"
+            ess = f"{row['ess']:,.0f}" if _real(row["ess"]) else ABSENT
+            cells += [measured(row["population"], row["error"]), ess, number(row["median_first_met"]), met]
+        if comparison:
+            other = both[name]["reference"]
+            cells += [measured(other["value"], other["error"]), number(both[name]["z"], 2)]
+        rows.append(cells)
+    total = len(both or own)
+    caption = "Backbone conformations. <em>First met</em> is the median over chains, counted from the first sample."
+    caption += f" The {most} most populated of {total}." if total > most else ""
+    return table(head, rows, caption, "conformation-table")
+
+
 def energy_table(analysis: Mapping[str, Any], comparison: Mapping[str, Any] | None, names: tuple[str, str]) -> str:
     """Mean, fluctuation and heat capacity of the potential energy."""
     e = analysis["energy"]

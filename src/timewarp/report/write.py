@@ -8,8 +8,9 @@ from typing import Any
 
 from ..analysis import TrajectoryLike, Verdict
 from ..files import write_atomically
+from .figures import make_figures
 from .page import Provenance, render_page
-from .plots import make_plots
+from .structures import viewer_data
 from .theme import to_file
 
 FORMATS = ("png", "svg", "pdf")
@@ -25,6 +26,7 @@ def write_report(
     reference: TrajectoryLike | None = None,
     comparison: Mapping[str, Any] | None = None,
     formats: Sequence[str] = ("png",),
+    dynamics: tuple[bool, bool] = (False, False),
 ) -> Path:
     """Write the page and its figures.
 
@@ -37,6 +39,7 @@ def write_report(
         reference: MD of the same molecule.
         comparison: from :func:`timewarp.analysis.compare`.
         formats: of the figure files: ``png``, ``svg``, ``pdf``.
+        dynamics: whether the frames of run and reference follow each other in physical time.
 
     Returns:
         The path of ``index.html``.
@@ -49,10 +52,22 @@ def write_report(
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     names = ("chain" if provenance.kind == "chain" else "run", "MD" if provenance.kind == "chain" else "reference")
-    plots = make_plots(trajectory, reference, kernels=analysis["kernels"], names=names)
+    timed = [name for name, is_timed in zip(names, dynamics, strict=True) if is_timed]
+    plots, structures = make_figures(trajectory, reference, kernels=analysis["kernels"], names=names, dynamics=timed)
     for plot in plots:
         for suffix in formats:
             to_file([panel.draw for panel in plot.panels], plot.columns, plot.size, folder / f"{plot.name}.{suffix}")
     page = folder / "index.html"
-    write_atomically(page, render_page(provenance, analysis, verdict, plots, comparison, names))
+    write_atomically(
+        page,
+        render_page(
+            provenance,
+            analysis,
+            verdict,
+            plots,
+            comparison,
+            names,
+            viewer=viewer_data(trajectory.atoms, structures) if structures else None,
+        ),
+    )
     return page

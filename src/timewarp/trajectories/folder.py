@@ -240,6 +240,11 @@ class RunFolder:
                 return float(value)
         raise ValueError(f"{self.path / 'config.toml'} does not say temperature_K")
 
+    @property
+    def is_dynamics(self) -> bool:
+        """Whether frames follow each other in physical time: MD without torsion moves."""
+        return self.kind == "md" and self.config.get("dynamics") is not False
+
     def check_unbiased(self) -> None:
         """Refuse an exploration where equilibrium samples are needed.
 

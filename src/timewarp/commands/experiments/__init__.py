@@ -43,7 +43,7 @@ class Source:
     @property
     def dynamics(self) -> bool:
         """Whether times between its frames are physical."""
-        return self.run.kind == "md" and self.run.config.get("dynamics") is not False
+        return self.run.is_dynamics
 
     def seconds(self) -> float:
         """Wall-clock seconds that the run took.

@@ -1,0 +1,113 @@
+"""The plane of the slow coordinates, the metastable states in it, and the time scales of their exchange."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from functools import partial
+
+import numpy as np
+
+from ..analysis import TrajectoryLike, mean
+from ..analysis.tica import fit_slow_coordinates
+from . import planes
+from .plots import Panel, Plot
+
+PLANE_BINS = 80
+LAG_PS = 20.0
+FEWEST_FRAMES = 40
+MOST_FRAMES = 40_000
+"""Frames that the page fits slow coordinates to, and draws; ``timewarp experiment tica`` takes more."""
+
+
+def slow_plot(runs: Mapping[str, TrajectoryLike], dynamics: Collection[str] = ()) -> Plot | None:
+    """The first two slow coordinates (TICA) of the last run, the reference where there is one, and all runs in them.
+
+    Args:
+        runs: by name.
+        dynamics: names of runs whose frames follow each other in physical time.
+
+    Returns:
+        None where there is too little to fit: short chains, or a molecule that hardly has slow coordinates.
+    """
+    name = list(runs)[-1]
+    fitted = runs[name]
+    n_frames = np.shape(fitted.energies)[1]
+    spacing = float(fitted.frame_spacing)
+    lag = max(1, round(LAG_PS / spacing)) if fitted.unit == "ps" else 1
+    lag = min(lag, n_frames // 8)
+    if n_frames < FEWEST_FRAMES or len(fitted.atoms.peptide_bonds) == 0:
+        return None
+    try:
+        slow = fit_slow_coordinates(fitted.positions, fitted.atoms, lag, most_frames=MOST_FRAMES)
+    except (ValueError, np.linalg.LinAlgError, ZeroDivisionError):
+        return None  # frozen chains: there is no covariance to speak of, and the verdict says so
+    projected = {key: slow.project(_thinned(run), run.atoms) for key, run in runs.items()}
+    if not all(np.isfinite(y).all() for y in projected.values()):
+        return None
+    labels = {key: slow.states(y) for key, y in projected.items()}
+    pooled = np.concatenate([y.reshape(-1, 2) for y in projected.values()])
+    state = np.concatenate([s.ravel() for s in labels.values()])
+    centres = [tuple(np.median(pooled[state == k], axis=0)) for k in range(slow.n_states) if (state == k).any()]
+    populations = {}
+    for key, states in labels.items():
+        found = [mean((states == k).astype(float)) for k in range(slow.n_states)]
+        populations[key] = [(f.value, f.error) for f in found]
+    panels = plane_panels({key: y.reshape(-1, 2) for key, y in projected.items()}, centres, populations)
+    unit = "MH steps" if fitted.unit == "step" else fitted.unit
+    caption = (
+        f"Time-lagged independent components of {name}: the two combinations of distances and backbone torsions that "
+    )
+    caption += (
+        f"change slowest (Koopman-reweighted, lag {lag * spacing:g} {unit}). Numbers mark its metastable states "
+        "(k-means and PCCA+), the most populated first. A state with no bar was never visited."
+        if slow.n_states > 1
+        else f"change slowest (Koopman-reweighted, lag {lag * spacing:g} {unit}). No state lasts longer than the lag: "
+        "there is nothing to part here."
+    )
+    if name in dynamics:
+        longest = max(n_frames // 4, lag + 1)
+        lags = np.unique(np.geomspace(1, longest, 12).round().astype(int))
+        whole = slow.project(fitted.positions, fitted.atoms)
+        times = slow.implied_timescales(whole, [int(x) for x in lags]) * spacing
+        draw = partial(planes.draw_timescales, lags=lags * spacing, times=times, unit=fitted.unit)
+        panels.append(Panel(f"Implied time scales of {name}", draw))
+        caption += (
+            " Implied time scales of its Markov state model are believable where they no longer grow with the lag; "
+            "those in the shaded part are shorter than the lag and cannot be told."
+        )
+    return Plot("tica", "Slow coordinates", caption, tuple(panels), (4.0, 3.2))
+
+
+def plane_panels(
+    projected: Mapping[str, np.ndarray],
+    centres: Sequence[tuple[float, float]],
+    populations: Mapping[str, Sequence[tuple[float, float]]],
+) -> list[Panel]:
+    """The plane of slow coordinates of each run, and the populations of the metastable states.
+
+    Args:
+        projected: run -> (n, 2).
+        centres: of the metastable states.
+        populations: run -> (population, error) of each state.
+    """
+    pooled = np.concatenate(list(projected.values()))
+    low, high = np.quantile(pooled, 0.0002, axis=0), np.quantile(pooled, 0.9998, axis=0)
+    margin = 0.03 * (high - low) + 1e-9
+    first, second = (np.linspace(low[k] - margin[k], high[k] + margin[k], PLANE_BINS + 1) for k in range(2))
+    top = float(np.clip(np.ceil(np.log(max(len(p) for p in projected.values()) / PLANE_BINS)), 4, 12))
+    panels = [
+        Panel(
+            f"Free energy over the slow coordinates, {name}",
+            partial(planes.draw_plane, points=points, edges=(first, second), top=top, title=name, centres=centres),
+        )
+        for name, points in projected.items()
+    ]
+    if len(centres) > 1:
+        draw = partial(planes.draw_populations, populations=populations)
+        panels.append(Panel("Populations of metastable states", draw))
+    return panels
+
+
+def _thinned(run: TrajectoryLike) -> np.ndarray:
+    positions = np.asarray(run.positions)
+    return positions[:, :: max(1, positions.shape[0] * positions.shape[1] // MOST_FRAMES)]
