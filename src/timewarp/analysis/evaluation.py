@@ -18,7 +18,7 @@ from .distributions import halves, jensen_shannon, jsd_plane, jsd_torsion, wasse
 from .free_energy import phi_basin
 from .tica import SlowCoordinates, fit_slow_coordinates, missed_states
 from .torsions import TrajectoryLike, backbone, torsion_angles
-from .transport import plane_wasserstein, torsion_wasserstein
+from .transport import PLANE_POINTS, plane_wasserstein, torsion_wasserstein
 
 TIC_BINS = 50
 
@@ -52,7 +52,12 @@ MEASURES = (
 
 
 def evaluate(
-    run: TrajectoryLike, reference: TrajectoryLike, *, temperature_K: float, lag_frames: int
+    run: TrajectoryLike,
+    reference: TrajectoryLike,
+    *,
+    temperature_K: float,
+    lag_frames: int,
+    points: int = PLANE_POINTS,
 ) -> dict[str, Any]:
     """All measures between a run and its reference.
 
@@ -61,6 +66,7 @@ def evaluate(
         reference: long MD of the same molecule at the same temperature.
         temperature_K: of both.
         lag_frames: of TICA, which is fitted on the reference, Koopman-reweighted.
+        points: frames of each side in an exact transport; with fewer, value and floor are larger.
 
     Returns:
         ``{"measures": {name: {"value": ..., "floor": ...}}, "states": {"found", "missed", "populations"}}``; a measure
@@ -77,7 +83,7 @@ def evaluate(
     first, second = (theirs.at(index) for index in halves(np.arange(theirs.size).reshape(theirs.shape)))
     span = np.quantile(theirs.tics, (0.0, 1.0), axis=0)
     measures = {}
-    for name, measure in _measures(span).items():
+    for name, measure in _measures(span, points).items():
         value, floor = measure(ours, theirs), measure(first, second)
         if not np.isnan(value):
             measures[name] = {
@@ -127,10 +133,10 @@ class _Numbers:
         return np.stack([self.angles[name] for name in names], 1)
 
 
-def _measures(span: np.ndarray) -> dict[str, Callable[[_Numbers, _Numbers], float]]:
+def _measures(span: np.ndarray, points: int) -> dict[str, Callable[[_Numbers, _Numbers], float]]:
     def torsion_w2(a: _Numbers, b: _Numbers) -> float:
         names = [name for name in a.angles if name.startswith(("phi", "psi"))]
-        return torsion_wasserstein(a.stacked(names), b.stacked(names)) if names else np.nan
+        return torsion_wasserstein(a.stacked(names), b.stacked(names), points) if names else np.nan
 
     def jsd_phi_psi(a: _Numbers, b: _Numbers) -> float:
         planes = backbone(list(a.angles))
@@ -148,7 +154,7 @@ def _measures(span: np.ndarray) -> dict[str, Callable[[_Numbers, _Numbers], floa
     return {
         "energy_w2": lambda a, b: wasserstein(a.energies, b.energies),
         "torsion_w2": torsion_w2,
-        "tica_w2": lambda a, b: plane_wasserstein(a.tics, b.tics),
+        "tica_w2": lambda a, b: plane_wasserstein(a.tics, b.tics, points),
         "jsd_torsion": lambda a, b: float(np.mean([jsd_torsion(a.angles[n], b.angles[n]) for n in a.angles])),
         "jsd_phi_psi": jsd_phi_psi,
         "jsd_tica": lambda a, b: jensen_shannon(*(_counts(x.tics, span) for x in (a, b))),
