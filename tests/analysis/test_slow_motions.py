@@ -48,6 +48,15 @@ def test_metastable_states_have_the_populations_of_the_process(fitted):
     assert missed_states(found, found, slow.n_states) == {}
 
 
+def test_implied_time_scales_are_those_of_the_process_at_every_lag(fitted):
+    _, x, slow = fitted
+    times = slow.implied_timescales(slow.project(x, alanine().atoms), [1, 4, 12, 10**6])
+    assert times.shape == (4, 3)
+    assert times[:3, 0] == pytest.approx(-1 / math.log(1 - 3 * 0.02), rel=0.2)
+    assert (times[:3, 1] < (1, 4, 12)).all()  # psi forgets at once: below the lag
+    assert np.isnan(times[3]).all()  # longer than the chains
+
+
 def test_a_chain_that_stays_away_from_a_state_misses_it(fitted):
     state, x, slow = fitted
     found = slow.states(slow.project(x, alanine().atoms))

@@ -69,9 +69,10 @@ def evaluate(
         points: frames of each side in an exact transport; with fewer, value and floor are larger.
 
     Returns:
-        ``{"measures": {name: {"value": ..., "floor": ...}}, "states": {"found", "missed", "populations"}}``; a measure
-        that the molecule does not have (no phi and psi) is left out. None stands for infinity: the free energy of a
-        basin that one of the two has never visited.
+        ``{"measures": {name: {"value": ..., "floor": ...}}, "states": {...}}``. Of the states there are ``populations``
+        in the reference, ``found`` (a number), ``missed`` (which), and ``first_met``: the frame, from 1 on, in which
+        the first of all chains came to each. A measure that the molecule does not have (no phi and psi) is left out. None
+        stands for infinity: the free energy of a basin that one of the two has never visited.
 
     Raises:
         ValueError: the two are different molecules, or the reference is too short for the lag.
@@ -93,9 +94,31 @@ def evaluate(
     missed = missed_states(theirs.states, ours.states, slow.n_states)
     return {
         "measures": measures,
-        "states": {"populations": populations, "missed": sorted(missed), "found": slow.n_states - len(missed)},
+        "states": {
+            "populations": populations,
+            "missed": sorted(missed),
+            "found": slow.n_states - len(missed),
+            "first_met": first_met(ours.states.reshape(ours.shape), slow.n_states),
+        },
         "lag_frames": lag_frames,
     }
+
+
+def first_met(states: np.ndarray, n_states: int) -> list[int | None]:
+    """The frame, from 1 on, in which the first of all chains came to each state; None for one that none came to.
+
+    Args:
+        states: (chains, frames).
+        n_states: how many there are.
+
+    >>> first_met(np.array([[0, 0, 1], [0, 2, 2]]), 4)
+    [1, 3, 2, None]
+    """
+    found = []
+    for k in range(n_states):
+        frames = (states == k).any(0)
+        found.append(int(frames.argmax()) + 1 if frames.any() else None)
+    return found
 
 
 @dataclass(frozen=True, eq=False)

@@ -16,7 +16,7 @@ from .errors import UserError
 if TYPE_CHECKING:
     from ..trajectories import RunFolder
 
-SCHEMA = 1
+SCHEMA = 2
 DEFAULT_LAG_PS = 20.0
 LEVELS = ("trust", "caution", "reject")
 
@@ -176,6 +176,8 @@ def one(name: str, source: RunFolder, reference: RunFolder, args: argparse.Names
         shares = ", ".join(f"{100 * p:.2g} %" for p in populations)
         reasons.append(f"States of the reference that were never visited: {shares} of it.")
     seconds = (summary or {}).get("wall_s")
+    last = max((n for n in found["states"]["first_met"] if n is not None), default=None)
+    timed = isinstance(seconds, int | float) and seconds > 0
     flow = next((k for k in analysis["kernels"] if k["name"] == "flow"), None)
     row = {
         "name": name,
@@ -185,7 +187,9 @@ def one(name: str, source: RunFolder, reference: RunFolder, args: argparse.Names
         **found,
         "rhat": max((r["rhat"] for r in known), default=None),
         "ess": ess,
-        "ess_per_second": ess / seconds if ess and isinstance(seconds, int | float) and seconds > 0 else None,
+        "ess_per_second": ess / seconds if ess and timed else None,
+        "steps_to_states": None if last is None else last * judged.trajectory.frame_spacing,
+        "seconds_to_states": seconds * last / analysis["n_frames"] if last and timed else None,
         "acceptance": flow["acceptance"] if flow else None,
         "jump": flow["jump"] if flow else None,
         "level": level,
@@ -199,7 +203,18 @@ def as_csv(rows: Sequence[Mapping[str, Any]]) -> str:
     """One line for each run."""
     from ..analysis.evaluation import MEASURES
 
-    plain = ("samples", "reference_frames", "rhat", "ess", "ess_per_second", "acceptance", "jump", "level")
+    plain = (
+        "samples",
+        "reference_frames",
+        "rhat",
+        "ess",
+        "ess_per_second",
+        "steps_to_states",
+        "seconds_to_states",
+        "acceptance",
+        "jump",
+        "level",
+    )
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
     writer.writerow(

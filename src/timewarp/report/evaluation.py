@@ -65,7 +65,16 @@ def render_evaluation(
     """
     plot = floors_plot(rows)
     shown = _present(rows)
-    head = ["peptide", "verdict", *(escape(m.title) for m in shown), "states", "R-hat", "ESS", "accepted"]
+    head = [
+        "peptide",
+        "verdict",
+        *(escape(m.title) for m in shown),
+        "states",
+        "met after / s",
+        "R-hat",
+        "ESS",
+        "accepted",
+    ]
     body = []
     for row in rows:
         states = row["states"]
@@ -76,6 +85,7 @@ def render_evaluation(
                 f"<span title='{escape('; '.join(row['reasons']), quote=True)}'>{LEVELS[row['level']]}</span>",
                 *(_cell(row["measures"].get(m.name)) for m in shown),
                 f"{states['found']}{missed}",
+                number(row["seconds_to_states"], 2),
                 number(row["rhat"], 4),
                 ABSENT if row["ess"] is None else number(round(row["ess"])),
                 percent(row["acceptance"]) if row["acceptance"] is not None else ABSENT,

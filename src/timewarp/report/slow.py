@@ -20,7 +20,9 @@ MOST_FRAMES = 40_000
 
 
 def slow_plot(runs: Mapping[str, TrajectoryLike], dynamics: Collection[str] = ()) -> Plot | None:
-    """The first two slow coordinates (TICA) of the last run, the reference where there is one, and all runs in them.
+    """The first two slow coordinates (TICA) of a run, and all runs in them.
+
+    They are fitted to the last of the runs, the reference where there is one, whose chains are long enough.
 
     Args:
         runs: by name.
@@ -29,14 +31,15 @@ def slow_plot(runs: Mapping[str, TrajectoryLike], dynamics: Collection[str] = ()
     Returns:
         None where there is too little to fit: short chains, or a molecule that hardly has slow coordinates.
     """
-    name = list(runs)[-1]
+    long_enough = [name for name, run in runs.items() if np.shape(run.energies)[1] >= FEWEST_FRAMES]
+    if not long_enough or len(next(iter(runs.values())).atoms.peptide_bonds) == 0:
+        return None
+    name = long_enough[-1]
     fitted = runs[name]
     n_frames = np.shape(fitted.energies)[1]
     spacing = float(fitted.frame_spacing)
     lag = max(1, round(LAG_PS / spacing)) if fitted.unit == "ps" else 1
     lag = min(lag, n_frames // 8)
-    if n_frames < FEWEST_FRAMES or len(fitted.atoms.peptide_bonds) == 0:
-        return None
     try:
         slow = fit_slow_coordinates(fitted.positions, fitted.atoms, lag, most_frames=MOST_FRAMES)
     except (ValueError, np.linalg.LinAlgError, ZeroDivisionError):
