@@ -71,8 +71,8 @@ def evaluate(
     Returns:
         ``{"measures": {name: {"value": ..., "floor": ...}}, "states": {...}}``. Of the states there are ``populations``
         in the reference, ``found`` (a number), ``missed`` (which), and ``first_met``: the frame, from 1 on, in which
-        the first of all chains came to each. A measure that the molecule does not have (no phi and psi) is left out. None
-        stands for infinity: the free energy of a basin that one of the two has never visited.
+        the first of all chains came to each. A measure that the molecule does not have (no phi and psi) is left out.
+        None stands for infinity: the free energy of a basin that one of the two has never visited.
 
     Raises:
         ValueError: the two are different molecules, or the reference is too short for the lag.
