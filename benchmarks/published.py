@@ -34,12 +34,15 @@ def main() -> None:
     parser.add_argument("md", type=Path, help="folder of runs, by the names of the peptides")
     parser.add_argument("--energies", type=float, default=1e6, help="energies and forces in all (default 1e6)")
     parser.add_argument("--few", type=float, default=1e4, help="the small budget, after the warm-up (default 1e4)")
+    parser.add_argument("--markdown", action="store_true", help="print a table of the rows, too")
     args = parser.parse_args()
 
     from timewarp.trajectories import run_folders
 
     names = [folder.name for folder in run_folders(args.md)]
-    lists.run("published", names, args, lambda name: row_of(name, args), show, summarise)
+    rows = lists.run("published", names, args, lambda name: row_of(name, args), show, summarise)
+    if args.markdown:
+        print_table(rows)
 
 
 def row_of(sequence: str, args: argparse.Namespace) -> dict[str, Any]:
@@ -145,6 +148,22 @@ def summarise(rows: list[dict[str, Any]]) -> dict[str, float]:
                 figures[f"{head}, {budget}, {measure}, floor"] = statistics.mean(c["floor"] for c in cells)
         figures[f"{head}, states missed"] = float(sum(len(row["many"]["states"]["missed"]) for row in same))
     return figures
+
+
+def print_table(rows: list[dict[str, Any]]) -> None:
+    """A row for each peptide: values with their floors in brackets, at the large budget."""
+    for row in rows:
+        cells = [row["sequence"], f"{100 * row['acceptance']:.0f}"]
+        for name in ("energy_w2", "torsion_w2", "tica_w2", "jsd_torsion", "jsd_tica", "delta_F"):
+            m = row["many"]["measures"].get(name)
+            known = m is not None and m["value"] is not None
+            cells.append(
+                f"{m['value']:.2g} ({'-' if m['floor'] is None else format(m['floor'], '.2g')})" if known else "-"
+            )
+        states = row["many"]["states"]
+        cells += [f"{states['found']}/{len(states['populations'])}", f"{row['rhat']:.3f}"]
+        cells += [f"{row['ess_per_second']['tica']:,.0f}, {row['ess_per_second']['torsion']:,.0f}"]
+        print("| " + " | ".join(cells) + " |")
 
 
 if __name__ == "__main__":

@@ -43,7 +43,7 @@ def local_cluster():
 
     with (
         dask.config.set({"distributed.scheduler.worker-saturation": 1.0}),
-        LocalCluster(n_workers=1, threads_per_worker=1, dashboard_address=None, silence_logs=50) as found,
+        LocalCluster(n_workers=1, threads_per_worker=1, dashboard_address="127.0.0.1:0", silence_logs=50) as found,
     ):
         yield found
 

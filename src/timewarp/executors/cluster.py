@@ -111,7 +111,7 @@ class DaskCluster:
                     threads_per_worker=1,
                     processes=True,
                     memory_limit=0,
-                    dashboard_address=None,
+                    dashboard_address="127.0.0.1:0",  # a free port: with None it is 8787, and a warning if taken
                     local_directory=scratch,
                     silence_logs=logging.CRITICAL,
                 )
