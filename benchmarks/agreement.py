@@ -86,8 +86,10 @@ def row_of(sequence: str, args: argparse.Namespace) -> dict[str, Any]:
     for name in soft:
         for centre in (-60, 60, 180):
             here, there = (mean(_within(side[name], centre)) for side in (ours, reference))
-            if max(here.value, there.value) > SMALLEST_SHARE:
-                scores[f"{name} at {centre}"] = (here.value - there.value) / math.hypot(here.error, there.error)
+            # A side that is always or never there has no error.
+            error = math.hypot(*(s.error for s in (here, there) if math.isfinite(s.error)))
+            if max(here.value, there.value) > SMALLEST_SHARE and error > 0:
+                scores[f"{name} at {centre}"] = (here.value - there.value) / error
     worst = max(scores, key=lambda name: abs(scores[name]))
     divergence = {name: jsd_torsion(ours[name], reference[name]) for name in soft}
     far = max(divergence, key=lambda name: divergence[name])

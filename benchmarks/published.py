@@ -25,8 +25,9 @@ import lists
 import numpy as np
 
 LAG_PS = 20.0
-POINTS = 2000
-"""Points of each exact transport: with fewer, the distance of equal distributions is larger."""
+POINTS = 1500
+"""Frames of each side in an exact transport. With fewer, the distance of equal distributions is larger: the small
+budget is compared with a floor of as many frames as it has."""
 
 
 def main() -> None:
@@ -57,13 +58,12 @@ def row_of(sequence: str, args: argparse.Namespace) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as scratch:
         run, summary = chain(sequence, md.config["preset"], Path(scratch) / "chain", args)
         whole = run.trajectory()
-        spent = float(summary["energy_evaluations"] + summary["force_evaluations"])
-        kept = max(1, int(whole.n_frames * args.few / spent))
+        spent, tuning = evaluations(summary)
+        kept = max(1, int(whole.n_frames * args.few / (spent - tuning)))
         few = Frames(whole, kept)
-        found = {
-            "many": evaluate(whole, reference, temperature_K=md.temperature_K, lag_frames=lag, points=POINTS),
-            "few": evaluate(few, reference, temperature_K=md.temperature_K, lag_frames=lag, points=POINTS),
-        }
+        found = {}
+        for name, part, points in (("many", whole, POINTS), ("few", few, few.n)):
+            found[name] = evaluate(part, reference, temperature_K=md.temperature_K, lag_frames=lag, points=points)
         slow = fit_slow_coordinates(reference.positions, reference.atoms, lag)
         angles = {n: np.asarray(torsion_angles(whole)[n]) for n in soft_torsions(run.atoms)}
         esses = {n: circular_ess(x) for n, x in angles.items()}
@@ -73,9 +73,10 @@ def row_of(sequence: str, args: argparse.Namespace) -> dict[str, Any]:
         "sequence": sequence,
         "md_ns": float(md.config["length_ns"]),
         "md_rhat": max(circular_rhat(np.asarray(x)) for n, x in torsion_angles(reference).items() if n in angles),
-        "energies": spent + summary["warmup_energy_evaluations"] + summary["warmup_force_evaluations"],
+        "energies": spent,
+        "energies_of_warmup": tuning,
         "samples": whole.n_chains * whole.n_frames,
-        "samples_few": whole.n_chains * kept,
+        "samples_few": few.n,
         "wall_s": summary["wall_s"],
         "warmup_wall_s": summary["warmup_wall_s"],
         "acceptance": summary["kernels"]["flow"]["acceptance"],
@@ -100,13 +101,18 @@ def chain(sequence: str, preset: str, out: Path, args: argparse.Namespace) -> tu
         if timewarp([*command, "--samples", str(args.chains * steps)]):
             raise SystemExit(f"sampling {sequence} failed")
         summary = read_json(out / "summary.json")
-        tuning = summary["warmup_energy_evaluations"] + summary["warmup_force_evaluations"]
-        each = (summary["energy_evaluations"] + summary["force_evaluations"]) / steps
-        wanted = int((args.energies - tuning) / each)
+        spent, tuning = evaluations(summary)
+        wanted = int((args.energies - tuning) / (spent - tuning) * steps)
         if wanted <= steps:
             break
         steps = wanted
     return RunFolder.open(out), summary
+
+
+def evaluations(summary: dict[str, Any]) -> tuple[int, int]:
+    """Energies and forces in all, and those of them before production."""
+    parts = ("energy_evaluations", "force_evaluations")
+    return sum(summary[part] for part in parts), sum(summary[f"warmup_{part}"] for part in parts)
 
 
 class Frames:
@@ -114,6 +120,7 @@ class Frames:
 
     def __init__(self, trajectory: Any, n: int) -> None:
         self.atoms, self.unit, self.frame_spacing = trajectory.atoms, trajectory.unit, trajectory.frame_spacing
+        self.n = trajectory.n_chains * n
         self.positions, self.energies = trajectory.positions[:, :n], trajectory.energies[:, :n]
 
 

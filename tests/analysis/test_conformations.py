@@ -58,6 +58,26 @@ def test_the_typical_frame_is_in_the_middle():
         representative(angles, np.zeros_like(inside))
 
 
+def test_a_run_too_short_to_meet_a_rare_conformation_is_not_at_fault():
+    reference, run = alanine_run(seed=4, frames=300), alanine_run(seed=3, frames=300)
+    analysis, comparison = analyse(run, temperature_K=310.0), compare(run, reference, temperature_K=310.0)
+    (row,) = [row for row in comparison["conformations"] if row["name"] == "G"]
+    row["run"]["value"], row["reference"]["value"] = 0.0, 0.02
+    for size, status in ((400.0, "warn"), (4000.0, "fail")):
+        torsions = {name: {**values, "ess": size} for name, values in analysis["torsions"].items()}
+        found = judge({**analysis, "torsions": torsions}, comparison).checks
+        assert [c.status for c in found if c.name == "conformations vs reference"] == [status]
+
+
+def test_long_peptides_have_more_conformations_than_are_looked_at_one_by_one():
+    rng = np.random.default_rng(0)
+    angles = {f"{kind}_{n}": rng.uniform(-np.pi, np.pi, (4, 500)) for n in range(2, 10) for kind in ("phi", "psi")}
+    found = find_conformations(angles)
+    assert len(found) > 1000
+    assert len(found.table()) == 64
+    assert sum(found.populations().values()) == pytest.approx(1.0)
+
+
 @pytest.mark.parametrize("lost", [False, True])
 def test_a_conformation_that_was_never_visited_makes_the_verdict_fail(lost):
     reference, run = alanine_run(seed=4, frames=300), alanine_run(seed=3, frames=300)

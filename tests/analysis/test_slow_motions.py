@@ -57,6 +57,21 @@ def test_implied_time_scales_are_those_of_the_process_at_every_lag(fitted):
     assert np.isnan(times[3]).all()  # longer than the chains
 
 
+def test_long_runs_are_thinned_and_no_chain_is_left_out(fitted):
+    state, x, slow = fitted
+    thin = fit_slow_coordinates(x, alanine().atoms, 6, most_frames=state.size // 3)
+    assert thin.lag_frames == 6
+    assert thin.timescales[0] == pytest.approx(slow.timescales[0], rel=0.2)  # in frames as given
+    assert thin.n_states == 2
+
+
+@pytest.mark.parametrize("frames", [60, 400])
+def test_what_never_moves_is_refused(frames):
+    x = hopping_alanine(np.zeros((5, 1), int), seed=3).expand(5, frames, -1, -1)
+    with pytest.raises(ValueError, match="too little moves"):
+        fit_slow_coordinates(x, alanine().atoms, 5)
+
+
 def test_a_chain_that_stays_away_from_a_state_misses_it(fitted):
     state, x, slow = fitted
     found = slow.states(slow.project(x, alanine().atoms))

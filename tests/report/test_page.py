@@ -14,7 +14,9 @@ from synthetic_runs import alanine, alanine_run
 from timewarp.analysis import analyse, check_geometry, compare, find_conformations, judge, torsion_angles
 from timewarp.report import PRINT, WEB, Provenance, make_plots, render_page, write_report
 from timewarp.report.drawing import symbol
+from timewarp.report.planes import draw_populations
 from timewarp.report.structures import typical_structures, viewer_data
+from timewarp.report.tables import conformation_table
 from timewarp.report.theme import CSS_VARIABLES, new_figure, to_svg
 
 EXPECTED = [
@@ -197,7 +199,7 @@ def test_page_follows_light_and_dark(page):
         assert f"var({variable})" in page or variable.startswith("--series")
     drawings = "".join(re.findall(r"<svg.*?</svg>", page, re.DOTALL))
     assert not [colour for colour in CSS_VARIABLES if colour in drawings]
-    leftover = set(re.findall(r"(?:fill|stroke): (#[0-9a-f]{6})", drawings)) - {"#ffffff"}
+    leftover = set(re.findall(r"(?:fill|stroke): (#[0-9a-f]{6})", drawings))
     assert not leftover, f"colours that would not follow the scheme: {leftover}"
 
 
@@ -265,6 +267,47 @@ def test_a_frozen_run_is_drawn_without_a_crash():
     shown = render_page(provenance(), analysis, judge(analysis), make_plots(run))
     assert "not varying" in shown
     assert "Do not trust" in shown
+
+
+def test_chains_frozen_each_in_its_own_place_are_drawn_without_a_crash():
+    run = alanine_run(seed=5, chains=6, frames=60)
+    run.positions[:] = run.positions[:, :1].clone()
+    plots = make_plots(run, dynamics=("chain",))
+    assert {"ramachandran", "structures", "bonded"} <= {plot.name for plot in plots}
+
+
+def test_frames_that_are_not_finite_are_left_out_of_the_structures():
+    run = alanine_run(seed=5, chains=2, frames=60)
+    run.positions[0, 3] = float("nan")
+    angles = torsion_angles(run)
+    found = find_conformations(angles)
+    assert (found.labels == -1).sum() == 1
+    structures = typical_structures(run, found, angles)
+    assert all(np.isfinite(s.frames).all() for s in structures)
+    assert sum(s.population for s in structures) == pytest.approx(119 / 120)
+
+
+def test_a_state_of_two_frames_in_many_has_a_bar():
+    rows = {"chain": [(1 - 2.5e-5, 1e-5), (2.5e-5, 1.8e-5)], "MD": [(0.9, 0.01), (0.1, 0.01)]}
+    _, (ax,) = new_figure(3, 3, 1, 1, WEB)
+    draw_populations(ax, WEB, rows)
+    assert sorted(bar.get_height() for bar in ax.patches)[0] == pytest.approx(2.5e-5)
+    assert ax.get_ylim()[0] < 2.5e-5
+
+
+def test_the_table_of_conformations_keeps_what_the_run_alone_has(material):
+    _, _, analysis, comparison, _ = material
+    rows = [{"name": f"x{k}", "run": ESTIMATE | {"value": 0.0}, "reference": ESTIMATE, "z": 1.0} for k in range(30)]
+    lone = {"name": "lone", "run": ESTIMATE | {"value": 0.3}, "reference": ESTIMATE | {"value": 0.0}, "z": 9.0}
+    ordered = sorted([*rows, lone], key=lambda r: -max(r["run"]["value"], r["reference"]["value"]))
+    own = [{**analysis["conformations"][0], "name": "lone"}]
+    shown = conformation_table({**analysis, "conformations": own}, {"conformations": ordered}, ("chain", "MD"))
+    assert "lone" in shown
+    assert "16 most populated of 31" in shown
+    assert comparison["conformations"][0]["name"] == "B"
+
+
+ESTIMATE = {"value": 0.02, "error": 0.001, "ess": 500.0}
 
 
 def test_unknown_format_is_refused(material, tmp_path):

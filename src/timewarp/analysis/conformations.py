@@ -11,6 +11,9 @@ import numpy as np
 from .free_energy import mean
 from .torsions import KINDS
 
+MOST = 64
+"""Conformations that are looked at one by one; long peptides have thousands, of a few frames each."""
+
 FEW = 400
 """Members of a conformation among which its representative is sought."""
 
@@ -21,7 +24,7 @@ class Conformations:
 
     Attributes:
         names: one letter per residue, in the order of the chain; the most populated conformation first.
-        labels: (chains, frames) index into the names.
+        labels: (chains, frames) index into the names; -1 for a frame that is not finite.
     """
 
     names: tuple[str, ...]
@@ -34,19 +37,24 @@ class Conformations:
         """(chains, frames) whether a frame is in a conformation; never, if the run has not met it."""
         return self.labels == self.names.index(name) if name in self.names else np.zeros(self.labels.shape, bool)
 
-    def table(self, frame_spacing: float = 1.0) -> list[dict[str, Any]]:
-        """Population of each with its standard error, and when it was met: plain data.
+    def populations(self) -> dict[str, float]:
+        """The share of each in all frames, the largest first."""
+        counts = np.bincount(self.labels[self.labels >= 0], minlength=len(self))
+        return {name: float(n) / self.labels.size for name, n in zip(self.names, counts, strict=True)}
+
+    def table(self, frame_spacing: float = 1.0, most: int = MOST) -> list[dict[str, Any]]:
+        """Population of the most populated with standard errors, and when each was met: plain data.
 
         ``first_met`` is how far the chain that was first had come, ``median_first_met`` the median over chains (None
         where most chains never came there), in the unit of ``frame_spacing``.
         """
         rows = []
         n_chains, n_frames = self.labels.shape
-        for name in self.names:
+        for name in self.names[:most]:
             inside = self.of(name)
             population = mean(inside.astype(np.float64))
             first = np.where(inside.any(1), inside.argmax(1), n_frames)
-            middle = np.sort(first)[n_chains // 2]
+            middle = np.sort(first)[(n_chains - 1) // 2]
             rows.append(
                 {
                     "name": name,
@@ -73,7 +81,7 @@ def find_conformations(angles: Mapping[str, np.ndarray]) -> Conformations | None
         angles: of :func:`timewarp.analysis.torsion_angles`, (chains, frames) in rad.
 
     Returns:
-        None for a molecule without phi and psi.
+        None for a molecule without phi and psi, or without a finite frame.
 
     >>> two = {"psi_1": np.deg2rad([[140.0, 0.0, 0.0]]), "phi_2": np.deg2rad([[-70.0, -70.0, 60.0]])}
     >>> find_conformations(two).names
@@ -82,15 +90,21 @@ def find_conformations(angles: Mapping[str, np.ndarray]) -> Conformations | None
     numbers = sorted({int(name.split("_")[1]) for name in angles if name.startswith(("phi_", "psi_"))})
     if not numbers:
         return None
+    known = [angles[name] for n in numbers for name in (f"phi_{n}", f"psi_{n}") if name in angles]
+    finite = np.isfinite(np.stack(known)).all(0)
     letters = [_letters(angles.get(f"phi_{n}"), angles.get(f"psi_{n}")) for n in numbers]
     shape = letters[0].shape
-    words = np.stack([x.ravel() for x in letters], 1)
+    words = np.stack([x[finite] for x in letters], 1)
+    if len(words) == 0:
+        return None
     joined = np.ascontiguousarray(words).view(f"<U{len(numbers)}").ravel()
     names, labels, counts = np.unique(joined, return_inverse=True, return_counts=True)
     order = np.lexsort((names, -counts))
     rank = np.empty(len(order), dtype=np.int64)
     rank[order] = np.arange(len(order))
-    return Conformations(tuple(str(names[k]) for k in order), rank[labels].reshape(shape))
+    of_frame = np.full(shape, -1, dtype=np.int64)
+    of_frame[finite] = rank[labels]
+    return Conformations(tuple(str(names[k]) for k in order), of_frame)
 
 
 def representative(angles: Mapping[str, np.ndarray], inside: np.ndarray, seed: int = 0) -> np.ndarray:

@@ -12,6 +12,7 @@ from ..units import GAS_CONSTANT, kT
 from .acceptance import acceptance
 from .autocorrelation import integrated_time
 from .bonded import bonded_statistics, compare_bonded, z_score
+from .conformations import MOST as MOST_CONFORMATIONS
 from .conformations import find_conformations
 from .convergence import backend, circular_ess, circular_rhat, ess, rhat, slower
 from .distributions import halves, jsd_plane, jsd_torsion, noise_floor, wasserstein
@@ -96,6 +97,7 @@ def analyse(
         "estimators": backend()[0],
         "torsions": torsions,
         "phi_basins": {n: asdict(phi_basin(x)) for n, x in angles.items() if n.startswith("phi_")},
+        "n_conformations": 0 if conformations is None else len(conformations),
         "conformations": [] if conformations is None else conformations.table(float(trajectory.frame_spacing)),
         "energy": {
             "mean": asdict(energy_mean),
@@ -168,12 +170,15 @@ def compare(chain: TrajectoryLike, reference: TrajectoryLike, *, temperature_K: 
 
 
 def _conformations(ours: dict[str, np.ndarray], theirs: dict[str, np.ndarray]) -> list[dict[str, Any]]:
-    """Each backbone conformation of either, with its population on both sides; that of the reference in order."""
+    """The backbone conformations that are most populated in either, with their populations on both sides."""
     run, reference = find_conformations(ours), find_conformations(theirs)
     if run is None or reference is None:
         return []
+    share = reference.populations()
+    for name, p in run.populations().items():
+        share[name] = max(p, share.get(name, 0.0))
     rows = []
-    for name in (*reference.names, *(n for n in run.names if n not in reference.names)):
+    for name in sorted(share, key=lambda n: -share[n])[:MOST_CONFORMATIONS]:
         a, b = (mean(side.of(name).astype(np.float64)) for side in (run, reference))
         rows.append({"name": name, "run": asdict(a), "reference": asdict(b), "z": z_score(a, b)})
     return rows

@@ -6,6 +6,7 @@ TICA: Perez-Hernandez et al., J. Chem. Phys. 139, 015102 (2013); Koopman reweigh
 
 from __future__ import annotations
 
+import contextlib
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ from .torsions import as_positions, named_torsions, torsion_angles
 
 FIT_FRAMES = 200_000
 """TICA and clusters are fitted to about so many frames, of whole chains."""
+FRAMES_AT_ONCE = 5_000
 CLUSTERS = 80
 MOST_STATES = 6
 RARE = 1e-3
@@ -65,9 +67,11 @@ class SlowCoordinates:
 
     def project(self, positions: Any, atoms: Atoms) -> np.ndarray:
         """The first two slow coordinates (chains, frames, 2)."""
-        features = tica_features(positions, atoms)
-        flat = self.model.transform(features.reshape(-1, features.shape[-1]))
-        return np.asarray(flat)[:, :2].reshape(*features.shape[:-1], 2)
+        x = as_positions(positions, atoms)
+        flat = x.reshape(-1, *x.shape[-2:])
+        blocks = (flat[k : k + FRAMES_AT_ONCE] for k in range(0, len(flat), FRAMES_AT_ONCE))
+        found = [np.asarray(self.model.transform(tica_features(b[None], atoms)[0]))[:, :2] for b in blocks]
+        return np.concatenate(found).reshape(*x.shape[:-2], 2)
 
     def implied_timescales(self, projected: np.ndarray, lags: Sequence[int], n: int = 3) -> np.ndarray:
         """Implied time scales of Markov state models over the clusters, at several lags (Swope et al. 2004).
@@ -80,13 +84,15 @@ class SlowCoordinates:
             n: how many time scales.
 
         Returns:
-            (lags, n) in frames; nan where the model has fewer.
+            (lags, n) in frames; nan where the model has fewer, or there is none.
         """
         labels = [self.clusters.transform(np.ascontiguousarray(p, dtype=np.float64)) for p in projected]
         found = np.full((len(lags), n), np.nan)
         for row, lag in enumerate(lags):
-            values = _markov_model(labels, lag)[1].timescales(k=n) if lag < projected.shape[1] else []
-            found[row, : len(values)] = values
+            if lag < projected.shape[1]:
+                with contextlib.suppress(ValueError, AssertionError):  # nothing comes back at this lag
+                    values = _markov_model(labels, lag)[1].timescales(k=n)
+                    found[row, : len(values)] = values
         return found
 
     def states(self, projected: np.ndarray) -> np.ndarray:
@@ -114,15 +120,12 @@ def fit_slow_coordinates(
         lag_frames: lag in frames.
         seed: of the clustering.
         n_clusters: of k-means, over the plane of the first two coordinates.
-        most_frames: fit to about so many frames, of whole chains.
+        most_frames: fit to about so many frames. Of longer runs, frames are taken at a divisor of the lag, and if that
+            is not enough some of the chains.
 
     Raises:
-        ValueError: chains are not longer than the lag.
+        ValueError: chains are not longer than the lag, or too little moves in them.
     """
-    from deeptime.clustering import KMeans
-    from deeptime.covariance import KoopmanWeightingEstimator
-    from deeptime.decomposition import TICA
-
     x = as_positions(positions, atoms)
     n_chains, n_frames = x.shape[:2]
     if not 1 <= lag_frames < n_frames // 2:
@@ -130,20 +133,37 @@ def fit_slow_coordinates(
             f"a lag of {lag_frames} frames needs chains of more than {2 * lag_frames}, and these have {n_frames}; give "
             "a shorter --lag, or longer MD"
         )
-    chains = np.unique(np.linspace(0, n_chains - 1, max(1, min(n_chains, most_frames // n_frames))).astype(int))
-    features = list(tica_features(x[chains], atoms).astype(np.float64))
-    weights = KoopmanWeightingEstimator(lagtime=lag_frames).fit(features).fetch_model()
-    estimator = TICA(lagtime=lag_frames, dim=2)
+    wanted = max(1, n_chains * n_frames // most_frames)
+    stride = max(d for d in range(1, lag_frames + 1) if lag_frames % d == 0 and d <= wanted)
+    few_chains = max(1, min(n_chains, most_frames * stride // n_frames))
+    chains = np.unique(np.linspace(0, n_chains - 1, few_chains).astype(int))
+    features = list(tica_features(x[chains, ::stride], atoms).astype(np.float64))
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of what hardly moves, and of centres that still move by 1e-5
+            return _fit(features, lag_frames, stride, n_clusters, seed)
+    except (AssertionError, ZeroDivisionError, np.linalg.LinAlgError) as error:
+        raise ValueError(f"too little moves in {atoms.residues} to fit slow coordinates: run longer") from error
+
+
+def _fit(features: list[np.ndarray], lag_frames: int, stride: int, n_clusters: int, seed: int) -> SlowCoordinates:
+    from deeptime.clustering import KMeans
+    from deeptime.covariance import KoopmanWeightingEstimator
+    from deeptime.decomposition import TICA
+
+    lag = lag_frames // stride
+    weights = KoopmanWeightingEstimator(lagtime=lag).fit(features).fetch_model()
+    estimator = TICA(lagtime=lag, dim=2)
     model = estimator.fit_from_timeseries(features, weights=weights).fetch_model()
     projected = [np.asarray(model.transform(f))[:, :2] for f in features]
+    if projected[0].shape[1] < 2:
+        raise ValueError("too little moves to fit two slow coordinates: run longer")
     pooled = np.concatenate(projected)
     few = pooled[:: max(1, len(pooled) // 20_000)]
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # centres that still move by 1e-5 do not matter here
-        clusters = KMeans(min(n_clusters, max(2, len(few) // 10)), fixed_seed=seed, max_iter=50).fit(few).fetch_model()
+    clusters = KMeans(min(n_clusters, max(2, len(few) // 10)), fixed_seed=seed, max_iter=50).fit(few).fetch_model()
     labels = [clusters.transform(np.ascontiguousarray(p)) for p in projected]
-    state_of_cluster, n_states, timescales = _metastable(labels, len(clusters.cluster_centers), lag_frames)
-    return SlowCoordinates(model, clusters, state_of_cluster, n_states, lag_frames, timescales)
+    state_of_cluster, n_states, timescales = _metastable(labels, len(clusters.cluster_centers), lag)
+    return SlowCoordinates(model, clusters, state_of_cluster, n_states, lag_frames, stride * timescales)
 
 
 def missed_states(reference: np.ndarray, run: np.ndarray, n_states: int, rare: float = RARE) -> dict[int, float]:

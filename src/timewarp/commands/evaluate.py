@@ -176,8 +176,10 @@ def one(name: str, source: RunFolder, reference: RunFolder, args: argparse.Names
         shares = ", ".join(f"{100 * p:.2g} %" for p in populations)
         reasons.append(f"States of the reference that were never visited: {shares} of it.")
     seconds = (summary or {}).get("wall_s")
-    last = max((n for n in found["states"]["first_met"] if n is not None), default=None)
     timed = isinstance(seconds, int | float) and seconds > 0
+    steps = None
+    if all(n is not None for n in found["states"]["first_met"]):
+        steps = (max(found["states"]["first_met"]) + args.discard) * judged.trajectory.frame_spacing
     flow = next((k for k in analysis["kernels"] if k["name"] == "flow"), None)
     row = {
         "name": name,
@@ -188,8 +190,8 @@ def one(name: str, source: RunFolder, reference: RunFolder, args: argparse.Names
         "rhat": max((r["rhat"] for r in known), default=None),
         "ess": ess,
         "ess_per_second": ess / seconds if ess and timed else None,
-        "steps_to_states": None if last is None else last * judged.trajectory.frame_spacing,
-        "seconds_to_states": seconds * last / analysis["n_frames"] if last and timed else None,
+        "steps_to_states": steps,
+        "seconds_to_states": seconds * steps / done if steps and timed and (done := _steps(source, summary)) else None,
         "acceptance": flow["acceptance"] if flow else None,
         "jump": flow["jump"] if flow else None,
         "level": level,
@@ -197,6 +199,14 @@ def one(name: str, source: RunFolder, reference: RunFolder, args: argparse.Names
     }
     write_json(path, {"inputs": inputs, "row": row})
     return row
+
+
+def _steps(run: RunFolder, summary: Mapping[str, Any] | None) -> float | None:
+    """Steps or ps of each chain that the seconds of the summary are for; None where the run has grown since."""
+    trajectory = run.trajectory()
+    samples = (summary or {}).get("n_samples", (summary or {}).get("frames"))
+    same = samples == trajectory.n_chains * trajectory.n_frames
+    return trajectory.n_frames * trajectory.frame_spacing if same else None
 
 
 def as_csv(rows: Sequence[Mapping[str, Any]]) -> str:

@@ -70,7 +70,7 @@ def render_evaluation(
         "verdict",
         *(escape(m.title) for m in shown),
         "states",
-        "met after / s",
+        "all met after / s",
         "R-hat",
         "ESS",
         "accepted",

@@ -25,14 +25,14 @@ def save_plot(plot: Plot, stem: Path, formats: Sequence[str]) -> list[Path]:
 
 def tica_plot(
     projected: Mapping[str, np.ndarray],
-    centres: Sequence[tuple[float, float]],
+    centres: Mapping[int, np.ndarray],
     populations: Mapping[str, Sequence[tuple[float, float]]],
 ) -> Plot:
     """The plane of slow coordinates of each run, and the populations of the metastable states.
 
     Args:
         projected: run -> (n, 2).
-        centres: of the metastable states.
+        centres: of the metastable states, by their number.
         populations: run -> (population, error) of each state.
     """
     panels = plane_panels(projected, centres, populations)

@@ -2,18 +2,24 @@
 "use strict";
 
 (() => {
-  const copy = (table) => {
-    const text = [...table.rows]
+  const textOf = (table) =>
+    [...table.rows]
       .map((row) => [...row.cells].map((cell) => cell.innerText.trim().replace(/\s+/g, " ")).join("\t"))
       .join("\n");
-    if (navigator.clipboard && window.isSecureContext) return navigator.clipboard.writeText(text);
+  const copyByHand = (text) => {
     const area = document.createElement("textarea");
     area.value = text;
     document.body.append(area);
     area.select();
     document.execCommand("copy");
     area.remove();
-    return Promise.resolve();
+  };
+  const copy = async (text) => {
+    try {
+      await navigator.clipboard.writeText(text);
+    } catch {
+      copyByHand(text); // no permission, or an old browser
+    }
   };
   for (const table of document.querySelectorAll("main table")) {
     const button = document.createElement("button");
@@ -21,7 +27,7 @@
     button.className = "copy";
     button.textContent = "copy table";
     button.addEventListener("click", () =>
-      copy(table).then(() => {
+      copy(textOf(table)).then(() => {
         button.textContent = "copied";
         setTimeout(() => (button.textContent = "copy table"), 1500);
       })
@@ -44,6 +50,19 @@
   const viewer = $3Dmol.createViewer(stage, { antialias: true, backgroundAlpha: 0 });
   // A wheel turned over the view scrolls the page, as it does elsewhere.
   stage.addEventListener("wheel", (event) => event.ctrlKey || event.stopPropagation(), { capture: true });
+  // A finger on the view scrolls the page, too, until the view is tapped.
+  let held = false;
+  stage.addEventListener("click", () => (held = true));
+  document.addEventListener("click", (event) => stage.contains(event.target) || (held = false));
+  for (const kind of ["touchstart", "touchmove", "touchend"]) {
+    stage.addEventListener(kind, (event) => held || event.stopPropagation(), { capture: true, passive: true });
+  }
+  const turns = { ArrowLeft: [-15, "y"], ArrowRight: [15, "y"], ArrowUp: [-15, "x"], ArrowDown: [15, "x"] };
+  stage.addEventListener("keydown", (event) => {
+    if (!turns[event.key]) return;
+    event.preventDefault();
+    viewer.rotate(...turns[event.key]);
+  });
   const neighbours = data.elements.map(() => []);
   for (const [i, j] of data.bonds) {
     neighbours[i].push(j);

@@ -96,7 +96,8 @@ def render_page(
     scripts = [_asset("page.js")]
     if viewer and "structures" in drawn:
         main += f"<script type='application/json' id='structures-data'>{viewer}</script>"
-        scripts.insert(0, _asset("assets/3Dmol-min.js"))
+        licence = _asset("assets/3Dmol-LICENSE.txt").replace("*/", "* /")
+        scripts.insert(0, f"/*!\n{licence}\n*/\n{_asset('assets/3Dmol-min.js')}")
     title = f"{provenance.name} – Timewarp report"
     return document(title, _head(provenance, analysis), main, provenance.version, scripts)
 
@@ -108,6 +109,7 @@ def document(title: str, header: str, main: str, version: str, scripts: Sequence
     """
     allowed = " ".join(f"'sha256-{_digest(script)}'" for script in scripts) or "'none'"
     policy = f"default-src 'none'; img-src data: blob:; style-src 'unsafe-inline'; script-src {allowed}"
+    policy += "; base-uri 'none'; form-action 'none'"
     return (
         "<!doctype html>\n<html lang='en'><head><meta charset='utf-8'>"
         f'<meta http-equiv="Content-Security-Policy" content="{policy}">'
@@ -132,10 +134,12 @@ def _stage() -> str:
     """Where the 3D view goes; hidden until a script fills it."""
     return (
         "<div class='viewer' hidden>"
-        "<div class='stage' role='img' aria-label='3D view of the chosen conformation'></div>"
+        "<div class='stage' role='img' tabindex='0' aria-label='3D view of the conformation; arrow keys turn it'>"
+        "</div>"
         "<p class='controls'><output></output><label><input type='checkbox' name='spread'> spread over samples</label>"
         "<label><input type='checkbox' name='hydrogens'> all hydrogens</label>"
-        "<span>Choose below; drag to turn, Ctrl and wheel to zoom.</span></p></div>"
+        "<span class='mouse'>Choose below; drag or arrow keys to turn, Ctrl and wheel to zoom.</span>"
+        "<span class='touch'>Choose below; tap the view, then turn it.</span></p></div>"
     )
 
 

@@ -19,7 +19,7 @@ def draw_plane(
     edges: tuple[np.ndarray, np.ndarray],
     top: float,
     title: str,
-    centres: Sequence[tuple[float, float]] = (),
+    centres: Mapping[int, np.ndarray] | None = None,
 ) -> None:
     """Free energy -ln p in kT over two coordinates, with the metastable states' centres numbered.
 
@@ -30,14 +30,14 @@ def draw_plane(
         edges: of the bins along both coordinates.
         top: end of the colour scale in kT.
         title: above.
-        centres: of the states, in their order.
+        centres: of the states, by their number.
     """
     counts, *_ = np.histogram2d(points[:, 0], points[:, 1], edges)
     with np.errstate(divide="ignore"):
         values = -np.log(counts / max(counts.sum(), 1))
     values = np.ma.masked_invalid(values - values.min())
     image = ax.pcolormesh(*edges, values.T, cmap=FREE_ENERGY_COLOURS, vmin=0, vmax=top, rasterized=True)
-    for n, (x, y) in enumerate(centres, 1):
+    for n, (x, y) in (centres or {}).items():
         ax.annotate(
             str(n),
             (x, y),
@@ -45,7 +45,7 @@ def draw_plane(
             ha="center",
             va="center",
             fontsize=8,
-            bbox={"boxstyle": "circle,pad=0.25", "fc": "white", "ec": theme.ink, "lw": 0.7},
+            bbox={"boxstyle": "circle,pad=0.25", "fc": theme.card, "ec": theme.ink, "lw": 0.7},
         )
     for side in ("top", "right"):
         ax.spines[side].set_visible(True)
@@ -60,14 +60,13 @@ def draw_populations(ax: Axes, theme: Theme, populations: Mapping[str, Sequence[
     """Populations of the metastable states with error bars, run beside reference; a missed state gets no bar."""
     n = len(next(iter(populations.values())))
     width = 0.8 / len(populations)
-    floor = 1e-4
     for k, ((name, rows), colour) in enumerate(zip(populations.items(), (theme.run, theme.reference), strict=False)):
         value = np.array([max(p, 0.0) for p, _ in rows])
         error = np.nan_to_num([e for _, e in rows])
         x = np.arange(1, n + 1) + (k - (len(populations) - 1) / 2) * width
         seen = value > 0
         ax.bar(x[seen], value[seen], 0.92 * width, color=colour, alpha=0.55, label=name)
-        low = np.minimum(error[seen], value[seen] - floor / 2)
+        low = np.minimum(error[seen], 0.9 * value[seen])
         ax.errorbar(
             x[seen],
             value[seen],
@@ -81,7 +80,7 @@ def draw_populations(ax: Axes, theme: Theme, populations: Mapping[str, Sequence[
     ax.set_yscale("log")
     ax.yaxis.set_major_formatter(FuncFormatter(lambda v, _: f"{100 * v:g} %"))
     lowest = min((p for rows in populations.values() for p, _ in rows if p > 0), default=0.1)
-    ax.set(ylim=(max(lowest / 4, floor), 2.0), xticks=np.arange(1, n + 1), xlabel="metastable state")
+    ax.set(ylim=(lowest / 4, 2.0), xticks=np.arange(1, n + 1), xlabel="metastable state")
     ax.set(ylabel="population", title="Metastable states")
     grid(ax, theme)
     legend(ax, theme, len(populations))

@@ -42,7 +42,7 @@ def slow_plot(runs: Mapping[str, TrajectoryLike], dynamics: Collection[str] = ()
     lag = min(lag, n_frames // 8)
     try:
         slow = fit_slow_coordinates(fitted.positions, fitted.atoms, lag, most_frames=MOST_FRAMES)
-    except (ValueError, np.linalg.LinAlgError, ZeroDivisionError):
+    except ValueError:
         return None  # frozen chains: there is no covariance to speak of, and the verdict says so
     projected = {key: slow.project(_thinned(run), run.atoms) for key, run in runs.items()}
     if not all(np.isfinite(y).all() for y in projected.values()):
@@ -50,7 +50,7 @@ def slow_plot(runs: Mapping[str, TrajectoryLike], dynamics: Collection[str] = ()
     labels = {key: slow.states(y) for key, y in projected.items()}
     pooled = np.concatenate([y.reshape(-1, 2) for y in projected.values()])
     state = np.concatenate([s.ravel() for s in labels.values()])
-    centres = [tuple(np.median(pooled[state == k], axis=0)) for k in range(slow.n_states) if (state == k).any()]
+    centres = {k + 1: np.median(pooled[state == k], axis=0) for k in range(slow.n_states) if (state == k).any()}
     populations = {}
     for key, states in labels.items():
         found = [mean((states == k).astype(float)) for k in range(slow.n_states)]
@@ -62,7 +62,7 @@ def slow_plot(runs: Mapping[str, TrajectoryLike], dynamics: Collection[str] = ()
     )
     caption += (
         f"change slowest (Koopman-reweighted, lag {lag * spacing:g} {unit}). Numbers mark its metastable states "
-        "(k-means and PCCA+), the most populated first. A state with no bar was never visited."
+        "(k-means and PCCA+), the most populated first. A state with no bar was not visited in the frames drawn."
         if slow.n_states > 1
         else f"change slowest (Koopman-reweighted, lag {lag * spacing:g} {unit}). No state lasts longer than the lag: "
         "there is nothing to part here."
@@ -70,7 +70,8 @@ def slow_plot(runs: Mapping[str, TrajectoryLike], dynamics: Collection[str] = ()
     if name in dynamics:
         longest = max(n_frames // 4, lag + 1)
         lags = np.unique(np.geomspace(1, longest, 12).round().astype(int))
-        whole = slow.project(fitted.positions, fitted.atoms)
+        few = max(1, MOST_FRAMES // n_frames)  # whole chains
+        whole = slow.project(np.asarray(fitted.positions)[:few], fitted.atoms)
         times = slow.implied_timescales(whole, [int(x) for x in lags]) * spacing
         draw = partial(planes.draw_timescales, lags=lags * spacing, times=times, unit=fitted.unit)
         panels.append(Panel(f"Implied time scales of {name}", draw))
@@ -83,14 +84,14 @@ def slow_plot(runs: Mapping[str, TrajectoryLike], dynamics: Collection[str] = ()
 
 def plane_panels(
     projected: Mapping[str, np.ndarray],
-    centres: Sequence[tuple[float, float]],
+    centres: Mapping[int, np.ndarray],
     populations: Mapping[str, Sequence[tuple[float, float]]],
 ) -> list[Panel]:
     """The plane of slow coordinates of each run, and the populations of the metastable states.
 
     Args:
         projected: run -> (n, 2).
-        centres: of the metastable states.
+        centres: of the metastable states, by their number.
         populations: run -> (population, error) of each state.
     """
     pooled = np.concatenate(list(projected.values()))
@@ -105,7 +106,7 @@ def plane_panels(
         )
         for name, points in projected.items()
     ]
-    if len(centres) > 1:
+    if len(next(iter(populations.values()))) > 1:
         draw = partial(planes.draw_populations, populations=populations)
         panels.append(Panel("Populations of metastable states", draw))
     return panels
@@ -113,4 +114,4 @@ def plane_panels(
 
 def _thinned(run: TrajectoryLike) -> np.ndarray:
     positions = np.asarray(run.positions)
-    return positions[:, :: max(1, positions.shape[0] * positions.shape[1] // MOST_FRAMES)]
+    return positions[:, :: max(1, -(-positions.shape[0] * positions.shape[1] // MOST_FRAMES))]

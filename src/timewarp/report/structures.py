@@ -12,7 +12,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 
-from ..analysis import Conformations, TrajectoryLike, representative
+from ..analysis import Conformations, TrajectoryLike, mean, representative
 from ..state import Atoms
 from .plots import Panel, Plot
 from .theme import Theme
@@ -52,13 +52,18 @@ def typical_structures(
     heavy = [i for i, element in enumerate(atoms.elements) if element != "H"]
     shown: list[Structure] = []
     onto: np.ndarray | None = None
-    for row in conformations.table()[:MOST_SHOWN]:
-        chosen = representative(angles, conformations.of(row["name"]))[: 1 + SPREAD]
+    finite = np.isfinite(flat).all((1, 2)).reshape(conformations.labels.shape)
+    for name in conformations.names[:MOST_SHOWN]:
+        inside = conformations.of(name)
+        if not (inside & finite).any():
+            continue
+        population = mean(inside.astype(np.float64))
+        chosen = representative(angles, inside & finite)[: 1 + SPREAD]
         frames = flat[chosen].astype(np.float64)
         if onto is None:
             onto = _principal(frames[0], heavy)[fit]
         frames = np.stack([superposed(frame, frame[fit], onto) for frame in frames])
-        shown.append(Structure(row["name"], row["population"], row["error"], frames))
+        shown.append(Structure(name, population.value, population.error, frames))
     return shown
 
 
@@ -89,7 +94,7 @@ def structures_plot(atoms: Atoms, structures: Sequence[Structure]) -> Plot | Non
         for s in structures
     )
     caption = (
-        "The most typical frame of each backbone conformation, the most populated first, laid on one another. One "
+        "The most typical frame of each of the most populated backbone conformations, laid on one another. One "
         "letter per residue: A helical, B extended, G left-handed helical, E extended with φ > 0 (ABEGO); an end "
         "without φ is a or b, an end without ψ − or + by the sign of φ. Nitrogen blue, oxygen red, sulphur ochre."
     )

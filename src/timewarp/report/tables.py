@@ -133,7 +133,7 @@ def conformation_table(
             other = both[name]["reference"]
             cells += [measured(other["value"], other["error"]), number(both[name]["z"], 2)]
         rows.append(cells)
-    total = len(both or own)
+    total = len(both) if both else analysis["n_conformations"]
     caption = "Backbone conformations. <em>First met</em> is the median over chains, counted from the first sample."
     caption += f" The {most} most populated of {total}." if total > most else ""
     return table(head, rows, caption, "conformation-table")

@@ -33,6 +33,7 @@ class Theme:
         run: the run that is judged.
         reference: what it is compared with.
         series: colours for several torsions or chains in one panel.
+        card: what the figure is drawn on.
     """
 
     ink: str
@@ -41,6 +42,7 @@ class Theme:
     run: str
     reference: str
     series: tuple[str, ...]
+    card: str
 
 
 PRINT = Theme(
@@ -50,6 +52,7 @@ PRINT = Theme(
     run="#1d5fa6",
     reference="#c4620f",
     series=("#1d5fa6", "#c4620f", "#2a8a7a", "#8a4f9e", "#7a6a1f", "#a83250"),
+    card="#ffffff",
 )
 """For files: on white."""
 
@@ -60,6 +63,7 @@ WEB = Theme(
     run="#040404",
     reference="#050505",
     series=("#040404", "#050505", "#060606", "#070707", "#080808", "#090909"),
+    card="#0a0a0a",
 )
 """For the page: markers that become CSS variables."""
 
@@ -69,6 +73,7 @@ CSS_VARIABLES = {
     WEB.grid: "--grid",
     WEB.run: "--run",
     WEB.reference: "--reference",
+    WEB.card: "--card",
     **{colour: f"--series-{n}" for n, colour in enumerate(WEB.series) if n >= 2},
 }
 """Which variable of the style sheet each marker stands for."""

@@ -72,7 +72,7 @@ def tica(args: argparse.Namespace) -> int:
         )
     every = np.concatenate([y.reshape(-1, 2) for y in projected.values()])
     state = np.concatenate([s.ravel() for s in labels.values()])
-    centres = [tuple(np.median(every[state == k], axis=0)) for k in range(slow.n_states)]
+    centres = {k + 1: np.median(every[state == k], axis=0) for k in range(slow.n_states) if (state == k).any()}
     figure = tica_plot({n: y.reshape(-1, 2) for n, y in projected.items()}, centres, populations)
     return write(args, "tica", data, [("tica", figure)])
 
