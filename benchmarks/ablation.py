@@ -23,9 +23,7 @@ def main() -> None:
     parser = lists.parser(__doc__, frames=60)
     lists.add_list(parser)
     parser.add_argument("--no-physics", metavar="MODEL", required=True, help="a network trained with physics = false")
-    parser.add_argument("--preset", default="amber14-obc2", help="force field (default amber14-obc2)")
-    parser.add_argument("--states", type=int, default=256, help="start states (default 256)")
-    parser.add_argument("--proposals", type=int, default=8, help="proposals from each (default 8)")
+    transfer.add_acceptance(parser)
     args = parser.parse_args()
     lists.run("ablation", lists.listed(args), args, lambda name: row_of(name, args), show, summarise)
 
@@ -36,8 +34,11 @@ def row_of(sequence: str, args: argparse.Namespace) -> dict[str, Any]:
     _, states = transfer.chain(sequence, args, "learned", ["--model", args.model])
     x = torch.as_tensor(states)
     tried = {"shipped": (args.model, True), "prior": (args.model, False), "no_physics": (args.no_physics, True)}
-    found = {name: transfer.acceptances(sequence, args, model, x, trained) for name, (model, trained) in tried.items()}
-    return {"sequence": sequence} | {name: moves["flow"] for name, moves in found.items()}
+    full = transfer.LEARNED[:1]
+    return {"sequence": sequence} | {
+        name: transfer.acceptances(sequence, args, model, x, trained, full)["flow"]
+        for name, (model, trained) in tried.items()
+    }
 
 
 def show(row: dict[str, Any]) -> None:

@@ -30,17 +30,23 @@ SMALLEST_SHARE = 0.005
 def main() -> None:
     parser = lists.parser(__doc__, frames=1000)
     parser.add_argument("md", type=Path, help="folder of runs, by the names of the peptides")
+    parser.add_argument("--markdown", action="store_true", help="print the table of the model card, too")
     args = parser.parse_args()
 
     from timewarp.trajectories import run_folders
 
     names = [folder.name for folder in run_folders(args.md)]
-    lists.run("agreement", names, args, lambda name: row_of(name, args), show, summarise)
+    rows = lists.run("agreement", names, args, lambda name: row_of(name, args), show, summarise)
+    if args.markdown:
+        print_table(rows)
 
 
 def summarise(rows: list[dict[str, Any]]) -> dict[str, float]:
     return {
         "peptides": len(rows),
+        "populations": sum(row["populations"] for row in rows),
+        "chi2 per population": sum(row["populations"] * row["chi2_per_population"] for row in rows)
+        / sum(row["populations"] for row in rows),
         "chi2 per population, worst": max(row["chi2_per_population"] for row in rows),
         "largest |z|": max(row["largest_z"] for row in rows),
     }
@@ -81,7 +87,7 @@ def row_of(sequence: str, args: argparse.Namespace) -> dict[str, Any]:
         soft = list(soft_torsions(run.atoms))
         angles = torsion_angles(run.trajectory())
         ours = {name: np.asarray(angles[name])[:, args.frames // 5 :] for name in soft}
-    reference = {name: np.asarray(values) for name, values in torsion_angles(md.trajectory()).items() if name in soft}
+    reference = torsion_angles(md.trajectory(), names=soft)
     scores = {}
     for name in soft:
         for centre in (-60, 60, 180):
@@ -98,6 +104,7 @@ def row_of(sequence: str, args: argparse.Namespace) -> dict[str, Any]:
         "sequence": sequence,
         "md_ns": float(md.config["length_ns"]),
         "md_rhat": max(circular_rhat(values) for values in reference.values()),
+        **effective(reference),
         "rhat": max(circular_rhat(values) for values in ours.values()),
         "populations": len(scores),
         "chi2_per_population": float(np.mean(np.square(list(scores.values())))),
@@ -107,6 +114,26 @@ def row_of(sequence: str, args: argparse.Namespace) -> dict[str, Any]:
         "jsd_floor": noise_floor(jsd_torsion, reference[far]),
         "phi": {name: [[b.delta_F, b.error] for b in both] for name, both in basins.items()},
     }
+
+
+def print_table(rows: list[dict[str, Any]]) -> None:
+    """The rows of the model card's table."""
+    for row in rows:
+        known = ((n, *a, *b) for n, (a, b) in row["phi"].items() if None not in (*a, *b))
+        phi = "; ".join(f"{n} {x:.2f} ± {dx:.2f}, {y:.2f} ± {dy:.2f}" for n, x, dx, y, dy in known)
+        cells = [row["sequence"], f"{row['md_ns']:.0f}", f"{row['md_ess']:,.0f} ({row['md_slowest_torsion']})"]
+        cells += [str(row["populations"]), f"{row['chi2_per_population']:.2f}", f"{row['largest_z']:.1f}"]
+        cells += [f"{row['jsd']:.4f} ({row['jsd_floor']:.4f})", phi or "-", f"{row['rhat']:.3f}, {row['md_rhat']:.3f}"]
+        print("| " + " | ".join(cells) + " |")
+
+
+def effective(reference: dict[str, np.ndarray]) -> dict[str, Any]:
+    """Effective samples of the MD's worst torsion; twice the correlation time of plain MD is what each is worth."""
+    from timewarp.analysis import circular_ess
+
+    esses = {name: circular_ess(values) for name, values in reference.items()}
+    worst = min(esses, key=lambda name: esses[name])
+    return {"md_ess": esses[worst], "md_slowest_torsion": worst}
 
 
 def _within(angles: np.ndarray, centre_degrees: float) -> np.ndarray:

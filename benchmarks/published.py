@@ -22,9 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import lists
-import numpy as np
 
-LAG_PS = 20.0
 POINTS = 1500
 """Frames of each side in an exact transport. With fewer, the distance of equal distributions is larger: the small
 budget is compared with a floor of as many frames as it has."""
@@ -49,12 +47,13 @@ def main() -> None:
 def row_of(sequence: str, args: argparse.Namespace) -> dict[str, Any]:
     from timewarp.analysis import circular_ess, circular_rhat, ess, soft_torsions, torsion_angles
     from timewarp.analysis.evaluation import evaluate
-    from timewarp.analysis.tica import fit_slow_coordinates
+    from timewarp.analysis.tica import fit_slow_coordinates, usual_lag
     from timewarp.trajectories import RunFolder
 
     md = RunFolder.open(args.md / sequence)
     reference = md.trajectory()
-    lag = max(1, round(LAG_PS / reference.frame_spacing))
+    lag = usual_lag(reference)
+    slow = fit_slow_coordinates(reference.positions, reference.atoms, lag)
     with tempfile.TemporaryDirectory() as scratch:
         run, summary = chain(sequence, md.config["preset"], Path(scratch) / "chain", args)
         whole = run.trajectory()
@@ -63,16 +62,18 @@ def row_of(sequence: str, args: argparse.Namespace) -> dict[str, Any]:
         few = Frames(whole, kept)
         found = {}
         for name, part, points in (("many", whole, POINTS), ("few", few, few.n)):
-            found[name] = evaluate(part, reference, temperature_K=md.temperature_K, lag_frames=lag, points=points)
-        slow = fit_slow_coordinates(reference.positions, reference.atoms, lag)
-        angles = {n: np.asarray(torsion_angles(whole)[n]) for n in soft_torsions(run.atoms)}
+            found[name] = evaluate(
+                part, reference, temperature_K=md.temperature_K, lag_frames=lag, points=points, slow=slow
+            )
+        soft = list(soft_torsions(run.atoms))
+        angles = torsion_angles(whole, names=soft)
         esses = {n: circular_ess(x) for n, x in angles.items()}
         worst = min(esses, key=lambda n: esses[n])
         tica = ess(slow.project(whole.positions, whole.atoms)[..., 0])
     return {
         "sequence": sequence,
         "md_ns": float(md.config["length_ns"]),
-        "md_rhat": max(circular_rhat(np.asarray(x)) for n, x in torsion_angles(reference).items() if n in angles),
+        "md_rhat": max(circular_rhat(x) for x in torsion_angles(reference, names=soft).values()),
         "energies": spent,
         "energies_of_warmup": tuning,
         "samples": whole.n_chains * whole.n_frames,

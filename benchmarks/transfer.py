@@ -38,10 +38,8 @@ def main() -> None:
     parser = lists.parser(__doc__, frames=60)
     lists.add_list(parser)
     parser.add_argument("--no-physics", metavar="MODEL", help="a network trained with physics = false, as a baseline")
-    parser.add_argument("--preset", default="amber14-obc2", help="force field (default amber14-obc2)")
+    add_acceptance(parser)
     parser.add_argument("--local-thin", type=int, default=5, help="cycles per sample of local moves (default 5)")
-    parser.add_argument("--states", type=int, default=256, help="start states of the acceptance (default 256)")
-    parser.add_argument("--proposals", type=int, default=8, help="proposals from each (default 8)")
     parser.add_argument("--markdown", action="store_true", help="print the table of the model card, too")
     args = parser.parse_args()
     rows = lists.run("transfer", lists.listed(args), args, lambda name: row_of(name, args), show, summarise)
@@ -66,9 +64,9 @@ def row_of(sequence: str, args: argparse.Namespace) -> dict[str, Any]:
     row |= gains(default, local)
     positions = torch.as_tensor(states)
     row["acceptance"] = acceptances(sequence, args, args.model, positions, trained=True)
-    row["untrained_prior"] = acceptances(sequence, args, args.model, positions, trained=False)["flow"]
+    row["untrained_prior"] = acceptances(sequence, args, args.model, positions, False, LEARNED[:1])["flow"]
     if args.no_physics:
-        row["no_physics"] = acceptances(sequence, args, args.no_physics, positions, trained=True)["flow"]
+        row["no_physics"] = acceptances(sequence, args, args.no_physics, positions, True, LEARNED[:1])["flow"]
     return row
 
 
@@ -128,8 +126,22 @@ def tica_series(reference: np.ndarray, other: np.ndarray) -> tuple[np.ndarray, n
     return tuple(np.stack([model.transform(c)[:, 0] for c in x.astype(np.float64)]) for x in (reference, other))
 
 
-def acceptances(sequence: str, args: argparse.Namespace, model: str, x: Any, trained: bool) -> dict[str, Any]:
-    """Of each learned move, from each of some states."""
+def add_acceptance(parser: argparse.ArgumentParser) -> None:
+    """The options of :func:`chain` and :func:`acceptances`."""
+    parser.add_argument("--preset", default="amber14-obc2", help="force field (default amber14-obc2)")
+    parser.add_argument("--states", type=int, default=256, help="start states of the acceptance (default 256)")
+    parser.add_argument("--proposals", type=int, default=8, help="proposals from each (default 8)")
+
+
+def acceptances(
+    sequence: str,
+    args: argparse.Namespace,
+    model: str,
+    x: Any,
+    trained: bool,
+    moves: tuple[str, ...] = LEARNED,
+) -> dict[str, Any]:
+    """Of learned moves, from each of some states."""
     import torch
 
     from timewarp.analysis import jump_fraction
@@ -154,7 +166,7 @@ def acceptances(sequence: str, args: argparse.Namespace, model: str, x: Any, tra
     state = target.init(x.float().repeat(args.proposals, 1, 1))
     found = {}
     n_soft = len(molecule.atoms.tree.rotatable)
-    for name in LEARNED if trained and n_soft > 1 else LEARNED[:1]:
+    for name in moves if n_soft > 1 else LEARNED[:1]:
         kernel = GrowthKernel(target, flow, name, watched=watched, draws=1)
         new, info = kernel.step(state, generator)
         outcome = info[name]

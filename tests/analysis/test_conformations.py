@@ -63,10 +63,13 @@ def test_a_run_too_short_to_meet_a_rare_conformation_is_not_at_fault():
     analysis, comparison = analyse(run, temperature_K=310.0), compare(run, reference, temperature_K=310.0)
     (row,) = [row for row in comparison["conformations"] if row["name"] == "G"]
     row["run"]["value"], row["reference"]["value"] = 0.0, 0.02
+    basin = comparison["phi_basins"]["phi_1"]  # a basin is under the same rule
+    basin["run"]["population"], basin["reference"]["population"] = 0.0, 0.02
     for size, status in ((400.0, "warn"), (4000.0, "fail")):
         torsions = {name: {**values, "ess": size} for name, values in analysis["torsions"].items()}
         found = judge({**analysis, "torsions": torsions}, comparison).checks
-        assert [c.status for c in found if c.name == "conformations vs reference"] == [status]
+        names = ("basins vs reference", "conformations vs reference")
+        assert [c.status for c in found if c.name in names] == [status] * 2
 
 
 def test_long_peptides_have_more_conformations_than_are_looked_at_one_by_one():

@@ -70,6 +70,14 @@ def test_python_example(tmp_path):
     assert acceptance > 0.5
 
 
+def test_the_picture_can_be_drawn_again(tmp_path):
+    out, md = tmp_path / "picture.png", str(ROOT / "examples" / "ala2-md")
+    words = [sys.executable, str(ROOT / "docs" / "images" / "draw.py"), md, md, str(out)]
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert out.stat().st_size > 20_000
+
+
 def test_links_lead_somewhere():
     for target in re.findall(r"\]\(([^)#]+)\)", README):
         if not target.startswith("http"):

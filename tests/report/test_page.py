@@ -12,7 +12,7 @@ import torch
 
 from synthetic_runs import alanine, alanine_run
 from timewarp.analysis import analyse, check_geometry, compare, find_conformations, judge, torsion_angles
-from timewarp.report import PRINT, WEB, Provenance, make_plots, render_page, write_report
+from timewarp.report import PRINT, WEB, Provenance, make_figures, render_page, write_report
 from timewarp.report.drawing import symbol
 from timewarp.report.planes import draw_populations
 from timewarp.report.structures import typical_structures, viewer_data
@@ -100,7 +100,7 @@ def material():
     run, reference = alanine_run(seed=3, frames=150), alanine_run(seed=4, frames=150, unit="ps")
     analysis = analyse(run, temperature_K=310.0, summary={"kernels": KERNELS}, start=alanine().start_positions)
     comparison = compare(run, reference, temperature_K=310.0)
-    return run, reference, analysis, comparison, make_plots(run, reference, kernels=analysis["kernels"])
+    return run, reference, analysis, comparison, make_figures(run, reference, kernels=analysis["kernels"])[0]
 
 
 @pytest.fixture(scope="module")
@@ -264,7 +264,7 @@ def test_a_frozen_run_is_drawn_without_a_crash():
     run.positions[:] = run.positions[:1, :1]
     run.energies[:] = -50.0
     analysis = analyse(run, temperature_K=310.0)
-    shown = render_page(provenance(), analysis, judge(analysis), make_plots(run))
+    shown = render_page(provenance(), analysis, judge(analysis), make_figures(run)[0])
     assert "not varying" in shown
     assert "Do not trust" in shown
 
@@ -272,7 +272,7 @@ def test_a_frozen_run_is_drawn_without_a_crash():
 def test_chains_frozen_each_in_its_own_place_are_drawn_without_a_crash():
     run = alanine_run(seed=5, chains=6, frames=60)
     run.positions[:] = run.positions[:, :1].clone()
-    plots = make_plots(run, dynamics=("chain",))
+    plots, _ = make_figures(run, dynamics=("chain",))
     assert {"ramachandran", "structures", "bonded"} <= {plot.name for plot in plots}
 
 

@@ -58,6 +58,7 @@ def evaluate(
     temperature_K: float,
     lag_frames: int,
     points: int = PLANE_POINTS,
+    slow: SlowCoordinates | None = None,
 ) -> dict[str, Any]:
     """All measures between a run and its reference.
 
@@ -66,6 +67,7 @@ def evaluate(
         reference: long MD of the same molecule at the same temperature.
         temperature_K: of both.
         lag_frames: of TICA, which is fitted on the reference, Koopman-reweighted.
+        slow: of the reference, fitted already; made here by default.
         points: frames of each side in an exact transport; with fewer, value and floor are larger.
 
     Returns:
@@ -79,7 +81,7 @@ def evaluate(
     """
     if run.atoms.fingerprint != reference.atoms.fingerprint:
         raise ValueError(f"the reference is of {reference.atoms.residues}, the run of {run.atoms.residues}")
-    slow = fit_slow_coordinates(reference.positions, reference.atoms, lag_frames)
+    slow = slow or fit_slow_coordinates(reference.positions, reference.atoms, lag_frames)
     ours, theirs = (_Numbers.of(t, slow, temperature_K) for t in (run, reference))
     first, second = (theirs.at(index) for index in halves(np.arange(theirs.size).reshape(theirs.shape)))
     span = np.quantile(theirs.tics, (0.0, 1.0), axis=0)

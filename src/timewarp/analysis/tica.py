@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,10 +17,13 @@ import torch
 
 from ..geometry import distances
 from ..state import Atoms
-from .torsions import as_positions, named_torsions, torsion_angles
+from .free_energy import mean
+from .torsions import TrajectoryLike, as_positions, named_torsions, torsion_angles
 
 FIT_FRAMES = 200_000
-"""TICA and clusters are fitted to about so many frames, of whole chains."""
+"""TICA and clusters are fitted to about so many frames."""
+LAG_PS = 20.0
+"""Lag where none is asked for."""
 FRAMES_AT_ONCE = 5_000
 CLUSTERS = 80
 MOST_STATES = 6
@@ -164,6 +167,36 @@ def _fit(features: list[np.ndarray], lag_frames: int, stride: int, n_clusters: i
     labels = [clusters.transform(np.ascontiguousarray(p)) for p in projected]
     state_of_cluster, n_states, timescales = _metastable(labels, len(clusters.cluster_centers), lag)
     return SlowCoordinates(model, clusters, state_of_cluster, n_states, lag_frames, stride * timescales)
+
+
+def usual_lag(trajectory: TrajectoryLike, lag_ps: float = LAG_PS) -> int:
+    """A lag in frames: of a chain one, of MD so many ps, but at most a fifth of a replica."""
+    frames = round(lag_ps / trajectory.frame_spacing) if trajectory.unit == "ps" else 1
+    return max(1, min(frames, np.shape(trajectory.energies)[1] // 5))
+
+
+def describe_states(
+    slow: SlowCoordinates, projected: Mapping[str, np.ndarray]
+) -> tuple[dict[int, np.ndarray], dict[str, list[tuple[float, float]]]]:
+    """Where the metastable states lie in the plane, and how populated they are.
+
+    Args:
+        slow: the coordinates.
+        projected: run -> (chains, frames, 2).
+
+    Returns:
+        Number of each state that was met, from 1 on -> the median of its frames; run -> (population, standard error) of
+        each state.
+    """
+    labels = {name: slow.states(y) for name, y in projected.items()}
+    points = np.concatenate([y.reshape(-1, 2) for y in projected.values()])
+    state = np.concatenate([s.ravel() for s in labels.values()])
+    centres = {k + 1: np.median(points[state == k], axis=0) for k in range(slow.n_states) if (state == k).any()}
+    populations = {}
+    for name, states in labels.items():
+        found = [mean((states == k).astype(float)) for k in range(slow.n_states)]
+        populations[name] = [(f.value, f.error) for f in found]
+    return centres, populations
 
 
 def missed_states(reference: np.ndarray, run: np.ndarray, n_states: int, rare: float = RARE) -> dict[int, float]:

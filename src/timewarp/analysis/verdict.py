@@ -28,7 +28,7 @@ FAMILY_LEVEL = 1e-3
 """Chance that a sound run is flagged by any of one family of z-scores."""
 
 FEWEST_VISITS = 10
-"""Independent visits of a basin by the reference, from which on a run that has none is at fault."""
+"""Independent visits that a state is expected to have, from which on none at all is no accident."""
 
 Status = Literal["pass", "note", "warn", "fail"]
 
@@ -209,17 +209,14 @@ def _agreement(comparison: Mapping[str, Any], run_ess: float) -> Iterator[Check]
             else f"Torsions agree: at worst, {found}."
         )
         yield Check("torsions vs reference", severity if off else "pass", text)
-    lost = {n: row["reference"]["population"] for n, row in comparison["phi_basins"].items() if _lost(row)}
-    if lost:
-        found = ", ".join(f"{n} > 0 ({100 * p:.2g} % of the reference)" for n, p in lost.items())
-        yield Check("basins vs reference", severity, f"A basin that the reference has was never visited: {found}.")
-    absent = {row["name"]: row["reference"]["value"] for row in comparison["conformations"] if _absent(row)}
-    if absent:
-        found = ", ".join(f"{n} ({100 * p:.2g} % of the reference)" for n, p in absent.items())
-        # A rare one may be missed by chance; one that a run of this length must meet may not.
-        must = max(absent.values()) * run_ess > FEWEST_VISITS
-        text = f"Backbone conformations were never visited: {found}."
-        yield Check("conformations vs reference", severity if must else "warn", text)
+    lost = {f"{n} > 0": p for n, row in comparison["phi_basins"].items() if (p := _lost(row))}
+    absent = {row["name"]: p for row in comparison["conformations"] if (p := _absent(row))}
+    for name, missing in (("basin", lost), ("conformation", absent)):
+        if missing:
+            found = ", ".join(f"{n} ({100 * p:.2g} % of the reference)" for n, p in missing.items())
+            # A rare one may be missed by chance; one that a run of this length must meet may not.
+            fault = severity if must_meet(max(missing.values()), run_ess) else "warn"
+            yield Check(f"{name}s vs reference", fault, f"A {name} of the reference was never visited: {found}.")
     scores = {"mean energy": comparison["energy"]["z_mean"], "energy fluctuation": comparison["energy"]["z_sd"]}
     scores |= {f"Delta F of {n}": row["z"] for n, row in comparison["phi_basins"].items()}
     yield _z_check("energies vs reference", scores, severity)
@@ -227,18 +224,22 @@ def _agreement(comparison: Mapping[str, Any], run_ess: float) -> Iterator[Check]
     yield _z_check("bonds and angles vs reference", bonded, severity)
 
 
-def _lost(row: Mapping[str, Any]) -> bool:
-    """Whether a run has not visited a side of phi that the reference visits often enough to be sure of it."""
+def must_meet(population: float, ess: Any) -> bool:
+    """Whether so many independent samples would hardly miss a state of such a population."""
+    return _number(ess) and population * ess > FEWEST_VISITS
+
+
+def _lost(row: Mapping[str, Any]) -> float:
+    """The reference's share of a side of phi that it is sure of and the run has not visited; 0 for none."""
     run, reference = row["run"], row["reference"]
-    p = reference["population"]
-    surely = _number(reference["ess"]) and min(p, 1 - p) * reference["ess"] > FEWEST_VISITS
-    return bool(surely and run["population"] in (0.0, 1.0))
+    share = {0.0: reference["population"], 1.0: 1 - reference["population"]}.get(run["population"], 0.0)
+    return share if must_meet(share, reference["ess"]) else 0.0
 
 
-def _absent(row: Mapping[str, Any]) -> bool:
-    """Whether a run has not visited a backbone conformation that the reference is sure of."""
-    p, size = row["reference"]["value"], row["reference"]["ess"]
-    return bool(row["run"]["value"] == 0 and _number(size) and p * size > FEWEST_VISITS)
+def _absent(row: Mapping[str, Any]) -> float:
+    """The reference's share of a conformation that it is sure of and the run has not visited; 0 for none."""
+    p = row["reference"]["value"]
+    return p if row["run"]["value"] == 0 and must_meet(p, row["reference"]["ess"]) else 0.0
 
 
 def _z_check(name: str, scores: Mapping[str, float], severity: Status) -> Check:

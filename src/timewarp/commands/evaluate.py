@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from ..trajectories import RunFolder
 
 SCHEMA = 2
-DEFAULT_LAG_PS = 20.0
 LEVELS = ("trust", "caution", "reject")
 
 
@@ -46,9 +45,9 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     parser.add_argument(
         "--lag",
         type=options.number("the lag", above=0),
-        default=DEFAULT_LAG_PS,
+        default=20.0,
         metavar="PS",
-        help=f"lag of TICA, fitted on the reference, in ps (default {DEFAULT_LAG_PS:g}; a fifth of a replica at most)",
+        help="lag of TICA, fitted on the reference, in ps (default 20; a fifth of a replica at most)",
     )
     parser.add_argument(
         "--discard",
@@ -144,7 +143,8 @@ def _target(run: RunFolder) -> tuple[str, str, float]:
 def one(name: str, source: RunFolder, reference: RunFolder, args: argparse.Namespace, path: Path) -> dict[str, Any]:
     """The row of one run; the stored one where nothing has changed."""
     from ..analysis.evaluation import evaluate
-    from ..analysis.verdict import FEWEST_VISITS
+    from ..analysis.tica import usual_lag
+    from ..analysis.verdict import must_meet
     from ..files import read_json, write_json
     from .analyse import judge_runs
 
@@ -164,7 +164,7 @@ def one(name: str, source: RunFolder, reference: RunFolder, args: argparse.Names
     judged = judge_runs(source, reference, discard=args.discard)
     analysis, verdict, other, summary = judged.analysis, judged.verdict, judged.reference, source.summary()
     assert other is not None
-    lag = max(1, min(round(args.lag / other.frame_spacing) if other.unit == "ps" else 1, other.n_frames // 5))
+    lag = usual_lag(other, args.lag)
     found = evaluate(judged.trajectory, other, temperature_K=source.temperature_K, lag_frames=lag)
     known = [row for row in analysis["torsions"].values() if math.isfinite(row["rhat"]) and math.isfinite(row["ess"])]
     ess = min((row["ess"] for row in known), default=None)
@@ -172,7 +172,7 @@ def one(name: str, source: RunFolder, reference: RunFolder, args: argparse.Names
     if missed := found["states"]["missed"]:
         populations = [found["states"]["populations"][k] for k in missed]
         # A rare state may be missed by chance; one that a run of this length must meet may not.
-        level = "reject" if max(populations) * (ess or 0) > FEWEST_VISITS else max(level, "caution", key=LEVELS.index)
+        level = "reject" if must_meet(max(populations), ess) else max(level, "caution", key=LEVELS.index)
         shares = ", ".join(f"{100 * p:.2g} %" for p in populations)
         reasons.append(f"States of the reference that were never visited: {shares} of it.")
     seconds = (summary or {}).get("wall_s")
@@ -180,6 +180,10 @@ def one(name: str, source: RunFolder, reference: RunFolder, args: argparse.Names
     steps = None
     if all(n is not None for n in found["states"]["first_met"]):
         steps = (max(found["states"]["first_met"]) + args.discard) * judged.trajectory.frame_spacing
+    # The seconds are for the frames that there were when the summary was written: a run may have grown since.
+    frames = judged.trajectory.n_frames + args.discard
+    counted = (summary or {}).get("n_samples", (summary or {}).get("frames"))
+    whole = frames * judged.trajectory.frame_spacing if counted == frames * analysis["n_chains"] else None
     flow = next((k for k in analysis["kernels"] if k["name"] == "flow"), None)
     row = {
         "name": name,
@@ -191,7 +195,7 @@ def one(name: str, source: RunFolder, reference: RunFolder, args: argparse.Names
         "ess": ess,
         "ess_per_second": ess / seconds if ess and timed else None,
         "steps_to_states": steps,
-        "seconds_to_states": seconds * steps / done if steps and timed and (done := _steps(source, summary)) else None,
+        "seconds_to_states": seconds * steps / whole if steps and timed and whole else None,
         "acceptance": flow["acceptance"] if flow else None,
         "jump": flow["jump"] if flow else None,
         "level": level,
@@ -199,14 +203,6 @@ def one(name: str, source: RunFolder, reference: RunFolder, args: argparse.Names
     }
     write_json(path, {"inputs": inputs, "row": row})
     return row
-
-
-def _steps(run: RunFolder, summary: Mapping[str, Any] | None) -> float | None:
-    """Steps or ps of each chain that the seconds of the summary are for; None where the run has grown since."""
-    trajectory = run.trajectory()
-    samples = (summary or {}).get("n_samples", (summary or {}).get("frames"))
-    same = samples == trajectory.n_chains * trajectory.n_frames
-    return trajectory.n_frames * trajectory.frame_spacing if same else None
 
 
 def as_csv(rows: Sequence[Mapping[str, Any]]) -> str:

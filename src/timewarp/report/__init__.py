@@ -1,7 +1,7 @@
 """Figures and the self-contained HTML page of a run; the only room that draws."""
 
 from .curves import training_curves
-from .figures import make_figures, make_plots
+from .figures import make_figures
 from .page import Provenance, render_page
 from .plots import Panel, Plot, figure_of, profiles_plot, ramachandran_plot
 from .theme import PRINT, WEB, Theme
@@ -16,7 +16,6 @@ __all__ = [
     "Theme",
     "figure_of",
     "make_figures",
-    "make_plots",
     "profiles_plot",
     "ramachandran_plot",
     "render_page",

@@ -12,18 +12,6 @@ from .slow import slow_plot
 from .structures import Structure, structures_plot, typical_structures
 
 
-def make_plots(
-    trajectory: TrajectoryLike,
-    reference: TrajectoryLike | None = None,
-    *,
-    kernels: list[Mapping[str, Any]] | None = None,
-    names: tuple[str, str] = ("chain", "MD"),
-    dynamics: Collection[str] = (),
-) -> list[Plot]:
-    """All figures of a run; :func:`make_figures` without the structures."""
-    return make_figures(trajectory, reference, kernels=kernels, names=names, dynamics=dynamics)[0]
-
-
 def make_figures(
     trajectory: TrajectoryLike,
     reference: TrajectoryLike | None = None,

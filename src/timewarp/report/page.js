@@ -77,7 +77,6 @@
       serial: i,
       bonds: neighbours[i],
       bondOrder: neighbours[i].map(() => 1),
-      properties: { polar: data.polar[i] },
     }));
 
   let state = 0;
@@ -98,8 +97,8 @@
         ...(faint ? {} : { sphere: { scale: 0.2, colorfunc } }),
       });
       if (!hydrogens.checked || faint) {
-        const hidden = atomsOf(numbers).filter((a) => a.elem === "H" && (faint || !a.properties.polar));
-        model.setStyle({ serial: hidden.map((a) => a.serial) }, {});
+        const hidden = (elem, i) => elem === "H" && (faint || !data.polar[i]);
+        model.setStyle({ serial: [...data.elements.keys()].filter((i) => hidden(data.elements[i], i)) }, {});
       }
     });
     viewer.render();

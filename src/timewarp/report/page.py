@@ -56,7 +56,7 @@ def render_page(
         provenance: what was sampled and with what.
         analysis: from :func:`timewarp.analysis.analyse`.
         verdict: from :func:`timewarp.analysis.judge`.
-        plots: from :func:`~timewarp.report.make_plots`.
+        plots: from :func:`~timewarp.report.make_figures`.
         comparison: from :func:`timewarp.analysis.compare`.
         names: what run and reference are called.
         viewer: structures for the 3D view, from :func:`~timewarp.report.structures.viewer_data`.
@@ -93,11 +93,11 @@ def render_page(
     body = "".join(f"<section id='{n}'><h2>{escape(title)}</h2>{content}</section>" for n, title, content in sections)
     contents = "".join(f"<a href='#{n}'>{escape(title)}</a>" for n, title, _ in sections)
     main = f"{_verdict(verdict)}<nav>{contents}</nav>{body}"
-    scripts = [_asset("page.js")]
+    scripts = []
     if viewer and "structures" in drawn:
         main += f"<script type='application/json' id='structures-data'>{viewer}</script>"
         licence = _asset("assets/3Dmol-LICENSE.txt").replace("*/", "* /")
-        scripts.insert(0, f"/*!\n{licence}\n*/\n{_asset('assets/3Dmol-min.js')}")
+        scripts.append(f"/*!\n{licence}\n*/\n{_asset('assets/3Dmol-min.js')}")
     title = f"{provenance.name} – Timewarp report"
     return document(title, _head(provenance, analysis), main, provenance.version, scripts)
 
@@ -105,9 +105,11 @@ def render_page(
 def document(title: str, header: str, main: str, version: str, scripts: Sequence[str] = ()) -> str:
     """A complete page around its parts, which are HTML already but for the title.
 
-    Its content policy lets a browser run these scripts and no other, and load nothing.
+    Its content policy lets a browser run these scripts, then the page's own (tables to copy, the 3D view) and no other,
+    and load nothing.
     """
-    allowed = " ".join(f"'sha256-{_digest(script)}'" for script in scripts) or "'none'"
+    scripts = [*scripts, _asset("page.js")]
+    allowed = " ".join(f"'sha256-{_digest(script)}'" for script in scripts)
     policy = f"default-src 'none'; img-src data: blob:; style-src 'unsafe-inline'; script-src {allowed}"
     policy += "; base-uri 'none'; form-action 'none'"
     return (

@@ -7,13 +7,12 @@ from functools import partial
 
 import numpy as np
 
-from ..analysis import TrajectoryLike, mean
-from ..analysis.tica import fit_slow_coordinates
+from ..analysis import TrajectoryLike
+from ..analysis.tica import describe_states, fit_slow_coordinates, usual_lag
 from . import planes
 from .plots import Panel, Plot
 
 PLANE_BINS = 80
-LAG_PS = 20.0
 FEWEST_FRAMES = 40
 MOST_FRAMES = 40_000
 """Frames that the page fits slow coordinates to, and draws; ``timewarp experiment tica`` takes more."""
@@ -38,8 +37,7 @@ def slow_plot(runs: Mapping[str, TrajectoryLike], dynamics: Collection[str] = ()
     fitted = runs[name]
     n_frames = np.shape(fitted.energies)[1]
     spacing = float(fitted.frame_spacing)
-    lag = max(1, round(LAG_PS / spacing)) if fitted.unit == "ps" else 1
-    lag = min(lag, n_frames // 8)
+    lag = usual_lag(fitted)
     try:
         slow = fit_slow_coordinates(fitted.positions, fitted.atoms, lag, most_frames=MOST_FRAMES)
     except ValueError:
@@ -47,14 +45,7 @@ def slow_plot(runs: Mapping[str, TrajectoryLike], dynamics: Collection[str] = ()
     projected = {key: slow.project(_thinned(run), run.atoms) for key, run in runs.items()}
     if not all(np.isfinite(y).all() for y in projected.values()):
         return None
-    labels = {key: slow.states(y) for key, y in projected.items()}
-    pooled = np.concatenate([y.reshape(-1, 2) for y in projected.values()])
-    state = np.concatenate([s.ravel() for s in labels.values()])
-    centres = {k + 1: np.median(pooled[state == k], axis=0) for k in range(slow.n_states) if (state == k).any()}
-    populations = {}
-    for key, states in labels.items():
-        found = [mean((states == k).astype(float)) for k in range(slow.n_states)]
-        populations[key] = [(f.value, f.error) for f in found]
+    centres, populations = describe_states(slow, projected)
     panels = plane_panels({key: y.reshape(-1, 2) for key, y in projected.items()}, centres, populations)
     unit = "MH steps" if fitted.unit == "step" else fitted.unit
     caption = (

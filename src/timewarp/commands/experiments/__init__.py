@@ -40,11 +40,6 @@ class Source:
         """What figures and tables call it."""
         return "MD" if self.run.kind == "md" else self.path.name
 
-    @property
-    def dynamics(self) -> bool:
-        """Whether times between its frames are physical."""
-        return self.run.is_dynamics
-
     def seconds(self) -> float:
         """Wall-clock seconds that the run took.
 
@@ -107,7 +102,7 @@ def need_dynamics(source: Source, what: str) -> None:
     Raises:
         UserError: it is a chain, or MD with torsion moves.
     """
-    if not source.dynamics:
+    if not source.run.is_dynamics:
         kind = "MD with torsion moves" if source.run.kind == "md" else f"a {source.run.kind}"
         raise UserError(f"{what} needs plain MD, and {source.path} is {kind}; run `timewarp simulate` without moves")
 

@@ -11,13 +11,11 @@ import numpy as np
 
 from . import Source, names_of, need_dynamics, read, read_pair, tell, write
 
-SHORTEST_LAG_PS = 20.0
-
 
 def tica(args: argparse.Namespace) -> int:
     """The plane of the slowest coordinates of MD, its metastable states, and which of them the run misses."""
-    from ...analysis import ess, jensen_shannon, mean, noise_floor
-    from ...analysis.tica import missed_states
+    from ...analysis import ess, jensen_shannon, noise_floor
+    from ...analysis.tica import describe_states, missed_states
     from ...analysis.transport import plane_wasserstein
     from ...report.experiments import tica_plot
 
@@ -34,13 +32,10 @@ def tica(args: argparse.Namespace) -> int:
     lag_ps = slow.lag_frames * spacing
     times = [float(t) * spacing for t in slow.timescales[:5]]
     print(f"lag {lag_ps:g} ps; implied time scales {', '.join(f'{t:,.0f}' for t in times)} ps; {slow.n_states} states")
-    populations: dict[str, list[tuple[float, float]]] = {}
-    for name, states in labels.items():
-        found = [mean((states == k).astype(float)) for k in range(slow.n_states)]
-        populations[name] = [(f.value, f.error) for f in found]
+    centres, populations = describe_states(slow, projected)
+    for name, rows in populations.items():
         print(
-            f"{name:<12}"
-            + "  ".join(f"state {k} {100 * p:.2f} +- {100 * e:.2f} %" for k, (p, e) in enumerate(populations[name], 1))
+            f"{name:<12}" + "  ".join(f"state {k} {100 * p:.2f} +- {100 * e:.2f} %" for k, (p, e) in enumerate(rows, 1))
         )
     data: dict[str, Any] = {
         "runs": dict(zip(names, map(str, (s.path for s in sources)), strict=True)),
@@ -70,9 +65,6 @@ def tica(args: argparse.Namespace) -> int:
             if missed
             else "missed     no state"
         )
-    every = np.concatenate([y.reshape(-1, 2) for y in projected.values()])
-    state = np.concatenate([s.ravel() for s in labels.values()])
-    centres = {k + 1: np.median(every[state == k], axis=0) for k in range(slow.n_states) if (state == k).any()}
     figure = tica_plot({n: y.reshape(-1, 2) for n, y in projected.items()}, centres, populations)
     return write(args, "tica", data, [("tica", figure)])
 
@@ -137,10 +129,10 @@ def speed(args: argparse.Namespace) -> int:
 
 def _fit(args: argparse.Namespace, source: Source) -> tuple[Any, float]:
     """Slow coordinates of MD, and its frame spacing in ps."""
-    from ...analysis.tica import fit_slow_coordinates
+    from ...analysis.tica import LAG_PS, fit_slow_coordinates
 
     spacing = float(source.trajectory.frame_spacing)
-    lag_ps = args.lag or max(SHORTEST_LAG_PS, spacing)
+    lag_ps = args.lag or max(LAG_PS, spacing)
     lag = round(lag_ps / spacing)
     if lag < 1:
         from ..errors import UserError
