@@ -12,7 +12,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 
-from ..analysis import Conformations, TrajectoryLike, mean, representative
+from ..analysis import Conformations, TrajectoryLike, representative
 from ..state import Atoms
 from .plots import Panel, Plot
 from .theme import Theme
@@ -20,8 +20,6 @@ from .theme import Theme
 MOST_SHOWN = 8
 SPREAD = 10
 """Frames of a conformation that the 3D view can lay over each other."""
-
-TRIGONAL = 3
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,13 +29,11 @@ class Structure:
     Attributes:
         name: of the conformation.
         population: its share of the run.
-        error: one standard error of that.
         frames: (frames, atoms, 3) in nm, the most typical first, superposed on the first structure's backbone.
     """
 
     name: str
     population: float
-    error: float
     frames: np.ndarray
 
 
@@ -48,22 +44,19 @@ def typical_structures(
     atoms = trajectory.atoms
     flat = np.asarray(trajectory.positions).reshape(-1, atoms.n_atoms, 3)
     fit = [i for i, name in enumerate(atoms.names) if name in ("N", "CA", "C", "CH3")]
-    fit = fit if len(fit) >= TRIGONAL else list(range(atoms.n_atoms))
-    heavy = [i for i, element in enumerate(atoms.elements) if element != "H"]
     shown: list[Structure] = []
     onto: np.ndarray | None = None
     finite = np.isfinite(flat).all((1, 2)).reshape(conformations.labels.shape)
-    for name in conformations.names[:MOST_SHOWN]:
+    for name, population in list(conformations.populations().items())[:MOST_SHOWN]:
         inside = conformations.of(name)
         if not (inside & finite).any():
             continue
-        population = mean(inside.astype(np.float64))
         chosen = representative(angles, inside & finite)[: 1 + SPREAD]
         frames = flat[chosen].astype(np.float64)
         if onto is None:
-            onto = _principal(frames[0], heavy)[fit]
+            onto = _principal(frames[0], _heavy(atoms))[fit]
         frames = np.stack([superposed(frame, frame[fit], onto) for frame in frames])
-        shown.append(Structure(name, population.value, population.error, frames))
+        shown.append(Structure(name, population, frames))
     return shown
 
 
@@ -115,12 +108,14 @@ def draw_structure(ax: Axes, theme: Theme, atoms: Atoms, frame: np.ndarray, reac
                 depths.append((frame[atom, 2] + middle[2]) / 2)
     order = np.argsort(depths)
     near = np.interp(np.asarray(depths)[order], (-0.35, 0.35), (0.0, 1.0))
-    for k, place in enumerate(order):
-        line = LineCollection(
-            [segments[place]], colors=[colours[place]], linewidths=1.6 + 1.8 * near[k], alpha=0.45 + 0.55 * near[k]
-        )
-        line.set_capstyle("round")
-        ax.add_collection(line)
+    lines = LineCollection(
+        [segments[k] for k in order],
+        colors=[colours[k] for k in order],
+        linewidths=1.6 + 1.8 * near,
+        alpha=0.45 + 0.55 * near,
+        capstyle="round",
+    )
+    ax.add_collection(lines)
     ax.set(xlim=(-reach, reach), ylim=(-0.8 * reach, 0.8 * reach), aspect="equal", title=title)
     ax.set_axis_off()
 
