@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from ..geometry import dihedrals, interchangeable_leaves, random_rotations
+from ..geometry import best_rotation, dihedrals, interchangeable_leaves, random_rotations
 from ..shapes import Bool, Float, Int
 from ..state import Atoms
 
@@ -41,10 +41,7 @@ def superpose_pairs(
     origin = (before * mask).sum(-2, keepdim=True) / count
     target = (before - origin) * mask
     moved = (after - (after * mask).sum(-2, keepdim=True) / count) * mask
-    u, _, vt = torch.linalg.svd(moved.transpose(-1, -2) @ target)
-    flip = torch.ones_like(u[..., 0, :])
-    flip[..., 2] = (torch.linalg.det(u) * torch.linalg.det(vt)).sign()
-    return (moved @ (u * flip.unsqueeze(-2)) @ vt + origin) * mask
+    return (moved @ best_rotation(moved, target) + origin) * mask
 
 
 def jitter(

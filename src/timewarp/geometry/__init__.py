@@ -6,6 +6,7 @@ from .measuring import measure_dihedrals, measure_volumes
 from .tree import build_tree
 from .vectors import (
     angles,
+    best_rotation,
     centre,
     dihedrals,
     distances,
@@ -19,6 +20,7 @@ __all__ = [
     "InternalTree",
     "angles",
     "automorphism_classes",
+    "best_rotation",
     "beyond_bonds",
     "build_tree",
     "centre",

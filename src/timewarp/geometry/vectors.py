@@ -74,9 +74,23 @@ def superpose(
     positions: Float[Tensor, "*batch atoms 3"], reference: Float[Tensor, "atoms 3"]
 ) -> Float[Tensor, "*batch atoms 3"]:
     """Rotate and translate configurations onto a reference with least squared distance (Kabsch 1976)."""
-    moved, target = centre(positions), centre(reference)
+    moved = centre(positions)
+    return moved @ best_rotation(moved, centre(reference)) + reference.mean(dim=-2)
+
+
+def best_rotation(
+    moved: Float[Tensor, "*batch points 3"], target: Float[Tensor, "... points 3"]
+) -> Float[Tensor, "*batch 3 3"]:
+    """The rotation R, no mirror, for which ``moved @ R`` is nearest to ``target``; both are centred.
+
+    Kabsch, Acta Cryst. A32, 922 (1976).
+
+    >>> turned = torch.tensor([[0.0, 1.0, 0.0], [-2.0, 0.0, 0.0], [0.0, 0.0, 3.0]])
+    >>> target = torch.diag(torch.tensor([1.0, 2.0, 3.0]))
+    >>> torch.allclose(turned @ best_rotation(turned, target), target, atol=1e-6)
+    True
+    """
     u, _, vt = torch.linalg.svd(moved.transpose(-1, -2) @ target)
-    handedness = torch.det(u) * torch.det(vt)
     flip = torch.ones_like(u[..., 0, :])
-    flip[..., 2] = handedness.sign()
-    return moved @ (u * flip.unsqueeze(-2)) @ vt + reference.mean(dim=-2)
+    flip[..., 2] = (torch.linalg.det(u) * torch.linalg.det(vt)).sign()
+    return (u * flip.unsqueeze(-2)) @ vt

@@ -9,10 +9,12 @@ from functools import partial
 from typing import Any
 
 import numpy as np
+import torch
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 
 from ..analysis import Conformations, TrajectoryLike, representative
+from ..geometry import best_rotation
 from ..state import Atoms
 from .plots import Panel, Plot
 from .theme import Theme
@@ -45,27 +47,20 @@ def typical_structures(
     flat = np.asarray(trajectory.positions).reshape(-1, atoms.n_atoms, 3)
     fit = [i for i, name in enumerate(atoms.names) if name in ("N", "CA", "C", "CH3")]
     shown: list[Structure] = []
-    onto: np.ndarray | None = None
+    onto: torch.Tensor | None = None
     finite = np.isfinite(flat).all((1, 2)).reshape(conformations.labels.shape)
     for name, population in list(conformations.populations().items())[:MOST_SHOWN]:
         inside = conformations.of(name)
         if not (inside & finite).any():
             continue
         chosen = representative(angles, inside & finite)[: 1 + SPREAD]
-        frames = flat[chosen].astype(np.float64)
+        frames = torch.from_numpy(flat[chosen].astype(np.float64))
         if onto is None:
-            onto = _principal(frames[0], _heavy(atoms))[fit]
-        frames = np.stack([superposed(frame, frame[fit], onto) for frame in frames])
-        shown.append(Structure(name, population, frames))
+            onto = torch.from_numpy(_principal(frames[0].numpy(), _heavy(atoms)))[fit]
+        centre, goal = frames[:, fit].mean(1, keepdim=True), onto.mean(0)
+        turn = best_rotation(frames[:, fit] - centre, onto - goal)
+        shown.append(Structure(name, population, ((frames - centre) @ turn + goal).numpy()))
     return shown
-
-
-def superposed(frame: np.ndarray, part: np.ndarray, onto: np.ndarray) -> np.ndarray:
-    """Turn and shift a frame (atoms, 3) so that its part lies on ``onto`` as well as it can (Kabsch 1976)."""
-    centre, goal = part.mean(0), onto.mean(0)
-    u, _, vt = np.linalg.svd((part - centre).T @ (onto - goal))
-    mirror = np.diag([1.0, 1.0, np.sign(np.linalg.det(u @ vt))])
-    return (frame - centre) @ (u @ mirror @ vt) + goal
 
 
 def structures_plot(atoms: Atoms, structures: Sequence[Structure]) -> Plot | None:
