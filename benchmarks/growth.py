@@ -44,10 +44,10 @@ def row_of(name: str, chains: int) -> dict[str, Any]:
     from timewarp.molecules import build_molecule
     from timewarp.pretrained import load
     from timewarp.sampling import (
-        HMCKernel,
+        HMC,
         Restriction,
         Target,
-        TorsionKernel,
+        TorsionMove,
         repartition_hydrogen_mass,
         stiff_torsions,
     )
@@ -59,8 +59,8 @@ def row_of(name: str, chains: int) -> dict[str, Any]:
     target = Target(Potential(parameters, torch.float32), 310.0, Restriction(start, atoms))
     flow = load("peptides", atoms).densities["flow"].eval()
     flow.serve(parameters, target.kT)
-    hmc = HMCKernel(target, repartition_hydrogen_mass(atoms), n_steps=40, step_fs=2.0, adaptive=False)
-    torsion = TorsionKernel(target, atoms.tree, stiff=stiff_torsions(atoms))
+    hmc = HMC(target, repartition_hydrogen_mass(atoms), n_steps=40, step_fs=2.0, adaptive=False)
+    torsion = TorsionMove(target, atoms.tree, stiff=stiff_torsions(atoms))
     generator = torch.Generator().manual_seed(0)
     state = target.init(start.repeat(chains, 1, 1))
     for _ in range(20):

@@ -32,12 +32,11 @@ from timewarp.geometry import to_internal
 from timewarp.molecules import build_molecule
 from timewarp.pretrained import default_for, load
 from timewarp.sampling import (
+    HMC,
     FlowKernel,
-    HMCKernel,
     Restriction,
     Target,
-    TorsionKernel,
-    backbone_torsions,
+    TorsionMove,
     metropolis,
     repartition_hydrogen_mass,
     stiff_torsions,
@@ -154,11 +153,10 @@ def main() -> None:
     potential = Potential(compile_system(molecule.system))
     built = molecule.start_positions.float()
     target = Target(potential, molecule.preset.temperature_K, Restriction(built, atoms))
-    watched = backbone_torsions(atoms)
     kernels = {
-        "flow": FlowKernel(target, flow, atoms.tree, watched=watched, engine=arguments.engine),
-        "torsion": TorsionKernel(target, atoms.tree, stiff=stiff_torsions(atoms), watched=watched),
-        "hmc": HMCKernel(target, repartition_hydrogen_mass(atoms), n_steps=HMC_STEPS, step_fs=1.0, adaptive=False),
+        "flow": FlowKernel(target, flow, atoms.tree, engine=arguments.engine),
+        "torsion": TorsionMove(target, atoms.tree, stiff=stiff_torsions(atoms)),
+        "hmc": HMC(target, repartition_hydrogen_mass(atoms), n_steps=HMC_STEPS, step_fs=1.0, adaptive=False),
     }
     work = multiply_adds(flow)
     about = environment(arguments) | {"instruction_set": native.instruction_set(), "model": model.name}

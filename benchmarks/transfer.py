@@ -167,7 +167,7 @@ def acceptances(
     found = {}
     n_soft = len(molecule.atoms.tree.rotatable)
     for name in moves if n_soft > 1 else LEARNED[:1]:
-        kernel = GrowthKernel(target, flow, name, watched=watched, draws=1)
+        kernel = GrowthKernel(target, flow, name, draws=1)
         new, info = kernel.step(state, generator)
         outcome = info[name]
         each = outcome.acceptance.double().reshape(args.proposals, -1).mean(0).numpy()

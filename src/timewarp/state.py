@@ -185,17 +185,15 @@ def repartition_hydrogen_mass(atoms: Atoms, hydrogen_mass_Da: float | None = 3.0
 
 @dataclass(frozen=True)
 class State:
-    """A batch of chains: positions and, where a proposal wants it, the auxiliary variable.
+    """A batch of chains.
 
     Attributes:
         positions: in nm.
         energy: potential energy in kJ/mol, kept so that it is never evaluated twice.
-        auxiliary: standard normal auxiliary of the augmented target, or None.
     """
 
     positions: Float[Tensor, "chains atoms 3"]
     energy: Float[Tensor, " chains"]
-    auxiliary: Float[Tensor, "chains atoms 3"] | None = None
 
     @property
     def n_chains(self) -> int:

@@ -13,7 +13,7 @@ from timewarp.flows.growth.native import features_of
 from timewarp.flows.growth.profiles import features, outlook_at, outlooks, turn_to
 from timewarp.geometry import to_internal
 from timewarp.molecules import build_molecule
-from timewarp.sampling import HMCKernel, Target, TorsionKernel
+from timewarp.sampling import HMC, Target, TorsionMove
 from timewarp.state import State
 from timewarp.units import kT
 
@@ -33,8 +33,8 @@ class Peptide:
         generator = torch.Generator().manual_seed(5)
         start = self.molecule.start_positions.double().expand(n, -1, -1).contiguous()
         state = State(start, self.potential.energy(start))
-        kernels = [HMCKernel(target, torch.tensor(self.atoms.masses), n_steps=20, step_fs=1.0)]
-        kernels += [TorsionKernel(target, self.atoms.tree)] * 4
+        kernels = [HMC(target, torch.tensor(self.atoms.masses), n_steps=20, step_fs=1.0)]
+        kernels += [TorsionMove(target, self.atoms.tree)] * 4
         for _ in range(15):
             for kernel in kernels:
                 state, _ = kernel.step(state, generator)

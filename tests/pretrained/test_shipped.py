@@ -9,10 +9,10 @@ from timewarp.energies import Potential, compile_system
 from timewarp.geometry import to_internal
 from timewarp.molecules import build_molecule
 from timewarp.sampling import (
+    HMC,
     AugmentedKernel,
     Cycle,
     FlowKernel,
-    HMCKernel,
     Restriction,
     Target,
     repartition_hydrogen_mass,
@@ -61,9 +61,7 @@ def test_acceptance(name, molecule, generator):
     restriction = Restriction(molecule.start_positions.float(), atoms)
     target = Target(Potential(compile_system(molecule.system)), 310.0, restriction)
     flow = pretrained.load(name, atoms).densities["flow"]
-    kernel = Cycle(
-        [FlowKernel(target, flow, atoms.tree), HMCKernel(target, repartition_hydrogen_mass(atoms), step_fs=2.0)]
-    )
+    kernel = Cycle([FlowKernel(target, flow, atoms.tree), HMC(target, repartition_hydrogen_mass(atoms), step_fs=2.0)])
     _, info = kernel.step(kernel.init(start), generator)
     least = LEAST_ACCEPTANCE[name]
     assert float(info["flow"].accepted.double().mean()) > least - 4 * (least * (1 - least) / 1500) ** 0.5
@@ -93,7 +91,7 @@ def test_the_cartesian_network_accepts_what_its_card_says(molecule, generator):
     with torch.no_grad():
         drawn = kernel.propose(state, 1, torch.ones(1500, dtype=torch.long), generator)
     energy = target.energy(drawn.positions[0]).double()
-    log_ratio = drawn.log_q_ratio[0] - (energy - state.energy.double()) / target.kT
+    log_ratio = drawn.log_ratio[0] - (energy - state.energy.double()) / target.kT
     accepted = torch.where(log_ratio.isfinite(), log_ratio, -torch.inf).clamp(max=0.0).exp()
     assert float(accepted.mean()) > LEAST_CARTESIAN - 4 * float(accepted.std()) / 1500**0.5
     moved = (drawn.positions[0] - state.positions).square().sum(-1).mean(-1).sqrt()

@@ -8,7 +8,7 @@ import torch
 from analytic_targets import TEMPERATURE_K, TOY, DoubleWell, Gaussian, ToyMolecule
 
 from timewarp.flows import Candidate, CartesianFlow, CartesianFlowConfig
-from timewarp.sampling import AugmentedKernel, Cycle, HMCKernel, Target
+from timewarp.sampling import HMC, AugmentedKernel, Cycle, Target
 from timewarp.sampling.kernel import add_infos
 from timewarp.state import State
 
@@ -125,7 +125,7 @@ def augmented_case(name, proposals, n_steps=16, *, kernel=AugmentedKernel, local
     density = Lopsided() if name == "lopsided" else Linear(*ROUGH[name], law.mean, law.factor)
     flow = kernel(target, density, proposals=proposals, n_steps=n_steps)
     masses = torch.ones(1) if name == "lopsided" else torch.tensor([1.0, 3.0])
-    hmc = HMCKernel(target, masses, n_steps=4, step_fs=200.0, adaptive=False)
+    hmc = HMC(target, masses, n_steps=4, step_fs=200.0, adaptive=False)
     return law, cycle([flow, hmc] if local else [flow])
 
 
@@ -170,7 +170,7 @@ def bond_case():
     toy = ToyMolecule()
     target = Target(toy, TEMPERATURE_K)
     flow = AugmentedKernel(target, bond_network(toy), proposals=4, n_steps=6)
-    return toy, Cycle([flow, HMCKernel(target, MASSES, n_steps=3, step_fs=25.0, adaptive=False)])
+    return toy, Cycle([flow, HMC(target, MASSES, n_steps=3, step_fs=25.0, adaptive=False)])
 
 
 def network_case(**config):
@@ -178,7 +178,7 @@ def network_case(**config):
     toy = ToyMolecule()
     target = Target(toy, TEMPERATURE_K)
     flow = AugmentedKernel(target, cartesian_network(TOY, **config).double(), proposals=4, n_steps=6)
-    return toy, Cycle([flow, HMCKernel(target, MASSES, n_steps=3, step_fs=25.0, adaptive=False)])
+    return toy, Cycle([flow, HMC(target, MASSES, n_steps=3, step_fs=25.0, adaptive=False)])
 
 
 # --- broken on purpose ----------------------------------------------------------------------------------------------
@@ -194,7 +194,7 @@ class SharedAuxiliary(AugmentedKernel):
 class FlippedRatio(AugmentedKernel):
     def propose(self, state, n, most, generator):
         speculation = super().propose(state, n, most, generator)
-        return type(speculation)(speculation.positions, -speculation.log_q_ratio, speculation.most)
+        return type(speculation)(speculation.positions, -speculation.log_ratio, speculation.most)
 
 
 class NoAuxiliaryDensity(AugmentedKernel):

@@ -8,7 +8,7 @@ import torch
 from analytic_targets import TEMPERATURE_K, ToyMolecule
 
 from timewarp.flows.growth import GrowthConfig, GrowthFlow
-from timewarp.sampling import Balanced, GrowthKernel, HMCKernel, TorsionKernel
+from timewarp.sampling import HMC, Balanced, GrowthKernel, TorsionMove
 from timewarp.units import kT
 
 
@@ -62,7 +62,7 @@ def balanced(toy, target):
     density = growth_flow(toy)
     learned = [GrowthKernel(target, density, name) for name in ("flow", "flow_suffix", "flow_subset")]
     masses = torch.tensor(toy.atoms.masses, dtype=torch.float64).clamp(min=8.0)
-    hmc = HMCKernel(target, masses, n_steps=3, step_fs=25.0, adaptive=False)
-    kernel = Balanced(learned, [TorsionKernel(target, toy.tree), hmc], toy.tree.torsions)
+    hmc = HMC(target, masses, n_steps=3, step_fs=25.0, adaptive=False)
+    kernel = Balanced(learned, [TorsionMove(target, toy.tree), hmc], toy.tree.torsions)
     kernel.retune({"balance": {"flow": 1.0, "flow_suffix": 2.0, "flow_subset": 1.0, "sweeps": 2.0}})
     return kernel

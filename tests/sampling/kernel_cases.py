@@ -22,14 +22,14 @@ from growth_cases import balanced, growth
 
 from timewarp.flows.weights import build_flow
 from timewarp.sampling import (
+    HMC,
     Cycle,
     FlowKernel,
-    HMCKernel,
     Kernel,
     Mixture,
     Proposal,
     Target,
-    TorsionKernel,
+    TorsionMove,
     metropolis,
 )
 from timewarp.sampling.kernel import add_infos
@@ -44,7 +44,7 @@ TOY_MASSES = torch.tensor(TOY.masses, dtype=torch.float64).clamp(min=8.0)
 
 
 class Autoregressive(Kernel):
-    """Gaussian proposals x' ~ N(a x, s^2), not symmetric: needs its log_q_ratio."""
+    """Gaussian proposals x' ~ N(a x, s^2), not symmetric: needs its log_ratio."""
 
     A, S = 0.6, 0.9
 
@@ -60,16 +60,16 @@ class Autoregressive(Kernel):
 def gaussian_case(kind):
     gaussian = Gaussian()
     target = Target(gaussian, TEMPERATURE_K, invariant=False)
-    if kind is HMCKernel:
-        return gaussian, HMCKernel(target, torch.tensor([1.0, 3.0]), n_steps=5, step_fs=400.0, adaptive=False)
+    if kind is HMC:
+        return gaussian, HMC(target, torch.tensor([1.0, 3.0]), n_steps=5, step_fs=400.0, adaptive=False)
     return gaussian, kind(target, "autoregressive")
 
 
 def double_well_case(kind):
     well = DoubleWell()
     target = Target(well, TEMPERATURE_K, invariant=False)
-    if kind is HMCKernel:
-        return well, HMCKernel(target, torch.ones(1), n_steps=6, step_fs=200.0, adaptive=False)
+    if kind is HMC:
+        return well, HMC(target, torch.ones(1), n_steps=6, step_fs=200.0, adaptive=False)
     return well, kind(target, "autoregressive")
 
 
@@ -80,7 +80,7 @@ def toy_case(build):
 
 
 def toy_hmc(toy, target, **kwargs):
-    return HMCKernel(target, TOY_MASSES, **{"n_steps": 3, "step_fs": 25.0, "adaptive": False, **kwargs})
+    return HMC(target, TOY_MASSES, **{"n_steps": 3, "step_fs": 25.0, "adaptive": False, **kwargs})
 
 
 def flow(density, engine=None):
@@ -100,18 +100,18 @@ def network(toy, family):
 
 
 def toy_torsion(toy, target):
-    return TorsionKernel(target, toy.tree)
+    return TorsionMove(target, toy.tree)
 
 
 def narrow_torsion(toy, target):
-    return TorsionKernel(target, toy.tree, window_degrees=70)
+    return TorsionMove(target, toy.tree, window_degrees=70)
 
 
 def stiff_torsion(toy, target):
     """All three bonds turn a little, as peptide bonds do, and one of them freely."""
     tree = toy.tree
     bonds = replace(tree, rotatable=tree.rotatable[:1])
-    return TorsionKernel(target, bonds, stiff=tree.rotatable[1:])
+    return TorsionMove(target, bonds, stiff=tree.rotatable[1:])
 
 
 def toy_cycle(toy, target):
@@ -124,9 +124,9 @@ def toy_mixture(toy, target):
 
 CASES = {
     "autoregressive on a Gaussian": lambda: gaussian_case(Autoregressive),
-    "hmc on a Gaussian": lambda: gaussian_case(HMCKernel),
+    "hmc on a Gaussian": lambda: gaussian_case(HMC),
     "autoregressive on a double well": lambda: double_well_case(Autoregressive),
-    "hmc on a double well": lambda: double_well_case(HMCKernel),
+    "hmc on a double well": lambda: double_well_case(HMC),
     "flow C, exact": lambda: toy_case(flow(ExactTorsions)),
     "flow C, rough and conditioned on the torsions": lambda: toy_case(flow(RoughTorsions)),
     "flow B, exact": lambda: toy_case(flow(ExactInternal)),

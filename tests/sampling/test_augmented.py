@@ -26,10 +26,10 @@ from kernel_cases import CAUGHT, LIMIT, TOY_MASSES, invariance_z
 
 from timewarp.flows.conditional import Candidate, CartesianDensity
 from timewarp.sampling import (
+    HMC,
     AugmentedKernel,
     ChainSettings,
     Cycle,
-    HMCKernel,
     Restriction,
     Speculation,
     Target,
@@ -134,7 +134,7 @@ def test_a_molecule_is_centred_without_harm(generator):
     toy = ToyMolecule()
     target = Target(toy, TEMPERATURE_K)
     flow = AugmentedKernel(target, Shrinking(), proposals=4, n_steps=6)
-    hmc = HMCKernel(target, TOY_MASSES, n_steps=3, step_fs=25.0, adaptive=False)
+    hmc = HMC(target, TOY_MASSES, n_steps=3, step_fs=25.0, adaptive=False)
     z, info = invariance_z(toy, Cycle([flow, hmc]), generator, chains=1000)
     assert z < LIMIT
     assert float(info["flow"].accepted.sum() / info["flow"].proposed.sum()) > 0.1
@@ -308,12 +308,12 @@ def test_candidates_without_a_density_are_rejected_and_counted(generator):
 def test_jumps_of_accepted_candidates_are_counted(generator):
     toy = ToyMolecule()
     target = Target(toy, TEMPERATURE_K)
-    watched = TOY.tree.torsions
+    target.watched = TOY.tree.torsions
     for width, some in ((1e-4, False), (0.08, True)):
         density = Shrinking()
         density.WIDTH = width
         toy.reduced_internal = lambda internal: torch.zeros(internal.shape[:-2], dtype=internal.dtype)
-        kernel = AugmentedKernel(target, density, proposals=2, n_steps=4, watched=watched)
+        kernel = AugmentedKernel(target, density, proposals=2, n_steps=4)
         _, info = kernel.step(kernel.init(toy.draw(100, generator)), generator)
         assert (int(info["flow"].jumped.sum()) > 0) == some
         assert (info["flow"].jumped <= info["flow"].accepted).all()
@@ -421,7 +421,7 @@ def sample(path, last_step=10**9):
     toy = ToyMolecule()
     target = Target(toy, TEMPERATURE_K)
     flow = AugmentedKernel(target, Shrinking(), most_proposals=6, rows=20)
-    hmc = HMCKernel(target, TOY_MASSES, n_steps=2, step_fs=10.0)
+    hmc = HMC(target, TOY_MASSES, n_steps=2, step_fs=10.0)
     folder = RunFolder.create(path, kind="chain", name="toy", atoms=TOY, topology_pdb="END\n", config={"seed": 3})
     starts = lambda generator: toy.draw(SETTINGS.n_chains, generator).float()  # noqa: E731
     return run_chains(Dying([flow, hmc], last_step), starts, folder, SETTINGS, quiet=True), folder.trajectory()

@@ -22,9 +22,9 @@ from kernel_cases import (
 
 from timewarp.geometry import log_volume, to_internal
 from timewarp.sampling import (
+    HMC,
     FlowKernel,
-    HMCKernel,
-    TorsionKernel,
+    TorsionMove,
 )
 from timewarp.state import State
 
@@ -32,14 +32,14 @@ from timewarp.state import State
 class FlippedSign(FlowKernel):
     def propose(self, state, generator):
         proposal = super().propose(state, generator)
-        return replace(proposal, log_q_ratio=-proposal.log_q_ratio)
+        return replace(proposal, log_ratio=-proposal.log_ratio)
 
 
 class NoVolumeElement(FlowKernel):
     def propose(self, state, generator):
         proposal = super().propose(state, generator)
         here, there = (log_volume(to_internal(x, self.tree), self.tree) for x in (state.positions, proposal.positions))
-        return replace(proposal, log_q_ratio=proposal.log_q_ratio + here - there)
+        return replace(proposal, log_ratio=proposal.log_ratio + here - there)
 
 
 class ForgetsTheWayBack(FlowKernel):
@@ -67,7 +67,7 @@ class ForgetsItsCondition(ExactTorsions):
         return (self.log_norm - self.toy.torsion_energy(phi)).sum(-1)
 
 
-class NoAcceptStep(HMCKernel):
+class NoAcceptStep(HMC):
     def step(self, state, generator):
         momenta = self.draw_momenta(state, generator)
         step_ps = torch.full((state.n_chains, 1, 1), self.step_fs / 1000, dtype=torch.float64)
@@ -76,7 +76,7 @@ class NoAcceptStep(HMCKernel):
         return State(x, self.target.energy(x)), {}
 
 
-class LopsidedTurns(TorsionKernel):
+class LopsidedTurns(TorsionMove):
     """Turns further one way than the other, and calls it symmetric."""
 
     def step(self, state, generator):
@@ -90,8 +90,8 @@ class LopsidedTurns(TorsionKernel):
 
 
 BROKEN = {
-    "sign of log_q_ratio flipped (C)": lambda: toy_case(lambda y, t: FlippedSign(t, RoughTorsions(y), y.tree)),
-    "sign of log_q_ratio flipped (B)": lambda: toy_case(lambda y, t: FlippedSign(t, WideInternal(y), y.tree)),
+    "sign of log_ratio flipped (C)": lambda: toy_case(lambda y, t: FlippedSign(t, RoughTorsions(y), y.tree)),
+    "sign of log_ratio flipped (B)": lambda: toy_case(lambda y, t: FlippedSign(t, WideInternal(y), y.tree)),
     "volume element forgotten": lambda: toy_case(lambda y, t: NoVolumeElement(t, WideInternal(y), y.tree)),
     "reverse density with the wrong condition": lambda: toy_case(
         lambda y, t: ForgetsTheWayBack(t, RoughTorsions(y), y.tree)
@@ -112,7 +112,7 @@ def test_broken_kernels_are_caught(case, generator):
     assert z > CAUGHT, f"{case} went unnoticed: |z| is {z:.1f}"
 
 
-class NeverRefreshes(HMCKernel):
+class NeverRefreshes(HMC):
     """Draws momenta once and then carries them on, as if HMC were dynamics: each chain stays near its first energy."""
 
     momenta = None
@@ -134,7 +134,7 @@ class NeverRefreshes(HMCKernel):
 
 
 def test_hmc_without_fresh_momenta_is_caught(generator):
-    gaussian, right = gaussian_case(HMCKernel)
+    gaussian, right = gaussian_case(HMC)
     stuck = NeverRefreshes(right.target, torch.tensor([1.0, 3.0]), n_steps=5, step_fs=400.0, adaptive=False)
     state = stuck.init(gaussian.mean.reshape(1, 2, 3).repeat(300, 1, 1))
     series = []

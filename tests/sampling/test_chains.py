@@ -12,13 +12,13 @@ from handmade import ALANINE_DIPEPTIDE, random_positions
 from timewarp.analysis import named_torsions
 from timewarp.geometry import dihedrals
 from timewarp.sampling import (
+    HMC,
     ChainSettings,
     Cycle,
     FlowKernel,
-    HMCKernel,
     Restriction,
     Target,
-    TorsionKernel,
+    TorsionMove,
     run_chains,
     set_torsions,
     start_positions,
@@ -34,11 +34,12 @@ WATCHED = TOY.tree.torsions
 def make_kernel(density=RoughTorsions, **hmc):
     toy = ToyMolecule()
     target = toy_target(toy)
+    target.watched = WATCHED
     return Cycle(
         [
-            FlowKernel(target, density(toy), toy.tree, watched=WATCHED),
-            TorsionKernel(target, toy.tree, watched=WATCHED),
-            HMCKernel(target, MASSES, n_steps=2, step_fs=10.0, **hmc),
+            FlowKernel(target, density(toy), toy.tree),
+            TorsionMove(target, toy.tree),
+            HMC(target, MASSES, n_steps=2, step_fs=10.0, **hmc),
         ]
     )
 
@@ -152,7 +153,7 @@ def test_a_checkpoint_of_other_kernels_is_refused(tmp_path):
     more = ChainSettings(**{**vars(SETTINGS), "n_samples": 6 * 20})
     toy = ToyMolecule()
     with pytest.raises(ValueError, match="these kernels have"):
-        sample(tmp_path / "run", more, kernel=Cycle([TorsionKernel(toy_target(toy), toy.tree)]))
+        sample(tmp_path / "run", more, kernel=Cycle([TorsionMove(toy_target(toy), toy.tree)]))
 
 
 def test_two_processes_cannot_write_one_run(tmp_path):
@@ -177,7 +178,7 @@ def test_summary_of_an_exact_flow(tmp_path):
     assert flow["acceptance"] == flow["accepted"] / flow["proposed"] > 0.999
     assert flow["acceptance_per_chain"] == pytest.approx([1.0] * 6, abs=0.05)
     assert summary["kernels"]["hmc"].keys() >= {"proposed", "accepted", "acceptance", "nonfinite"}
-    assert "jump" not in summary["kernels"]["hmc"]
+    assert summary["kernels"]["hmc"]["jumped"] <= summary["kernels"]["hmc"]["accepted"]
     assert summary["n_samples"] == 72
     assert summary["energy_evaluations"] == record.energy_evaluations > 6 * 3 * 24
     assert summary["tuning"] == record.tuning

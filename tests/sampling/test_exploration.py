@@ -19,7 +19,7 @@ from timewarp.sampling import (
     FlowKernel,
     Restriction,
     Target,
-    TorsionKernel,
+    TorsionMove,
     distinct_states,
     run_chains,
     summarise_exploration,
@@ -43,8 +43,9 @@ def explorer(threshold=300.0, density=Shrinking, **kwargs):
     toy = ToyMolecule(achiral=True)
     start = toy.draw(1, torch.Generator().manual_seed(1))[0]
     target = Target(toy, TEMPERATURE_K, Restriction(start, TOY))
+    target.watched = TOY.tree.torsions
     flow = AugmentedKernel(target, density(), proposals=1)
-    return start, ExplorationKernel(flow, threshold_kJ_mol=threshold, watched=TOY.tree.torsions, **kwargs)
+    return start, ExplorationKernel(flow, threshold_kJ_mol=threshold, **kwargs)
 
 
 def test_what_is_taken_and_what_is_refused(generator):
@@ -92,7 +93,7 @@ def test_it_cannot_pass_for_a_kernel_of_the_target(tmp_path):
     start, kernel = explorer()
     with pytest.raises(ValueError, match="does not leave the target invariant"):
         Cycle([kernel])
-    for kind, maker in (("chain", kernel), ("exploration", TorsionKernel(kernel.target, TOY.tree))):
+    for kind, maker in (("chain", kernel), ("exploration", TorsionMove(kernel.target, TOY.tree))):
         folder = RunFolder.create(tmp_path / kind, kind=kind, name="toy", atoms=TOY, topology_pdb="END\n", config={})
         with pytest.raises(ValueError, match="makes a run of kind"):
             run_chains(maker, lambda g: start.repeat(6, 1, 1), folder, SETTINGS, quiet=True)
@@ -108,8 +109,9 @@ def test_wrong_thresholds_say_so():
 def test_any_family_can_explore(kind, generator):
     toy = ToyMolecule()
     target = Target(toy, TEMPERATURE_K)
+    target.watched = TOY.tree.torsions
     flow = AugmentedKernel(target, Shrinking()) if kind == "A" else FlowKernel(target, ExactTorsions(toy), toy.tree)
-    kernel = ExplorationKernel(flow, watched=TOY.tree.torsions)
+    kernel = ExplorationKernel(flow)
     _, info = kernel.step(kernel.init(toy.draw(50, generator)), generator)
     assert int(info["explore"].accepted.sum()) == 50
     assert (int(info["explore"].jumped.sum()) > 0) == (kind == "C")

@@ -13,7 +13,7 @@ from kernel_cases import CAUGHT, invariance_z, toy_case
 from timewarp import native
 from timewarp.flows.growth import Regrowth
 from timewarp.geometry import measure_dihedrals, to_internal
-from timewarp.sampling import Balanced, GrowthKernel, Target, TorsionKernel
+from timewarp.sampling import Balanced, GrowthKernel, Target, TorsionMove
 from timewarp.sampling.balance import best_shares
 from timewarp.sampling.kernel import add_infos
 
@@ -121,7 +121,7 @@ def test_refusals():
     with pytest.raises(ValueError, match="at least one proposal, got 0"):
         GrowthKernel(target, growth_flow(toy), draws=0)
     with pytest.raises(ValueError, match="learned and local"):
-        Balanced([], [TorsionKernel(target, toy.tree)], toy.tree.torsions)
+        Balanced([], [TorsionMove(target, toy.tree)], toy.tree.torsions)
     kernel = balanced(toy, target)
     for wrong in ({"sweeps": 1.5}, {"sweeps": 0.0}, {"flow": 0.0}, {"flow_subset": float("nan")}):
         with pytest.raises(ValueError, match="the tuning of balance needs"):
@@ -144,7 +144,7 @@ def test_time_goes_to_the_moves_that_move(kind, generator):
     toy = ToyMolecule()
     target = Target(toy, TEMPERATURE_K)
     learned = kind(target, growth_flow(toy), "flow")
-    kernel = Balanced([learned], [TorsionKernel(target, toy.tree)], toy.tree.torsions)
+    kernel = Balanced([learned], [TorsionMove(target, toy.tree)], toy.tree.torsions)
     learned.cost = kernel.local.cost
     state = kernel.init(toy.draw(64, generator))
     kernel.begin_warmup(100)
@@ -165,7 +165,7 @@ def test_time_goes_to_the_moves_that_move(kind, generator):
     assert kernel.tuning == frozen
     learned_steps = int(total["flow"].proposed.sum()) // learned.draws
     assert int(total["torsion"].proposed.sum()) == kernel.sweeps * learned_steps
-    other = Balanced([kind(target, growth_flow(toy), "flow")], [TorsionKernel(target, toy.tree)], toy.tree.torsions)
+    other = Balanced([kind(target, growth_flow(toy), "flow")], [TorsionMove(target, toy.tree)], toy.tree.torsions)
     other.retune(frozen)
     other.begin_warmup(100)
     for _ in range(50):  # a tuning that is replayed is not tuned again

@@ -35,7 +35,7 @@ from timewarp.sampling import (
     Mixture,
     Outcome,
     Target,
-    TorsionKernel,
+    TorsionMove,
     stiff_torsions,
 )
 from timewarp.sampling.kernel import add_infos
@@ -224,7 +224,7 @@ def test_wrong_arguments_say_so():
         (lambda: toy_hmc(toy, target, n_steps=0), "n_steps"),
         (lambda: toy_hmc(toy, target, step_fs=-1.0), "step_fs"),
         (lambda: toy_hmc(toy, target, target_acceptance=1.0), "target_acceptance"),
-        (lambda: TorsionKernel(target, toy.tree, window_degrees=0.0), "window_degrees"),
+        (lambda: TorsionMove(target, toy.tree, window_degrees=0.0), "window_degrees"),
         (lambda: Cycle([]), "at least one kernel"),
         (lambda: Cycle([toy_hmc(toy, target), toy_hmc(toy, other)]), "share one target"),
         (lambda: Mixture([toy_hmc(toy, target)], [0.0]), "positive weights"),

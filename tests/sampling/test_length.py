@@ -4,7 +4,7 @@ import pytest
 import torch
 from analytic_targets import TEMPERATURE_K, Gaussian
 
-from timewarp.sampling import HMCKernel, LengthTrial, Target
+from timewarp.sampling import HMC, LengthTrial, Target
 from timewarp.sampling.length import autocorrelation_times
 from timewarp.state import State
 
@@ -89,7 +89,7 @@ def test_nothing_to_try_is_refused():
 
 def kernel(trial):
     target = Target(Gaussian(), TEMPERATURE_K, invariant=False)
-    return HMCKernel(target, torch.ones(2), n_steps=20, trial=trial)
+    return HMC(target, torch.ones(2), n_steps=20, trial=trial)
 
 
 def test_the_length_is_recorded_and_replayed():

@@ -8,7 +8,7 @@ from timewarp.energies import Potential, compile_system
 from timewarp.files import read_json
 from timewarp.geometry import dihedrals
 from timewarp.molecules import build_molecule
-from timewarp.sampling import HMCKernel, PuckerKernel, Restriction, Target, proline_rings, repartition_hydrogen_mass
+from timewarp.sampling import HMC, PuckerMove, Restriction, Target, proline_rings, repartition_hydrogen_mass
 from timewarp.sampling.pucker import flip
 
 
@@ -57,8 +57,8 @@ def test_rings_flip_and_sides_keep_their_names(molecule, generator):
     atoms = molecule.atoms
     restriction = Restriction(molecule.start_positions.float(), atoms)
     target = Target(Potential(compile_system(molecule.system), torch.float32), 310.0, restriction)
-    kernel = PuckerKernel(target, atoms)
-    hmc = HMCKernel(target, repartition_hydrogen_mass(atoms), n_steps=30, step_fs=1.5, adaptive=False)
+    kernel = PuckerMove(target, atoms)
+    hmc = HMC(target, repartition_hydrogen_mass(atoms), n_steps=30, step_fs=1.5, adaptive=False)
     state = kernel.init(molecule.start_positions.float().repeat(64, 1, 1))
     for _ in range(30):
         state, _ = hmc.step(state, generator)
@@ -95,4 +95,4 @@ def test_sample_takes_it_where_there_is_proline(tmp_path, capsys):
     other = build_molecule("AG", minimise=False)
     target = Target(Potential(compile_system(other.system)), 310.0)
     with pytest.raises(ValueError, match="has no proline"):
-        PuckerKernel(target, other.atoms)
+        PuckerMove(target, other.atoms)

@@ -10,7 +10,7 @@ from analytic_targets import TEMPERATURE_K, TOY, EitherHand, Gaussian, ToyMolecu
 
 from handmade import ALANINE_DIPEPTIDE, random_positions
 from timewarp.geometry import dihedrals
-from timewarp.sampling import FlowKernel, HMCKernel, Proposal, Restriction, Target, metropolis
+from timewarp.sampling import HMC, FlowKernel, Proposal, PuckerMove, Restriction, Target, TorsionMove, metropolis
 from timewarp.sampling.kernel import add_infos
 from timewarp.sampling.torsion import turn
 from timewarp.state import State
@@ -108,7 +108,7 @@ def test_a_broken_restriction_is_caught(generator):
 def test_hmc_keeps_the_restriction_too(generator):
     _, target, hand, inside = restricted_toy(Restriction, generator)
     masses = torch.tensor(TOY.masses, dtype=torch.float64).clamp(min=8.0)
-    kernel = HMCKernel(target, masses, n_steps=4, step_fs=40.0, adaptive=False)
+    kernel = HMC(target, masses, n_steps=4, step_fs=40.0, adaptive=False)
     state, total = kernel.init(inside[:800]), {}
     for _ in range(15):
         state, info = kernel.step(state, generator)
@@ -167,7 +167,7 @@ def test_acceptance_follows_the_ratio(generator):
 
 def test_the_current_energy_is_never_recomputed_and_all_others_are_counted(generator):
     state, target = state_and_target(7, generator)
-    kernel = HMCKernel(target, torch.ones(2), n_steps=3, step_fs=50.0, adaptive=False)
+    kernel = HMC(target, torch.ones(2), n_steps=3, step_fs=50.0, adaptive=False)
     before = (target.energy_evaluations, target.force_evaluations)
     assert before == (7, 0)
     kernel.step(state, generator)
@@ -177,8 +177,33 @@ def test_the_current_energy_is_never_recomputed_and_all_others_are_counted(gener
 def test_an_invariant_target_stays_centred(generator):
     toy = ToyMolecule()
     target = Target(toy, TEMPERATURE_K)
-    kernel = HMCKernel(target, torch.tensor(TOY.masses).double(), step_fs=5.0, adaptive=False)
+    kernel = HMC(target, torch.tensor(TOY.masses).double(), step_fs=5.0, adaptive=False)
     state = kernel.init(toy.draw(5, generator) + 100.0)
     for _ in range(5):
         state, _ = kernel.step(state, generator)
         assert float(state.positions.mean(1).abs().max()) < 1e-9
+
+
+def test_an_energy_alone_is_enough():
+    """Forces that are not given are derived from the energy; a plain function will do."""
+
+    class Spring:
+        def energy(self, positions):
+            return 2.0 * positions.square().sum((-1, -2))
+
+    x = torch.randn(4, 3, 3, dtype=torch.float64)
+    for potential in (Spring(), Spring().energy):
+        target = Target(potential, TEMPERATURE_K, invariant=False)
+        energy, forces = target.energy_and_forces(x)
+        assert torch.allclose(energy, target.energy(x))
+        assert torch.allclose(forces, -4.0 * x)
+        assert not energy.requires_grad
+        assert not forces.requires_grad
+        assert (target.energy_evaluations, target.force_evaluations) == (4, 4)
+
+
+def test_kernels_of_a_target_without_atoms_say_what_they_need():
+    target = Target(lambda x: x.square().sum((-1, -2)), TEMPERATURE_K)
+    for make, needed in ((HMC, "masses"), (TorsionMove, "tree"), (PuckerMove, "molecule")):
+        with pytest.raises(ValueError, match=needed):
+            make(target)

@@ -44,7 +44,6 @@ def run(args: argparse.Namespace) -> int:
     from ..sampling import (
         ChainSettings,
         ExplorationKernel,
-        backbone_torsions,
         check_starts,
         run_chains,
         start_positions,
@@ -60,7 +59,7 @@ def run(args: argparse.Namespace) -> int:
     state_torsions(molecule.atoms)
     model = moves.load_model(args, molecule)
     learned = moves.learned_kernel(target, molecule, model, setup.device, threads=setup.threads)
-    kernel = ExplorationKernel(learned, threshold_kJ_mol=args.threshold, watched=backbone_torsions(molecule.atoms))
+    kernel = ExplorationKernel(learned, threshold_kJ_mol=args.threshold)
     settings = ChainSettings(
         n_chains=args.chains,
         n_samples=args.samples,

@@ -189,12 +189,11 @@ def learned_kernel(
     """
     from ..energies import Potential
     from ..flows import CartesianFlow, GrowthFlow
-    from ..sampling import AugmentedKernel, FlowKernel, GrowthKernel, backbone_torsions
+    from ..sampling import AugmentedKernel, FlowKernel, GrowthKernel
     from ..sampling.augmented import MOST_PROPOSALS
     from ..units import kT
 
     density = model.densities["flow"].to(device).eval()
-    watched = backbone_torsions(molecule.atoms)
     if isinstance(density, CartesianFlow):
         density.threads = threads
         filled = (CPU_FILLED if device == "cpu" else GPU_FILLED) // n_chains
@@ -204,7 +203,6 @@ def learned_kernel(
             proposals=proposals,
             n_steps=flow_steps,
             most_proposals=max(1, min(filled, MOST_PROPOSALS)),
-            watched=watched,
         )
     if proposals or flow_steps:
         raise UserError(
@@ -214,8 +212,8 @@ def learned_kernel(
     if isinstance(density, GrowthFlow):
         assert isinstance(target.potential, Potential)
         density.serve(target.potential.parameters[0], kT(target.temperature_K))
-        return GrowthKernel(target, density, name, watched=watched)
-    return FlowKernel(target, density, molecule.atoms.tree, watched=watched)
+        return GrowthKernel(target, density, name)
+    return FlowKernel(target, density, molecule.atoms.tree)
 
 
 def build_cycle(
@@ -236,21 +234,19 @@ def build_cycle(
 
     from ..analysis import named_torsions, soft_torsions
     from ..sampling import (
+        HMC,
         Balanced,
         Cycle,
-        HMCKernel,
         Kernel,
         LengthTrial,
-        PuckerKernel,
-        TorsionKernel,
-        backbone_torsions,
+        PuckerMove,
+        TorsionMove,
         proline_rings,
         stiff_torsions,
     )
     from ..sampling import repartition_hydrogen_mass as repartition
 
     atoms = molecule.atoms
-    watched = backbone_torsions(atoms)
     kernels: dict[str, Kernel] = {}
     stiff = stiff_torsions(atoms)
     if "torsion" in names and not (atoms.tree.rotatable or stiff):
@@ -281,9 +277,9 @@ def build_cycle(
             name=name,
         )
     if "torsion" in names:
-        kernels["torsion"] = TorsionKernel(target, atoms.tree, stiff=stiff, watched=watched)
+        kernels["torsion"] = TorsionMove(target, atoms.tree, stiff=stiff)
     if PUCKER in names:
-        kernels[PUCKER] = PuckerKernel(target, atoms)
+        kernels[PUCKER] = PuckerMove(target, atoms)
     repeats = {"torsion": args.torsion_moves}
     if "hmc" in names:
         torsions = torch.tensor(list(named_torsions(atoms).values()), dtype=torch.long).reshape(-1, 4)
@@ -291,7 +287,7 @@ def build_cycle(
         if args.hmc_steps is None and len(torsions):
             others = sum(kernels[name].cost * repeats.get(name, 1) for name in names if name != "hmc")
             trial = LengthTrial(HMC_STEPS, torsions, others / names.count("hmc"))
-        kernels["hmc"] = HMCKernel(
+        kernels["hmc"] = HMC(
             target,
             repartition(atoms),
             n_steps=args.hmc_steps or DEFAULT_HMC_STEPS,

@@ -111,7 +111,7 @@ def set_up(args: argparse.Namespace, temperature_K: float | None = None) -> Setu
     restriction = Restriction(built, molecule.atoms)
     if temperature_K is None:
         temperature_K = molecule.preset.temperature_K
-    target = Target(Potential(parameters, dtype=dtype, device=device), temperature_K, restriction)
+    target = Target(Potential(parameters, dtype=dtype, device=device), temperature_K, restriction, atoms=molecule.atoms)
     return Setup(molecule, parameters, target, restriction, built, device, threads)
 
 

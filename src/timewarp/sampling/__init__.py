@@ -1,5 +1,6 @@
 """Exact Markov chains: targets, kernels that leave them invariant, and many chains at once."""
 
+from ..flows.proposer import Proposal
 from ..state import repartition_hydrogen_mass
 from .augmented import AugmentedKernel, batch_size
 from .balance import Balanced
@@ -8,17 +9,20 @@ from .cycle import Cycle, Mixture
 from .exploration import ExplorationKernel, distinct_states, summarise_exploration
 from .flow import FlowKernel
 from .growth import GrowthKernel
-from .hmc import HMCKernel
+from .hmc import HMC
 from .kernel import Info, Kernel, Outcome, Tuning
 from .length import LengthTrial
-from .metropolis import Proposal, Speculation, first_accepted, metropolis
-from .pucker import PuckerKernel, proline_rings
+from .metropolis import JUMP_DEGREES, Speculation, first_accepted, jumps, metropolis
+from .move import Move
+from .pucker import PuckerMove, proline_rings
 from .starts import check_starts, minimise, set_torsions, settle, start_positions
-from .summary import backbone_torsions, kernel_table, summarise
-from .target import EnergyFunction, Restriction, Target
-from .torsion import TorsionKernel, stiff_torsions
+from .summary import kernel_table, summarise
+from .target import EnergyFunction, Restriction, Target, backbone_torsions
+from .torsion import TorsionMove, stiff_torsions
 
 __all__ = [
+    "HMC",
+    "JUMP_DEGREES",
     "AugmentedKernel",
     "Balanced",
     "ChainRecord",
@@ -28,24 +32,25 @@ __all__ = [
     "ExplorationKernel",
     "FlowKernel",
     "GrowthKernel",
-    "HMCKernel",
     "Info",
     "Kernel",
     "LengthTrial",
     "Mixture",
+    "Move",
     "Outcome",
     "Proposal",
-    "PuckerKernel",
+    "PuckerMove",
     "Restriction",
     "Speculation",
     "Target",
-    "TorsionKernel",
+    "TorsionMove",
     "Tuning",
     "backbone_torsions",
     "batch_size",
     "check_starts",
     "distinct_states",
     "first_accepted",
+    "jumps",
     "kernel_table",
     "metropolis",
     "minimise",

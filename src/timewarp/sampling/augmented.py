@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import fields, replace
+from dataclasses import fields
 
 import torch
 from torch import Tensor, nn
@@ -12,7 +12,6 @@ from torch import Tensor, nn
 from ..flows.conditional import Candidate, CartesianDensity
 from ..shapes import Float, Int
 from ..state import State
-from .flow import jumps
 from .kernel import Info, Kernel, Outcome, Tuning
 from .metropolis import Speculation, first_accepted
 from .target import Target
@@ -61,7 +60,6 @@ class AugmentedKernel(Kernel):
         n_steps: Metropolis-Hastings steps of one :meth:`step`; None for as many as there are proposals in a batch.
         most_proposals: largest batch to be tuned.
         rows: configurations that go through the network at once, at most.
-        watched: integer (n, 4), torsions (phi, psi) whose jumps are counted.
         name: the key of its outcomes.
 
     Raises:
@@ -77,7 +75,6 @@ class AugmentedKernel(Kernel):
         n_steps: int | None = None,
         most_proposals: int = MOST_PROPOSALS,
         rows: int = ROWS,
-        watched: Int[Tensor, "n 4"] | None = None,
         name: str = "flow",
     ) -> None:
         super().__init__(target, name)
@@ -94,7 +91,6 @@ class AugmentedKernel(Kernel):
         self.most_proposals = most_proposals
         self.proposals = min(FIRST_PROPOSALS, most_proposals) if proposals is None else proposals
         self.rows = rows
-        self.watched = torch.zeros(0, 4, dtype=torch.long) if watched is None else watched
         self._fixed_steps = n_steps
         self._adapting = self.tuned
         self._proposed = self._accepted = 0.0
@@ -132,16 +128,14 @@ class AugmentedKernel(Kernel):
                 left[chains] -= outcome.proposed
                 total = _add(total, outcome, chains, state.n_chains)
         assert total is not None
-        return State(positions, energy, state.auxiliary), {self.name: total}
+        return State(positions, energy), {self.name: total}
 
     def batch(
         self, state: State, n: int, most: Int[Tensor, " chains"], generator: torch.Generator
     ) -> tuple[State, Outcome]:
         """At most ``n`` (and ``most``) steps of each chain, up to the first that accepts."""
         speculation = self.propose(state, n, most, generator)
-        new, outcome = first_accepted(state, speculation, self.target, generator)
-        jumped = jumps(state.positions, new.positions, self.watched) & outcome.accepted.bool()
-        return new, replace(outcome, jumped=jumped.long())
+        return first_accepted(state, speculation, self.target, generator)
 
     def propose(self, state: State, n: int, most: Int[Tensor, " chains"], generator: torch.Generator) -> Speculation:
         """``n`` candidates per chain with the log ratios of their densities, those of the auxiliaries included.

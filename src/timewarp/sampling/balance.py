@@ -12,7 +12,7 @@ from ..geometry import dihedrals, wrap
 from ..shapes import Float, Int
 from ..state import State
 from .cycle import Cycle, Mixture
-from .hmc import HMCKernel
+from .hmc import HMC
 from .kernel import Info, Kernel, Outcome, Tuning, add_infos
 
 MEASURED_FROM, MEASURED_TO = 0.1, 0.4
@@ -153,7 +153,7 @@ class Balanced(Cycle):
         self.learned.weights = tuple((calls[:-1] / calls[:-1].sum()).tolist())
         self.sweeps = max(1, min(MOST_SWEEPS, round(float(calls[-1] / calls[:-1].sum()))))
         for kernel in self.local.kernels:
-            if isinstance(kernel, HMCKernel) and kernel.trial is not None:
+            if isinstance(kernel, HMC) and kernel.trial is not None:
                 kernel.trial.overhead = self.cost / self.sweeps - kernel.n_steps
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import numpy as np
@@ -13,13 +12,13 @@ from torch import Tensor
 from ..analysis import find_states, named_torsions
 from ..analysis.states import STATE_RADIUS_DEGREES, TorsionStates, farthest_first
 from ..geometry import dihedrals
-from ..shapes import Float, Int
+from ..shapes import Float
 from ..state import Atoms, State
 from ..trajectories import Trajectory
 from ..trajectories.folder import BIASED
 from .chains import ChainRecord
-from .flow import jumps
 from .kernel import Info, Kernel, Outcome
+from .metropolis import jumps
 from .summary import count_crossings
 from .target import Restriction, Target
 
@@ -53,7 +52,6 @@ class ExplorationKernel(Kernel):
     Args:
         proposal: where candidates come from.
         threshold_kJ_mol: the largest rise of the energy, in kJ/mol.
-        watched: integer (n, 4), torsions (phi, psi) whose jumps are counted.
         name: the key of its outcomes.
 
     Raises:
@@ -67,7 +65,6 @@ class ExplorationKernel(Kernel):
         proposal: Draws,
         *,
         threshold_kJ_mol: float = THRESHOLD_KJ_MOL,
-        watched: Int[Tensor, "n 4"] | None = None,
         name: str = "explore",
     ) -> None:
         if not (math.isfinite(threshold_kJ_mol) and threshold_kJ_mol >= 0):
@@ -75,7 +72,6 @@ class ExplorationKernel(Kernel):
         super().__init__(proposal.target, name)
         self.proposal = proposal
         self.threshold_kJ_mol = threshold_kJ_mol
-        self.watched = torch.zeros(0, 4, dtype=torch.long) if watched is None else watched
 
     def __repr__(self) -> str:
         return f"ExplorationKernel({self.name!r}, {self.threshold_kJ_mol:g} kJ/mol, {self.proposal!r})"
@@ -98,11 +94,10 @@ class ExplorationKernel(Kernel):
             nonfinite=(~finite).long(),
             restricted=crossed.long(),
             flipped=flipped.long(),
-            jumped=torch.zeros_like(taken, dtype=torch.long),
+            jumped=(jumps(state.positions, candidate, self.target.watched) & taken).long(),
             acceptance=taken.double(),
         )
-        jumped = jumps(state.positions, new.positions, self.watched) & taken
-        return new, {self.name: replace(outcome, jumped=jumped.long())}
+        return new, {self.name: outcome}
 
 
 def state_torsions(atoms: Atoms) -> dict[str, tuple[int, int, int, int]]:

@@ -2,27 +2,21 @@
 
 from __future__ import annotations
 
-import math
-from dataclasses import replace
-
 import torch
 from torch import Tensor
 
 from ..flows.density import InternalDensity
 from ..flows.native import NativeFlow, with_engine
 from ..flows.proposal import propose, redrawn_coordinates
-from ..geometry import InternalTree, measure_dihedrals, to_internal, to_positions, wrap
-from ..shapes import Bool, Float, Int
+from ..flows.proposer import Proposal
+from ..geometry import InternalTree, to_internal, to_positions
+from ..shapes import Float
 from ..state import State
-from .kernel import Info, Kernel
-from .metropolis import Proposal, metropolis
+from .move import Move
 from .target import Target
 
-JUMP_DEGREES = 60.0
-"""An accepted move jumps if it changes a phi or psi by more than this."""
 
-
-class FlowKernel(Kernel):
+class FlowKernel(Move):
     """Redraw internal coordinates from a trained density, and accept or reject.
 
     :func:`timewarp.flows.proposal.propose` draws the candidate and derives the ratio; here it gets its positions, on
@@ -33,7 +27,6 @@ class FlowKernel(Kernel):
         target: a target that is invariant to rigid motion.
         density: the trained density (``timewarp.flows``), or an analytic one.
         tree: the molecule's internal-coordinate tree.
-        watched: integer (n, 4), torsions (phi, psi) whose jumps are counted.
         name: the key of its outcomes.
         engine: what computes the density; see :func:`timewarp.flows.native.with_engine`. The compiled kernels take the
             weights as they are now.
@@ -42,6 +35,7 @@ class FlowKernel(Kernel):
         ValueError: the target is not invariant to rigid motion, or the engine cannot compute this density.
     """
 
+    name = "flow"
     cost = 90.0  # alanine dipeptide with the shipped network, compiled
 
     def __init__(
@@ -50,8 +44,7 @@ class FlowKernel(Kernel):
         density: InternalDensity,
         tree: InternalTree,
         *,
-        watched: Int[Tensor, "n 4"] | None = None,
-        name: str = "flow",
+        name: str | None = None,
         engine: str | None = None,
     ) -> None:
         if not target.invariant:
@@ -59,7 +52,6 @@ class FlowKernel(Kernel):
         super().__init__(target, name)
         self.density = with_engine(density, engine)
         self.tree = tree
-        self.watched = torch.zeros(0, 4, dtype=torch.long) if watched is None else watched
         self.redrawn = redrawn_coordinates(density, tree)
 
     def __repr__(self) -> str:
@@ -71,36 +63,17 @@ class FlowKernel(Kernel):
         """What computes the density: ``"native"`` or ``"torch"``."""
         return "native" if isinstance(self.density, NativeFlow) else "torch"
 
-    @torch.no_grad()
-    def step(self, state: State, generator: torch.Generator) -> tuple[State, Info]:
-        """Propose once in every chain."""
-        proposal = self.propose(state, generator)
-        new, outcome = metropolis(state, proposal, self.target, generator)
-        jumped = jumps(state.positions, proposal.positions, self.watched) & outcome.accepted.bool()
-        return new, {self.name: replace(outcome, jumped=jumped.long())}
-
     def draw(self, state: State, generator: torch.Generator) -> Float[Tensor, "chains atoms 3"]:
         """One candidate per chain without the density's opinion of it."""
-        return self.propose(state, generator).positions
+        return self.target.recentre(self.propose(state, generator).positions)
 
     @torch.no_grad()
     def propose(self, state: State, generator: torch.Generator) -> Proposal:
         """One candidate per chain, with the log ratio of its densities."""
         if isinstance(self.density, NativeFlow):
             positions, log_q_ratio = self.density.propose(state.positions, generator)
-            return Proposal(positions=positions, log_q_ratio=log_q_ratio)
+            return Proposal(positions, log_q_ratio, is_centred=True)
         here = to_internal(state.positions, self.tree)
         there, log_q_ratio = propose(self.density, here, self.tree, generator)
         positions = to_positions(there, self.tree, frame=state.positions)
-        return Proposal(positions=self.target.recentre(positions), log_q_ratio=log_q_ratio)
-
-
-def jumps(
-    before: Float[Tensor, "chains atoms 3"], after: Float[Tensor, "chains atoms 3"], torsions: Int[Tensor, "n 4"]
-) -> Bool[Tensor, " chains"]:
-    """Which pairs of configurations differ by more than 60 degrees in any of the torsions."""
-    if len(torsions) == 0:
-        return torch.zeros(before.shape[0], dtype=torch.bool, device=before.device)
-    torsions = torsions.to(before.device)
-    change = wrap(measure_dihedrals(after, torsions) - measure_dihedrals(before, torsions))
-    return (change.abs() > math.radians(JUMP_DEGREES)).any(-1)
+        return Proposal(positions, log_q_ratio)

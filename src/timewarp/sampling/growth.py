@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import torch
 from torch import Tensor
 
 from ..flows.growth import GrowthFlow, Regrowth, random_order
 from ..flows.growth.engine import NativeGrowthFlow
 from ..flows.native import with_engine
-from ..shapes import Float, Int
+from ..flows.proposer import Proposal
+from ..shapes import Float
 from ..state import State
-from .flow import jumps
-from .kernel import Info, Kernel, Outcome, add_infos
-from .metropolis import Proposal, metropolis
+from .kernel import Info, Outcome, add_infos
+from .move import Move
 from .target import Target
 
 FULL, SUFFIX, SUBSET = "flow", "flow_suffix", "flow_subset"
@@ -33,7 +31,7 @@ N_ORDERS = 8
 """Random orders of growth that ``flow_subset`` chooses from."""
 
 
-class GrowthKernel(Kernel):
+class GrowthKernel(Move):
     """Redraw torsions one after the other from a trained network, given all that stays.
 
     ``flow`` redraws all soft torsions. ``flow_suffix`` keeps those near the root: the place where the regrowth begins
@@ -50,7 +48,6 @@ class GrowthKernel(Kernel):
         target: a target that is invariant to rigid motion.
         density: the trained network, with :meth:`timewarp.flows.growth.GrowthFlow.serve` done.
         name: ``flow``, ``flow_suffix`` or ``flow_subset``.
-        watched: integer (n, 4), torsions (phi, psi) whose jumps are counted.
         seed: of the random orders.
         draws: proposals of a step.
         engine: what computes the density; see :func:`timewarp.flows.native.with_engine`. The compiled kernels take the
@@ -66,7 +63,6 @@ class GrowthKernel(Kernel):
         density: GrowthFlow,
         name: str = FULL,
         *,
-        watched: Int[Tensor, "n 4"] | None = None,
         seed: int = 0,
         draws: int = DRAWS,
         engine: str | None = None,
@@ -80,7 +76,6 @@ class GrowthKernel(Kernel):
         super().__init__(target, name)
         self.draws = draws
         self.density: GrowthFlow | NativeGrowthFlow = with_engine(density, engine)
-        self.watched = torch.zeros(0, 4, dtype=torch.long) if watched is None else watched
         self.plans = [density.plan()]
         if name == SUBSET:
             generator = torch.Generator().manual_seed(seed)
@@ -102,7 +97,7 @@ class GrowthKernel(Kernel):
 
     def draw(self, state: State, generator: torch.Generator) -> Float[Tensor, "chains atoms 3"]:
         """One candidate per chain without the density's opinion of it."""
-        return self.propose(state, generator).positions
+        return self.target.recentre(self.propose(state, generator).positions)
 
     @torch.no_grad()
     def step(self, state: State, generator: torch.Generator) -> tuple[State, Info]:
@@ -114,19 +109,16 @@ class GrowthKernel(Kernel):
         for k in range(self.draws):
             if k:
                 there, forward = self.density.sample_positions(x, generator, way)
-            proposal = Proposal(self.target.recentre(there), self.log_q_ratio(forward, here))
-            before = state.positions
-            state, outcome = metropolis(state, proposal, self.target, generator)
+            state, outcome = self.decide(state, Proposal(there, self.log_q_ratio(forward, here)), generator)
             here = self.density_now(outcome, forward, here)
-            jumped = jumps(before, proposal.positions, self.watched) & outcome.accepted.bool()
-            info = add_infos(info, {self.name: replace(outcome, jumped=jumped.long())})
+            info = add_infos(info, {self.name: outcome})
         return state, info
 
     @torch.no_grad()
     def propose(self, state: State, generator: torch.Generator) -> Proposal:
         """One candidate per chain, with the log ratio of its densities."""
         there, forward, here = self.redraw(state.positions, self._choose(generator), generator)
-        return Proposal(self.target.recentre(there), self.log_q_ratio(forward, here))
+        return Proposal(there, self.log_q_ratio(forward, here))
 
     def redraw(
         self, x: Float[Tensor, "chains atoms 3"], way: Regrowth, generator: torch.Generator

@@ -8,25 +8,26 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
+from ..flows.proposer import Proposal
 from ..shapes import Float
-from ..state import State
+from ..state import State, repartition_hydrogen_mass
 from ..units import FEMTOSECONDS_PER_PICOSECOND
-from .kernel import Info, Kernel, Outcome, Tuning
+from .kernel import Outcome, Tuning
 from .length import LengthTrial
-from .metropolis import Proposal, metropolis
+from .move import Move
 from .target import Target
 
 MOST_STEPS = 10_000
 """Leapfrog steps of a trajectory, at most."""
 
 
-class HMCKernel(Kernel):
+class HMC(Move):
     """Hamiltonian Monte Carlo (Duane et al. 1987; Neal 2011): fresh momenta, a leapfrog trajectory, accept or reject.
 
     The leapfrog is the position-first one (half a drift, kick and drift in turn, half a drift): its expected energy
     error is that of the momentum-first one, and ``n_steps`` of it need ``n_steps`` forces and one energy, none of them
     at the current state, whose energy the state carries. It preserves volume and is reversible, so that
-    ``log_q_ratio = (K(p) - K(p')) / kT``.
+    ``log_ratio = (K(p) - K(p')) / kT``.
 
     Masses are a free choice: momenta are auxiliary, so they change how fast the chain moves, never where it goes.
     On a target without rigid motion the total momentum is drawn as zero; forces of such a target conserve it.
@@ -40,7 +41,8 @@ class HMCKernel(Kernel):
 
     Args:
         target: the distribution.
-        masses: of each atom, in Da; see :func:`timewarp.state.repartition_hydrogen_mass`.
+        masses: of each atom, in Da; the molecule's, with hydrogens of 3 Da
+            (:func:`timewarp.state.repartition_hydrogen_mass`), by default.
         n_steps: leapfrog steps in a trajectory.
         step_fs: step size before adaptation.
         target_acceptance: what the adaptation aims for.
@@ -50,13 +52,15 @@ class HMCKernel(Kernel):
         name: the key of its outcomes.
 
     Raises:
-        ValueError: a number is out of its range.
+        ValueError: a number is out of its range, or there are no masses.
     """
+
+    name = "hmc"
 
     def __init__(
         self,
         target: Target,
-        masses: Float[Tensor, " atoms"],
+        masses: Float[Tensor, " atoms"] | None = None,
         *,
         n_steps: int = 10,
         step_fs: float = 1.0,
@@ -64,9 +68,13 @@ class HMCKernel(Kernel):
         jitter: float = 0.1,
         adaptive: bool = True,
         trial: LengthTrial | None = None,
-        name: str = "hmc",
+        name: str | None = None,
     ) -> None:
         super().__init__(target, name)
+        if masses is None:
+            if target.atoms is None:
+                raise ValueError("this target does not know its atoms: give hmc the masses")
+            masses = repartition_hydrogen_mass(target.atoms)
         if n_steps < 1:
             raise ValueError(f"n_steps must be at least 1, got {n_steps}")
         if not (math.isfinite(step_fs) and step_fs > 0):
@@ -86,19 +94,16 @@ class HMCKernel(Kernel):
         self._trying = adaptive and trial is not None
 
     def __repr__(self) -> str:
-        return f"HMCKernel({self.name!r}, {self.n_steps} steps of {self.step_fs:.3g} fs)"
+        return f"HMC({self.name!r}, {self.n_steps} steps of {self.step_fs:.3g} fs)"
 
-    @torch.no_grad()
-    def step(self, state: State, generator: torch.Generator) -> tuple[State, Info]:
-        """One trajectory in every chain."""
+    def propose(self, state: State, generator: torch.Generator) -> Proposal:
+        """The end of one trajectory of every chain."""
         momenta = self.draw_momenta(state, generator)
         x = state.positions
         spread = torch.rand(state.n_chains, 1, 1, generator=generator, device=x.device, dtype=x.dtype)
         step_ps = self.step_fs / FEMTOSECONDS_PER_PICOSECOND * (1 + self.jitter * (2 * spread - 1))
         positions, last = self.integrate(x, momenta, step_ps)
-        log_q_ratio = (self.kinetic_energy(momenta) - self.kinetic_energy(last)) / self.target.kT
-        new, outcome = metropolis(state, Proposal(self.target.recentre(positions), log_q_ratio), self.target, generator)
-        return new, {self.name: outcome}
+        return Proposal(positions, (self.kinetic_energy(momenta) - self.kinetic_energy(last)) / self.target.kT)
 
     def draw_momenta(self, state: State, generator: torch.Generator) -> Float[Tensor, "chains atoms 3"]:
         """Momenta in Da nm/ps from their Boltzmann distribution (with zero sum on a target without rigid motion)."""

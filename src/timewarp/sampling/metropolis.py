@@ -2,31 +2,21 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from ..flows.proposer import Proposal
+from ..geometry import measure_dihedrals, wrap
 from ..shapes import Bool, Float, Int
 from ..state import State
 from .kernel import Outcome
 from .target import Target
 
-
-@dataclass(frozen=True)
-class Proposal:
-    """Candidates and what their densities add to the acceptance ratio.
-
-    Attributes:
-        positions: the candidates x', in nm.
-        log_q_ratio: ``log q(x | x') - log q(x' | x)``, densities with respect to Cartesian volume. For a kernel with
-            auxiliary variables (momenta) the log ratio of their densities; 0 for a symmetric proposal.
-        energy: U(x') in kJ/mol where the kernel has it already; otherwise it is evaluated here.
-    """
-
-    positions: Float[Tensor, "chains atoms 3"]
-    log_q_ratio: Float[Tensor, " chains"]
-    energy: Float[Tensor, " chains"] | None = None
+JUMP_DEGREES = 60.0
+"""An accepted move jumps if it changes a watched torsion by more than this."""
 
 
 @dataclass(frozen=True)
@@ -35,19 +25,19 @@ class Speculation:
 
     Attributes:
         positions: the candidates x' of step 1, 2, ..., in nm.
-        log_q_ratio: as in :class:`Proposal`. Whatever a step draws besides the candidate must have been drawn afresh
-            for each.
+        log_ratio: as in :class:`~timewarp.flows.Proposal`. Whatever a step draws besides the candidate must have been
+            drawn afresh for each.
         most: how many of the steps each chain may make, from 0 to n; candidates of later ones are not looked at.
     """
 
     positions: Float[Tensor, "n chains atoms 3"]
-    log_q_ratio: Float[Tensor, "n chains"]
+    log_ratio: Float[Tensor, "n chains"]
     most: Int[Tensor, " chains"]
 
     @property
     def wanted(self) -> Bool[Tensor, "n chains"]:
         """Which candidates are looked at."""
-        n = self.log_q_ratio.shape[0]
+        n = self.log_ratio.shape[0]
         return torch.arange(n, device=self.most.device)[:, None] < self.most
 
 
@@ -62,7 +52,7 @@ def metropolis(state: State, proposal: Proposal, target: Target, generator: torc
 
     Args:
         state: the current state; its energy is never evaluated again.
-        proposal: one candidate per chain.
+        proposal: one candidate per chain; on a target that is invariant to rigid motion it is centred here.
         target: the distribution.
         generator: source of the uniform numbers, one per chain whatever happens.
 
@@ -71,13 +61,13 @@ def metropolis(state: State, proposal: Proposal, target: Target, generator: torc
     """
     _check_current(state)
     uniform = torch.rand(state.n_chains, generator=generator, dtype=torch.float64, device=state.positions.device)
-    energy = target.energy(proposal.positions) if proposal.energy is None else proposal.energy
-    decided = _decide(state.energy, proposal.positions, energy, proposal.log_q_ratio, target, uniform)
+    candidates = proposal.positions if proposal.is_centred else target.recentre(proposal.positions)
+    energy = target.energy(candidates) if proposal.energy is None else proposal.energy
+    decided = _decide(state.energy, candidates, energy, proposal.log_ratio, target, uniform)
     accepted = decided.accepted
     new = State(
-        positions=torch.where(accepted[:, None, None], proposal.positions, state.positions),
+        positions=torch.where(accepted[:, None, None], candidates, state.positions),
         energy=torch.where(accepted, energy, state.energy),
-        auxiliary=state.auxiliary,
     )
     outcome = Outcome(
         proposed=torch.ones_like(accepted, dtype=torch.long),
@@ -85,7 +75,7 @@ def metropolis(state: State, proposal: Proposal, target: Target, generator: torc
         nonfinite=(~decided.finite).long(),
         restricted=decided.crossed.long(),
         flipped=decided.flipped.long(),
-        jumped=torch.zeros_like(accepted, dtype=torch.long),
+        jumped=(jumps(state.positions, candidates, target.watched) & accepted).long(),
         acceptance=decided.acceptance,
     )
     return new, outcome
@@ -115,14 +105,14 @@ def first_accepted(
         ValueError: the current energy of a chain is not finite: the chain was never in the target.
     """
     _check_current(state)
-    n, chains = speculation.log_q_ratio.shape
+    n, chains = speculation.log_ratio.shape
     device = state.positions.device
     uniform = torch.rand(n, chains, generator=generator, dtype=torch.float64, device=device)
     wanted = speculation.wanted
     candidates = speculation.positions[wanted]
     energies = target.energy(candidates)
     now = state.energy.expand(n, chains)[wanted]
-    decided = _decide(now, candidates, energies, speculation.log_q_ratio[wanted], target, uniform[wanted])
+    decided = _decide(now, candidates, energies, speculation.log_ratio[wanted], target, uniform[wanted])
 
     def spread(rows: Tensor) -> Tensor:
         out = torch.zeros(n, chains, dtype=rows.dtype, device=device)
@@ -137,7 +127,6 @@ def first_accepted(
     new = State(
         positions=torch.where(moved[:, None, None], speculation.positions[which], state.positions),
         energy=torch.where(moved, spread(energies)[which], state.energy),
-        auxiliary=state.auxiliary,
     )
     outcome = Outcome(
         proposed=made.sum(0),
@@ -145,7 +134,7 @@ def first_accepted(
         nonfinite=(made & spread(~decided.finite)).sum(0),
         restricted=(made & spread(decided.crossed)).sum(0),
         flipped=(made & spread(decided.flipped)).sum(0),
-        jumped=torch.zeros_like(moved, dtype=torch.long),
+        jumped=(jumps(state.positions, new.positions, target.watched) & moved).long(),
         acceptance=torch.where(made, spread(decided.acceptance), 0.0).sum(0),
     )
     return new, outcome
@@ -163,9 +152,11 @@ class _Decisions:
 
 
 def _decide(
-    now: Tensor, candidates: Tensor, energies: Tensor, log_q_ratio: Tensor, target: Target, uniform: Tensor
+    now: Tensor, candidates: Tensor, energies: Tensor, log_q_ratio: Tensor | None, target: Target, uniform: Tensor
 ) -> _Decisions:
-    log_ratio = target.reduced_energy(now - energies) + log_q_ratio.double()
+    log_ratio = target.reduced_energy(now - energies)
+    if log_q_ratio is not None:
+        log_ratio = log_ratio + log_q_ratio.double()
     finite = torch.isfinite(log_ratio) & torch.isfinite(energies)
     flipped = target.flipped(candidates) & finite
     crossed = flipped | (target.turned(candidates) & finite)
@@ -179,3 +170,14 @@ def _check_current(state: State) -> None:
     if not torch.isfinite(state.energy).all():
         bad = int((~torch.isfinite(state.energy)).nonzero()[0])
         raise ValueError(f"the current energy of chain {bad} is {float(state.energy[bad])}; it cannot be sampled from")
+
+
+def jumps(
+    before: Float[Tensor, "chains atoms 3"], after: Float[Tensor, "chains atoms 3"], torsions: Int[Tensor, "n 4"]
+) -> Bool[Tensor, " chains"]:
+    """Which pairs of configurations differ by more than 60 degrees in any of the torsions."""
+    if len(torsions) == 0:
+        return torch.zeros(before.shape[0], dtype=torch.bool, device=before.device)
+    torsions = torsions.to(before.device)
+    change = wrap(measure_dihedrals(after, torsions) - measure_dihedrals(before, torsions))
+    return (change.abs() > math.radians(JUMP_DEGREES)).any(-1)

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from ..flows.proposer import Proposal
 from ..shapes import Float
 from ..state import Atoms, State
-from .kernel import Info, Kernel
-from .metropolis import Proposal, metropolis
+from .move import Move
 from .target import Target
 
 RING = ("N", "CA", "CB", "CG", "CD")
@@ -41,45 +41,46 @@ def proline_rings(atoms: Atoms) -> tuple[Ring, ...]:
     return tuple(rings)
 
 
-class PuckerKernel(Kernel):
+class PuckerMove(Move):
     """Reflect CG, and the hydrogens of CB, CG and CD, in the plane of CB, CD and the middle of N and CA.
 
     That turns an endo into an exo pucker: distances within the ring stay as they are, and the hydrogens of each carbon
     change their places, so that the names of their sides are kept. The plane is that of atoms which do not move, so
-    that the map is its own inverse and preserves Cartesian volume: ``log_q_ratio`` is 0. In each chain one ring is
+    that the map is its own inverse and preserves Cartesian volume: the proposal is symmetric. In each chain one ring is
     chosen at random, whatever the state.
 
     Args:
         target: what it leaves invariant.
-        atoms: the molecule.
+        atoms: the molecule; the target's by default.
         name: the key of its outcomes.
 
     Raises:
         ValueError: the molecule has no proline.
     """
 
-    def __init__(self, target: Target, atoms: Atoms, name: str = "pucker") -> None:
+    name = "pucker"
+
+    def __init__(self, target: Target, atoms: Atoms | None = None, name: str | None = None) -> None:
         super().__init__(target, name)
+        atoms = target.atoms if atoms is None else atoms
+        if atoms is None:
+            raise ValueError("this target does not know its atoms: give the pucker move the molecule")
         self.rings = proline_rings(atoms)
         if not self.rings:
             raise ValueError(f"{atoms.residues} has no proline: there is no ring to flip")
         self.cost = 1.0 + 110.0 / atoms.n_atoms  # as of a torsion move
 
     def __repr__(self) -> str:
-        return f"PuckerKernel({self.name!r}, {len(self.rings)} rings)"
+        return f"PuckerMove({self.name!r}, {len(self.rings)} rings)"
 
-    @torch.no_grad()
-    def step(self, state: State, generator: torch.Generator) -> tuple[State, Info]:
+    def propose(self, state: State, generator: torch.Generator) -> Proposal:
         """Flip one ring of every chain."""
         x = state.positions
         which = torch.randint(len(self.rings), (len(x),), generator=generator, device=generator.device).to(x.device)
         flipped = x
         for number, ring in enumerate(self.rings):
             flipped = torch.where((which == number)[:, None, None], flip(x, ring), flipped)
-        zero = torch.zeros(len(x), dtype=x.dtype, device=x.device)
-        proposal = Proposal(self.target.recentre(flipped), zero)
-        new, outcome = metropolis(state, proposal, self.target, generator)
-        return new, {self.name: outcome}
+        return Proposal(flipped)
 
 
 def flip(x: Float[Tensor, "chains atoms 3"], ring: Ring) -> Float[Tensor, "chains atoms 3"]:

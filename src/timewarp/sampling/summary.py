@@ -7,26 +7,17 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..analysis import diagnose, jump_rate, named_torsions
+from ..analysis import diagnose, jump_rate
 from ..geometry import dihedrals
-from ..shapes import Float, Int
-from ..state import Atoms
+from ..shapes import Float
 from ..trajectories import Trajectory
 from .chains import ChainRecord
 from .kernel import Info
-from .target import Restriction
+from .target import Restriction, backbone_torsions
 
 SCHEMA = 1
 FRAMES_AT_ONCE = 20_000
 PAIRS = 100_000
-WATCHED_KERNELS = ("flow", "flow_suffix", "flow_subset", "torsion")
-"""Kernels that have a jump fraction."""
-
-
-def backbone_torsions(atoms: Atoms) -> Int[Tensor, "n 4"]:
-    """Atoms of every phi and psi."""
-    rows = [row for name, row in named_torsions(atoms).items() if name.startswith(("phi_", "psi_"))]
-    return torch.tensor(rows, dtype=torch.long).reshape(-1, 4)
 
 
 def summarise(trajectory: Trajectory, record: ChainRecord, restriction: Restriction) -> dict[str, Any]:
@@ -80,11 +71,10 @@ def kernel_table(tally: Info, independent_jumps: float) -> dict[str, dict[str, A
             "restricted": int(outcome.restricted.sum()),
             "acceptance_per_chain": _ratios(outcome.accepted, outcome.proposed),
         }
-        if name in WATCHED_KERNELS:
-            jumped = int(outcome.jumped.sum())
-            can_jump = accepted > 0 and independent_jumps > 0
-            table[name]["jump"] = jumped / accepted / independent_jumps if can_jump else None
-            table[name]["jumped"] = jumped
+        jumped = int(outcome.jumped.sum())
+        can_jump = accepted > 0 and independent_jumps > 0
+        table[name]["jump"] = jumped / accepted / independent_jumps if can_jump else None
+        table[name]["jumped"] = jumped
     return table
 
 

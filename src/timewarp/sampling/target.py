@@ -3,28 +3,42 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
 
+from ..analysis.torsions import named_torsions
 from ..geometry import centre, measure_dihedrals, measure_volumes
-from ..shapes import Bool, Float
+from ..shapes import Bool, Float, Int
 from ..state import Atoms, State
 from ..units import kT
 
 
 @runtime_checkable
 class EnergyFunction(Protocol):
-    """Anything with batched energies (kJ/mol) and forces (kJ/mol/nm): ``timewarp.energies.Potential``, a test's toy."""
+    """Anything with batched energies in kJ/mol: ``timewarp.energies.Potential``, or an object of one's own."""
 
     def energy(self, positions: Float[Tensor, "chains atoms 3"]) -> Float[Tensor, " chains"]:
         """Potential energy of each configuration, in kJ/mol."""
+
+
+@runtime_checkable
+class ForceFunction(EnergyFunction, Protocol):
+    """An energy that knows its forces (kJ/mol/nm); of others they are derived by automatic differentiation."""
 
     def energy_and_forces(
         self, positions: Float[Tensor, "chains atoms 3"]
     ) -> tuple[Float[Tensor, " chains"], Float[Tensor, "chains atoms 3"]]:
         """Potential energy in kJ/mol and forces in kJ/mol/nm."""
+
+
+class _Function:
+    """A plain function as an :class:`EnergyFunction`."""
+
+    def __init__(self, function: Callable[[Tensor], Tensor]) -> None:
+        self.energy = function
 
 
 @runtime_checkable
@@ -86,31 +100,38 @@ class Target:
     """The density ``exp(-U(x) / kT)``, zero where :class:`Restriction` is crossed; counts what it evaluates.
 
     Args:
-        potential: energies and forces, batched over configurations.
+        potential: energies in kJ/mol, batched over configurations, and forces where it has them: an object with a
+            method ``energy``, or a function of positions. Forces of a potential that has none are derived from its
+            energy, which must then be differentiable in torch.
         temperature_K: temperature in K.
         restriction: the stereochemistry to keep; None for a target without one.
+        atoms: the molecule, from which kernels take masses, bonds and torsions; None for a target that has none.
         invariant: whether U is invariant to translation and rotation, as a molecule's is in vacuum or implicit solvent.
             Then the target is a density on shapes: kernels may move the whole molecule freely, and keep its centroid at
             the origin, where float32 is most precise.
 
     Attributes:
         kT: thermal energy in kJ/mol.
+        watched: integer (n, 4), the torsions (every phi and psi) whose jumps Metropolis-Hastings counts.
         energy_evaluations: configurations whose energy alone was evaluated, rejected ones included.
         force_evaluations: configurations whose energy and forces were evaluated.
     """
 
     def __init__(
         self,
-        potential: EnergyFunction,
+        potential: EnergyFunction | Callable[[Tensor], Tensor],
         temperature_K: float,
         restriction: Restriction | None = None,
         *,
+        atoms: Atoms | None = None,
         invariant: bool = True,
     ) -> None:
-        self.potential = potential
+        self.potential = potential if isinstance(potential, EnergyFunction) else _Function(potential)
         self.temperature_K = temperature_K
         self.kT = kT(temperature_K)
         self.restriction = restriction
+        self.atoms = atoms
+        self.watched = torch.zeros(0, 4, dtype=torch.long) if atoms is None else backbone_torsions(atoms)
         self.invariant = invariant
         self.energy_evaluations = 0
         self.force_evaluations = 0
@@ -125,7 +146,14 @@ class Target:
     ) -> tuple[Float[Tensor, " chains"], Float[Tensor, "chains atoms 3"]]:
         """Potential energy in kJ/mol and forces in kJ/mol/nm of each configuration."""
         self.force_evaluations += positions.shape[0]
-        energy, forces = self.potential.energy_and_forces(positions)
+        if isinstance(self.potential, ForceFunction):
+            energy, forces = self.potential.energy_and_forces(positions)
+        else:
+            with torch.enable_grad():
+                x = positions.detach().requires_grad_()
+                energy = self.potential.energy(x)
+                (gradient,) = torch.autograd.grad(energy.sum(), x)
+            forces = -gradient
         return energy.detach(), forces.detach()
 
     def leapfrog(
@@ -196,3 +224,9 @@ class Target:
             bad = int(outside.nonzero()[0])
             raise ValueError(f"chain {bad} starts with another chirality or cis/trans pattern than the reference")
         return State(positions, energy)
+
+
+def backbone_torsions(atoms: Atoms) -> Int[Tensor, "n 4"]:
+    """Atoms of every phi and psi."""
+    rows = [row for name, row in named_torsions(atoms).items() if name.startswith(("phi_", "psi_"))]
+    return torch.tensor(rows, dtype=torch.long).reshape(-1, 4)

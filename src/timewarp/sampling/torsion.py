@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 import torch
 from torch import Tensor
 
 from .. import native
+from ..flows.proposer import Proposal
 from ..geometry import InternalTree, beyond_bonds, ring_bonds
 from ..shapes import Bool, Float, Int
 from ..state import Atoms, State
-from .flow import jumps
-from .kernel import Info, Kernel
-from .metropolis import Proposal, metropolis
+from .move import Move
 from .target import Target
 
 
-class TorsionKernel(Kernel):
+class TorsionMove(Move):
     """Turn one bond, chosen at random in each chain, by a random angle.
 
     A rotatable bond turns by an angle drawn uniformly from ``[-window, window]``; with the default of half a turn the
@@ -27,32 +25,39 @@ class TorsionKernel(Kernel):
     takes one energy. Where there are bonds of both kinds, each kind is chosen half of the time.
 
     Turning a rigid part of the molecule about a bond preserves Cartesian volume, and a turn is as likely as its
-    reverse, so the proposal is symmetric: ``log_q_ratio`` is 0. Which bond turns does not depend on the state.
+    reverse, so the proposal is symmetric. Which bond turns does not depend on the state.
 
     Args:
         target: a target that is invariant to rigid motion.
-        tree: the molecule's internal-coordinate tree; its ``rotatable`` bonds turn.
-        stiff: atoms of ``tree.proper`` whose bonds turn a little; see :func:`stiff_torsions`.
+        tree: the internal-coordinate tree whose ``rotatable`` bonds turn; the molecule's by default.
+        stiff: atoms of ``tree.proper`` whose bonds turn a little; by default those of :func:`stiff_torsions` with the
+            molecule's tree, none with another.
         window_degrees: largest turn of a rotatable bond, at most 180.
         stiff_window_degrees: largest turn of a stiff bond, at most 180.
-        watched: integer (n, 4), torsions (phi, psi) whose jumps are counted.
         name: the key of its outcomes.
 
     Raises:
         ValueError: there is no bond to turn, a window is not in (0, 180], or the target is not invariant.
     """
 
+    name = "torsion"
+
     def __init__(
         self,
         target: Target,
-        tree: InternalTree,
+        tree: InternalTree | None = None,
         *,
-        stiff: Sequence[int] = (),
+        stiff: Sequence[int] | None = None,
         window_degrees: float = 180.0,
         stiff_window_degrees: float = 25.0,
-        watched: Int[Tensor, "n 4"] | None = None,
-        name: str = "torsion",
+        name: str | None = None,
     ) -> None:
+        if tree is None:
+            if target.atoms is None:
+                raise ValueError("this target does not know its atoms: give the torsion move a tree")
+            tree = target.atoms.tree
+            stiff = stiff_torsions(target.atoms) if stiff is None else stiff
+        stiff = () if stiff is None else stiff
         turning = (*tree.rotatable, *stiff)
         if not turning:
             raise ValueError("the molecule has no rotatable bond to turn; sample it with hmc alone")
@@ -64,7 +69,6 @@ class TorsionKernel(Kernel):
         super().__init__(target, name)
         # One energy, and the decision, which takes the time of a force on some 110 atoms (64 chains, one core).
         self.cost = 1.0 + 110.0 / len(tree.order)
-        self.watched = torch.zeros(0, 4, dtype=torch.long) if watched is None else watched
         self.bonds = torch.tensor([tree.references[i][:2] for i in turning])
         self.turning = beyond_bonds(tree, turning)
         n_soft, n_stiff = len(tree.rotatable), len(stiff)
@@ -75,21 +79,16 @@ class TorsionKernel(Kernel):
         )
 
     def __repr__(self) -> str:
-        return f"TorsionKernel({self.name!r}, {len(self.bonds)} bonds)"
+        return f"TorsionMove({self.name!r}, {len(self.bonds)} bonds)"
 
-    @torch.no_grad()
-    def step(self, state: State, generator: torch.Generator) -> tuple[State, Info]:
+    def propose(self, state: State, generator: torch.Generator) -> Proposal:
         """Turn one bond of every chain."""
         x = state.positions
         weights = self.weights.to(x.device)
         which = torch.multinomial(weights, state.n_chains, replacement=True, generator=generator)
         uniform = torch.rand(state.n_chains, generator=generator, device=x.device, dtype=x.dtype)
         angle = self.windows.to(x)[which] * (2 * uniform - 1)
-        turned = turn(x, self.bonds.to(x.device)[which], self.turning.to(x.device)[which], angle)
-        candidate = self.target.recentre(turned)
-        new, outcome = metropolis(state, Proposal(candidate, torch.zeros_like(uniform)), self.target, generator)
-        jumped = jumps(x, candidate, self.watched) & outcome.accepted.bool()
-        return new, {self.name: replace(outcome, jumped=jumped.long())}
+        return Proposal(turn(x, self.bonds.to(x.device)[which], self.turning.to(x.device)[which], angle))
 
 
 def stiff_torsions(atoms: Atoms) -> tuple[int, ...]:

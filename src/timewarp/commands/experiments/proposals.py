@@ -199,10 +199,11 @@ def _propose(source: Source, model: LoadedModel, x: Any, n: int, seed: int, thre
             density.threads = threads
             kernel = AugmentedKernel(target, density, proposals=1)
             drawn = kernel.propose(state, 1, torch.ones(n, dtype=torch.long), generator)
-            positions, log_ratio = drawn.positions[0], drawn.log_q_ratio[0]
+            positions, log_ratio = drawn.positions[0], drawn.log_ratio[0]
         else:
             single = FlowKernel(target, density, source.run.atoms.tree).propose(state, generator)
-            positions, log_ratio = single.positions, single.log_q_ratio
+            assert single.log_ratio is not None
+            positions, log_ratio = target.recentre(single.positions), single.log_ratio
         energy = target.energy(positions).double()
         log_r = log_ratio.double() - (energy - state.energy.double()) / target.kT
         crossed = restriction.flipped(positions) | restriction.turned(positions)
