@@ -4,7 +4,7 @@ For each peptide, on all cores and one after the other:
 
 - the default chain of `timewarp sample`, and the chain of single-torsion moves and HMC (`--no-flow`), from scattered
   starts, the first fifth dropped: effective sample size of the worst soft torsion (its sine or cosine, whichever is
-  slower) and of the slowest coordinate of TICA, over the wall time; split R-hat;
+  slower) and of the slowest coordinate of TICA, over the wall time; R-hat;
 - MD at 2 fs with hydrogen mass repartitioning (the batched engine, no torsion moves) from equilibrium states of the
   default chain. Its effective samples per nanosecond are 1 / (2 integrated autocorrelation time), with means and
   variances of the default chain: starts in equilibrium make the autocorrelation function right at every lag, however
@@ -14,7 +14,7 @@ For each peptide, on all cores and one after the other:
   build it, each on all cores (benchmarks/md.py).
 
 TICA is fitted on the MD (torsions' sines and cosines, a lag of 20 ps), whose slow coordinates they are. The default
-chain must have a split R-hat below 1.05, or there is no ratio. Where that of the chain of local moves is above it, its
+chain must have a R-hat below 1.05, or there is no ratio. Where that of the chain of local moves is above it, its
 effective sample size is an overestimate (chains that never leave a basin count as one sample each), and the ratio is a
 lower bound. A result file is gone on with.
 

@@ -9,7 +9,7 @@ For each peptide of a list, in one run and on the same cores:
   given;
 - effective samples per second of the default chain, and of single-torsion moves with HMC: of the worst soft torsion
   (its sine or cosine, whichever is slower), and of the slowest coordinate of TICA, fitted on the chain of local moves,
-  whose slow modes are those of the molecule; split R-hat of both chains. A ratio of the two is formed only where both
+  whose slow modes are those of the molecule; R-hat of both chains. A ratio of the two is formed only where both
   have an R-hat below 1.05: the effective sample size of a chain that has not found all states is no measurement, and
   flatters whichever chain was the shortest.
 

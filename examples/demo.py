@@ -6,6 +6,7 @@ Run it with ``make demo``; ``--short`` is the form that continuous integration r
 from __future__ import annotations
 
 import argparse
+import math
 import sys
 import time
 from pathlib import Path
@@ -57,11 +58,13 @@ def main() -> None:
     run("report", str(args.out), "--reference", str(REFERENCE))
 
     summary = read_json(args.out / "summary.json")
-    rhat, ess = summary["rhat"], summary["ess"]
+    # What never moved has neither, and does not count as converged.
+    rhat = {name: math.inf if value is None else value for name, value in summary["rhat"].items()}
+    ess = {name: value or 0.0 for name, value in summary["ess"].items()}
     frames = open_trajectories(args.out / "export")
     worst, fewest = max(rhat, key=rhat.get), min(ess, key=ess.get)
     print(f"\n{summary['n_samples']} samples in {summary['n_chains']} chains, half of them started at {start}")
-    print(f"largest R-hat    {rhat[worst]:.4f} ({worst}); must be below {LARGEST_RHAT}")
+    print(f"nested R-hat     {rhat[worst]:.4f} ({worst}); must be below {LARGEST_RHAT}")
     print(f"smallest ESS     {ess[fewest]:.0f} ({fewest}); must be at least {SMALLEST_ESS}")
     for name, kernel in summary["kernels"].items():
         print(f"acceptance       {100 * kernel['acceptance']:.1f} % ({name})")

@@ -23,6 +23,10 @@ class FakeTrajectory:
     frame_spacing: float = 1.0
     unit: str = "step"
 
+    @property
+    def superchains(self) -> tuple[int, ...]:
+        return tuple(range(len(self.energies)))
+
 
 @cache
 def alanine() -> Molecule:

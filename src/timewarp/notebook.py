@@ -107,10 +107,10 @@ class Run:
         return torsion_angles(self.trajectory)
 
     def diagnose(self) -> dict[str, dict[str, float]]:
-        """R-hat and effective sample size of every torsion."""
+        """Nested R-hat and effective sample size of every torsion, the energy and each phi > 0."""
         from .analysis import diagnose
 
-        return diagnose(self.torsions)
+        return diagnose(self.trajectory, self.torsions)
 
     def verdict(self) -> Verdict:
         """Whether the samples can be trusted, and why.
@@ -118,9 +118,9 @@ class Run:
         Raises:
             ValueError: it is an exploration, too short, or does not say its temperature.
         """
-        from .commands.analyse import judge_runs
+        from .judging import judge_run
 
-        return judge_runs(self.folder, discard=self.discard, stride=self.stride).verdict
+        return judge_run(self.folder, discard=self.discard, stride=self.stride).verdict
 
     def ramachandran(self, reference: Run | None = None) -> Figure:
         """Free energy over (phi, psi) of each residue, beside that of another run if one is given.

@@ -4,17 +4,18 @@ import pytest
 from timewarp.analysis import acceptance, jump_fraction, jump_rate
 
 
-def test_acceptance_from_totals_and_from_chains():
+def test_acceptance_over_all_chains_and_of_each():
     flow, hmc, idle = acceptance(
         {
-            "flow": {"proposed": [10, 30], "accepted": [5, 27], "nonfinite": 2, "jump": 0.9},
-            "hmc": {"proposed": 40, "accepted": 36, "acceptance_per_chain": [0.8, 1.0]},
-            "torsion": {"proposed": 0, "accepted": 0, "jump": None},
+            "flow": {"proposed": 40, "accepted": 32, "nonfinite": 2, "jump": 0.9, "acceptance_per_chain": [0.5, 0.9]},
+            "hmc": {"proposed": 40, "accepted": 36, "nonfinite": 0, "acceptance_per_chain": [0.8, 1.0]},
+            "torsion": {"proposed": 0, "accepted": 0, "nonfinite": 0, "jump": None, "acceptance_per_chain": [None]},
         }
     )
     assert (flow.acceptance, flow.per_chain, flow.nonfinite, flow.jump) == (0.8, (0.5, 0.9), 2, 0.9)
     assert (hmc.acceptance, hmc.per_chain, hmc.jump) == (0.9, (0.8, 1.0), None)
     assert np.isnan(idle.acceptance)
+    assert idle.per_chain == ()
 
 
 def test_jump_is_one_for_independent_moves_and_nothing_for_tiny_ones():

@@ -129,7 +129,7 @@ def test_delta_f_between_the_basins():
 def test_a_basin_that_was_never_visited_has_no_free_energy(side):
     basin = phi_basin(np.full((4, 100), side))
     assert not basin.visited
-    assert np.isnan([basin.delta_F, basin.error, basin.rhat]).all()
+    assert np.isnan([basin.delta_F, basin.error, basin.ess]).all()
     assert basin.crossings == 0
 
 

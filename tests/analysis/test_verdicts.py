@@ -36,7 +36,7 @@ def test_chains_stuck_in_different_basins_are_rejected():
     assert found["rhat"]["phi_1"] > 1.01
     verdict = judged(run)
     assert verdict.level == "reject"
-    assert statuses(verdict)["R-hat"] == "fail"
+    assert statuses(verdict)["nested R-hat"] == "fail"
 
 
 def test_all_chains_in_one_basin_are_told_by_the_reference_and_the_unvisited_side(reference):

@@ -22,7 +22,15 @@ DRIVER = shutil.which("chromedriver")
 pytestmark = pytest.mark.skipif(
     not (BROWSER and DRIVER) and "TIMEWARP_BROWSER" not in os.environ, reason="no Chromium with its driver"
 )
-KERNELS = {"flow": {"proposed": [150] * 4, "accepted": [120, 110, 100, 90], "nonfinite": 1, "jump": 0.9}}
+KERNELS = {
+    "flow": {
+        "proposed": 600,
+        "accepted": 420,
+        "nonfinite": 1,
+        "jump": 0.9,
+        "acceptance_per_chain": [0.8, 0.73, 0.67, 0.6],
+    }
+}
 
 
 @pytest.fixture(scope="module")
@@ -147,5 +155,5 @@ def test_tables_can_be_copied(browser, page):
     )
     copied = browser.execute_script("return window.copied")
     rows = [line.split("\t") for line in copied.splitlines()]
-    assert rows[0][:2] == ["torsion", "R-hat"]
+    assert rows[0][:2] == ["torsion", "nested R-hat"]
     assert {len(row) for row in rows} == {len(rows[0])}

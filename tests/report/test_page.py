@@ -31,7 +31,13 @@ EXPECTED = [
     "bonded",
 ]
 KERNELS = {
-    "flow": {"proposed": [150] * 4, "accepted": [120, 110, 100, 90], "nonfinite": 1, "jump": 0.9},
+    "flow": {
+        "proposed": 600,
+        "accepted": 420,
+        "nonfinite": 1,
+        "jump": 0.9,
+        "acceptance_per_chain": [0.8, 0.73, 0.67, 0.6],
+    },
     "hmc": {"proposed": 600, "accepted": 480, "nonfinite": 0},
 }
 
@@ -166,7 +172,7 @@ def test_page_says_what_it_must(page):
     else:
         pytest.fail("no verdict")
     for text in (
-        "R-hat",
+        "nested R-hat",
         "noise floor",
         "restricted to the starting chirality and cis/trans pattern",
         "amber14-obc2",

@@ -28,8 +28,16 @@ from .free_energy import Basin, Estimate, Profile, fluctuation, free_energy, mea
 from .geometry import GeometryCheck, check_geometry
 from .states import TorsionStates, find_states
 from .summary import analyse, compare, diagnose
-from .torsions import TrajectoryLike, backbone, backbone_planes, named_torsions, soft_torsions, torsion_angles
-from .verdict import Check, Verdict, judge
+from .torsions import (
+    TrajectoryLike,
+    backbone,
+    backbone_planes,
+    named_torsions,
+    ring_torsions,
+    soft_torsions,
+    torsion_angles,
+)
+from .verdict import Check, Verdict, judge, largest_rhat, quantities, smallest_ess
 
 __all__ = [
     "RHAT_LIMIT",
@@ -76,14 +84,18 @@ __all__ = [
     "judge",
     "jump_fraction",
     "jump_rate",
+    "largest_rhat",
     "mean",
     "named_torsions",
     "noise_floor",
     "phi_basin",
+    "quantities",
     "ramachandran",
     "representative",
     "rhat",
+    "ring_torsions",
     "slower",
+    "smallest_ess",
     "soft_torsions",
     "torsion_angles",
     "wasserstein",

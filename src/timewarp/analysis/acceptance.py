@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -45,31 +45,24 @@ def acceptance(kernels: Mapping[str, Mapping[str, Any]]) -> list[KernelAcceptanc
     """Acceptance of each kernel from the ``kernels`` table of a sampling run's ``summary.json``.
 
     Args:
-        kernels: name -> ``{"proposed", "accepted", "nonfinite", "jump"}``, where ``proposed`` and ``accepted`` are
-            totals or lists with one number per chain; per-chain acceptances are also taken from ``per_chain``,
-            ``acceptance_per_chain``, or ``proposed_per_chain`` with ``accepted_per_chain``.
+        kernels: name -> ``{"proposed", "accepted", "nonfinite", "jump", "acceptance_per_chain"}``; numbers are totals
+            over all chains.
 
-    >>> acceptance({"flow": {"proposed": [10, 10], "accepted": [5, 9]}})[0].per_chain
-    (0.5, 0.9)
+    >>> acceptance({"flow": {"proposed": 20, "accepted": 14, "acceptance_per_chain": [0.5, 0.9]}})[0].acceptance
+    0.7
     """
-    found = []
-    for name, row in kernels.items():
-        proposed, accepted = _total(row.get("proposed", 0)), _total(row.get("accepted", 0))
-        ratio = accepted / proposed if proposed else float("nan")
-        jump = row.get("jump")
-        jump = jump.get("fraction", jump.get("jump")) if isinstance(jump, Mapping) else jump
-        found.append(
-            KernelAcceptance(
-                name,
-                proposed,
-                accepted,
-                ratio,
-                _total(row.get("nonfinite", 0)),
-                None if jump is None else float(jump),
-                _per_chain(row),
-            )
+    return [
+        KernelAcceptance(
+            name,
+            row["proposed"],
+            row["accepted"],
+            row["accepted"] / row["proposed"] if row["proposed"] else float("nan"),
+            row.get("nonfinite", 0),
+            row.get("jump"),
+            tuple(value for value in row.get("acceptance_per_chain", ()) if value is not None),
         )
-    return found
+        for name, row in kernels.items()
+    ]
 
 
 def jump_rate(before: np.ndarray, after: np.ndarray) -> float:
@@ -105,17 +98,3 @@ def jump_fraction(before: np.ndarray, after: np.ndarray, equilibrium: np.ndarray
     apart = first != second
     between = jump_rate(samples[first[apart]], samples[second[apart]])
     return jump_rate(before, after) / between if between > 0 else float("nan")
-
-
-def _total(value: Any) -> int:
-    return int(np.sum(value)) if value is not None else 0
-
-
-def _per_chain(row: Mapping[str, Any]) -> tuple[float, ...]:
-    for key in ("per_chain", "acceptance_per_chain"):
-        if isinstance(row.get(key), Sequence):
-            return tuple(float(v) for v in row[key] if v is not None)
-    for proposed, accepted in (("proposed_per_chain", "accepted_per_chain"), ("proposed", "accepted")):
-        if isinstance(row.get(proposed), Sequence) and isinstance(row.get(accepted), Sequence):
-            return tuple(a / p for a, p in zip(row[accepted], row[proposed], strict=True) if p)
-    return ()

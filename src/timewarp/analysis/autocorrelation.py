@@ -1,7 +1,4 @@
-"""Autocorrelation, effective sample size and R-hat over many chains: our own estimators, in NumPy.
-
-ArviZ gives the numbers that are reported (:mod:`timewarp.analysis.convergence`). These give what it does not, the
-autocorrelation function and time, are tested against it, and stand in for it where it is not installed.
+"""Autocorrelation and effective sample size over many chains, in NumPy; tested to give ArviZ's numbers.
 
 Sources: Geyer, Stat. Sci. 7, 473 (1992), section 3.3; Gelman et al., Bayesian Data Analysis, 3rd edition, section 11.5;
 Vehtari et al., Bayesian Anal. 16, 667 (2021).
@@ -10,7 +7,6 @@ Vehtari et al., Bayesian Anal. 16, 667 (2021).
 from __future__ import annotations
 
 import numpy as np
-import torch
 
 
 def autocovariance(series: np.ndarray) -> np.ndarray:
@@ -86,20 +82,6 @@ def integrated_time(series: np.ndarray) -> float:
     return chains.size / geyer_ess(chains)
 
 
-def split_rhat(series: np.ndarray) -> float:
-    """Rank-normalised split R-hat, the larger of bulk and folded (Vehtari 2021); NaN for a constant series.
-
-    Args:
-        series: (chains, frames), four frames or more.
-    """
-    chains = np.atleast_2d(np.asarray(series, dtype=np.float64))
-    if not varies(chains):
-        return float("nan")
-    halves = split(chains)
-    folded = np.abs(halves - np.median(halves))
-    return max(_rhat(_normal_scores(halves)), _rhat(_normal_scores(folded)))
-
-
 def split(chains: np.ndarray) -> np.ndarray:
     """Each chain cut into two halves, stacked; the middle frame of an odd number is dropped."""
     half = chains.shape[1] // 2
@@ -109,19 +91,3 @@ def split(chains: np.ndarray) -> np.ndarray:
 def varies(chains: np.ndarray) -> bool:
     """Whether there is anything to estimate: four frames or more, all finite, and not all equal."""
     return bool(chains.shape[-1] >= 4 and np.isfinite(chains).all() and np.ptp(chains) > 1e-12)
-
-
-def _rhat(chains: np.ndarray) -> float:
-    frames = chains.shape[1]
-    within = chains.var(axis=1, ddof=1).mean()
-    between = chains.mean(1).var(ddof=1)
-    if not within > 0:
-        return float("inf") if between > 0 else float("nan")
-    return float(np.sqrt((frames - 1) / frames + between / within))
-
-
-def _normal_scores(chains: np.ndarray) -> np.ndarray:
-    _, inverse, counts = np.unique(chains, return_inverse=True, return_counts=True)
-    ends = np.cumsum(counts)
-    rank = (ends - (counts - 1) / 2.0)[inverse.reshape(-1)].reshape(chains.shape)
-    return torch.special.ndtri(torch.from_numpy((rank - 0.375) / (chains.size + 0.25))).numpy()

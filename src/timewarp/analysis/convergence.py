@@ -1,73 +1,87 @@
-"""Split R-hat and effective sample size: the only file that knows ArviZ, and that its releases differ.
+"""Nested R-hat and effective sample size of one quantity.
 
-- R-hat is rank-normalised split R-hat, the larger of bulk and folded (ArviZ's default; Vehtari et al., Bayesian Anal.
-  16, 667 (2021)). A single chain is cut in two first, since ArviZ refuses one.
-- ESS is ArviZ's ``method="mean"``: Geyer's initial positive sequence over all (split) chains, of the quantity itself.
-  The default ``"bulk"`` rank-normalises first, which answers a different question.
-- A quantity that never changes has neither: NaN, to be read as *not visited*, never as *converged*. (ArviZ itself
-  gives an ESS of N for a constant.)
-- A circular quantity reports the worse of its sine and its cosine.
-
-ArviZ 0.x (Python 3.11) has ``arviz.ess`` and ``arviz.rhat`` on arrays; ArviZ 1.x (3.12 and later) moved them to the
-package ``arviz_stats``, whose array functions take axes. We ask which is there, not for a version. With neither, the
-estimators of :mod:`timewarp.analysis.autocorrelation`, tested to be the same, take over.
+A quantity that never changes has neither: NaN, to be read as *not visited*, never as *converged*. A circular quantity
+reports the worse of its sine and its cosine.
 """
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Callable
-from functools import cache
+from collections.abc import Sequence
 
 import numpy as np
+import torch
 
-from .autocorrelation import geyer_ess, split, split_rhat, varies
+from .autocorrelation import geyer_ess, split, varies
 
 RHAT_LIMIT = 1.01
 """Largest R-hat that counts as converged (Vehtari et al. 2021)."""
 
-Estimator = Callable[[np.ndarray], float]
 
+def rhat(series: np.ndarray, superchains: Sequence[int] | np.ndarray | None = None) -> float:
+    """Nested R-hat of (chains, frames), rank-normalised, the larger of bulk and folded.
 
-@cache
-def backend() -> tuple[str, Estimator, Estimator]:
-    """Name of the library in use, its R-hat and its ESS on arrays (chains, frames)."""
-    try:
-        from arviz_stats.base import array_stats
-    except ImportError:
-        pass
-    else:
-        return (
-            "arviz_stats",
-            lambda x: float(array_stats.rhat(x, chain_axis=0, draw_axis=1, method="rank")),
-            lambda x: float(array_stats.ess(x, chain_axis=0, draw_axis=1, method="mean")),
-        )
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # ArviZ 0.23 announces its refactoring once a day
-            import arviz
-    except ImportError:
-        return "timewarp", split_rhat, lambda x: geyer_ess(split(x))
-    return (
-        "arviz",
-        lambda x: float(arviz.rhat(x, method="rank")),
-        lambda x: float(arviz.ess(x, method="mean")),
-    )
+    Chains of one superchain share a start. With B the variance of the means of K superchains, and W the mean over
+    superchains of (the variance of the means of the chains in it + the mean variance within these chains),
+    ``R-hat = sqrt(1 + B / W)``: it measures whether the starts are forgotten, with many short chains as with few long
+    ones. In equilibrium ``R-hat^2 - 1`` is about K / ESS, ESS that of all chains together. So with K = 8 superchains
+    the limit of 1.01 means an ESS of about 400, whatever the number of chains. With each chain a superchain of its own
+    it is R-hat as of Gelman and Rubin, whose square is larger by one over the number of frames, and the limit means
+    an ESS of 50 for each chain.
 
+    Of chains that all belong to one superchain, each counts as a superchain of its own. A single chain is compared with
+    itself: its first half with its second.
 
-def rhat(series: np.ndarray) -> float:
-    """Rank-normalised split R-hat of (chains, frames); NaN where it cannot be had (constant, non-finite, too short)."""
-    return _estimate(series, backend()[1])
+    Args:
+        series: (chains, frames); one frame is enough where a superchain has several chains.
+        superchains: the label of each chain; by default each chain is a superchain of its own.
+
+    Returns:
+        NaN where there is no number: a constant, chains none of which ever changed, a value that is not finite,
+        a single chain of fewer than 8 frames, or nothing to compare the superchains' spread with. Infinity where
+        superchains differ and nothing varies within them.
+
+    Raises:
+        ValueError: there is not one label for each chain.
+
+    Source: Margossian, Hoffman, Sountsov, Riou-Durand, Vehtari and Gelman, "Nested R-hat: assessing the convergence of
+    Markov chain Monte Carlo when running many short chains", Bayesian Analysis (2024); rank normalisation and folding:
+    Vehtari et al., Bayesian Anal. 16, 667 (2021).
+    """
+    chains = np.atleast_2d(np.asarray(series, dtype=np.float64))
+    labels = np.arange(len(chains)) if superchains is None else np.asarray(superchains)
+    if labels.shape != (len(chains),):
+        raise ValueError(f"expected one superchain for each of {len(chains)} chains, got {labels.size}")
+    if len(chains) == 1:
+        if chains.shape[1] < 8:
+            return float("nan")
+        chains = split(chains)
+    if len(np.unique(labels)) == 1:
+        labels = np.arange(len(chains))
+    if not np.isfinite(chains).all() or not np.ptp(chains) > 1e-12:
+        return float("nan")
+    members = [labels == label for label in np.unique(labels)]
+    if chains.shape[1] == 1 and len(members) == len(chains):
+        return float("nan")
+    if chains.shape[1] > 1 and not np.ptp(chains, axis=1).max() > 1e-12:
+        return float("nan")  # chains that stand still in different places
+    folded = np.abs(chains - np.median(chains))
+    bulk, tails = (_nested(_normal_scores(x), members) for x in (chains, folded))
+    return float(np.fmax(bulk, tails))
 
 
 def ess(series: np.ndarray) -> float:
-    """Effective sample size for the mean of (chains, frames), over all chains; NaN where :func:`rhat` is."""
-    return _estimate(series, backend()[2])
+    """Effective sample size for the mean of (chains, frames), over all chains, which are halved first.
+
+    Geyer's initial positive, then monotone, sequence of the quantity itself, as of ArviZ with ``method="mean"``. NaN
+    for a series that is constant, not finite or shorter than 8 frames.
+    """
+    chains = np.atleast_2d(np.asarray(series, dtype=np.float64))
+    return geyer_ess(split(chains)) if varies(chains) else float("nan")
 
 
-def circular_rhat(angles: np.ndarray) -> float:
-    """The larger R-hat of sine and cosine of angles (chains, frames) in rad."""
-    return float(np.max([rhat(part) for part in _sine_cosine(angles)]))
+def circular_rhat(angles: np.ndarray, superchains: Sequence[int] | np.ndarray | None = None) -> float:
+    """The larger :func:`rhat` of sine and cosine of angles (chains, frames) in rad."""
+    return float(np.max([rhat(part, superchains) for part in _sine_cosine(angles)]))
 
 
 def circular_ess(angles: np.ndarray) -> float:
@@ -81,15 +95,22 @@ def slower(angles: np.ndarray) -> np.ndarray:
     return parts[int(np.nanargmin([np.nan_to_num(geyer_ess(part), nan=np.inf) for part in parts]))]
 
 
-def _estimate(series: np.ndarray, estimator: Estimator) -> float:
-    chains = np.atleast_2d(np.asarray(series, dtype=np.float64))
-    if len(chains) == 1 and chains.shape[1] >= 8:
-        chains = split(chains)
-    if not varies(chains):
-        return float("nan")
-    with warnings.catch_warnings(), np.errstate(all="ignore"):
-        warnings.simplefilter("ignore")
-        return estimator(chains)
+def _nested(chains: np.ndarray, members: Sequence[np.ndarray]) -> float:
+    """Nested R-hat of (chains, frames) whose superchains are the rows of each mask."""
+    means = chains.mean(1)
+    inner = chains.var(1, ddof=1) if chains.shape[1] > 1 else np.zeros(len(chains))
+    between = np.var([means[m].mean() for m in members], ddof=1)
+    within = np.mean([(means[m].var(ddof=1) if m.sum() > 1 else 0.0) + inner[m].mean() for m in members])
+    if not within > 0:
+        return float("inf") if between > 0 else float("nan")
+    return float(np.sqrt(1.0 + between / within))
+
+
+def _normal_scores(chains: np.ndarray) -> np.ndarray:
+    _, inverse, counts = np.unique(chains, return_inverse=True, return_counts=True)
+    ends = np.cumsum(counts)
+    rank = (ends - (counts - 1) / 2.0)[inverse.reshape(-1)].reshape(chains.shape)
+    return torch.special.ndtri(torch.from_numpy((rank - 0.375) / (chains.size + 0.25))).numpy()
 
 
 def _sine_cosine(angles: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from .autocorrelation import integrated_time
-from .convergence import ess, rhat, slower
+from .convergence import ess, slower
 from .distributions import bin_centres, circular_histogram
 
 CHAINS_FOR_BOOTSTRAP = 16
@@ -49,7 +49,6 @@ class Basin:
         population_error: its standard error.
         delta_F: F(phi > 0) - F(phi < 0) in kT; NaN when one side was never visited.
         error: standard error of ``delta_F`` in kT.
-        rhat: of the indicator phi > 0.
         ess: of the indicator phi > 0.
         crossings: how often the sign of phi changed between successive frames, in all chains.
     """
@@ -58,7 +57,6 @@ class Basin:
     population_error: float
     delta_F: float
     error: float
-    rhat: float
     ess: float
     crossings: int
 
@@ -120,10 +118,10 @@ def phi_basin(phi: np.ndarray) -> Basin:
     size = ess(indicator)
     crossings = int((positive[:, 1:] != positive[:, :-1]).sum())
     if not 0 < p < 1:
-        return Basin(p, math.nan, math.nan, math.nan, math.nan, math.nan, crossings)
+        return Basin(p, math.nan, math.nan, math.nan, math.nan, crossings)
     spread = p * (1 - p)
     error = 1 / math.sqrt(spread * size) if size > 0 else math.nan
-    return Basin(p, spread * error, -math.log(p / (1 - p)), error, rhat(indicator), size, crossings)
+    return Basin(p, spread * error, -math.log(p / (1 - p)), error, size, crossings)
 
 
 @dataclass(frozen=True)

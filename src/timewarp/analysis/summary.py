@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import math
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -14,7 +15,7 @@ from .autocorrelation import integrated_time
 from .bonded import bonded_statistics, compare_bonded, z_score
 from .conformations import MOST as MOST_CONFORMATIONS
 from .conformations import find_conformations
-from .convergence import backend, circular_ess, circular_rhat, ess, rhat, slower
+from .convergence import circular_ess, circular_rhat, ess, rhat, slower
 from .distributions import halves, jsd_plane, jsd_torsion, noise_floor, wasserstein
 from .free_energy import Estimate, fluctuation, mean, phi_basin
 from .geometry import check_geometry
@@ -23,23 +24,31 @@ from .torsions import TrajectoryLike, backbone, torsion_angles
 SCHEMA = 1
 """Version of the layout of ``analysis.json``."""
 
-Angles = Mapping[str, np.ndarray]
 
+def diagnose(trajectory: TrajectoryLike, angles: Mapping[str, np.ndarray] | None = None) -> dict[str, dict[str, float]]:
+    """Nested R-hat and ESS of each quantity by which a run is judged.
 
-def diagnose(trajectory: TrajectoryLike | Angles) -> dict[str, dict[str, float]]:
-    """R-hat and ESS of every named torsion, each the worse of sine and cosine.
+    These are every named torsion (the worse of sine and cosine), the potential energy, and the indicator of each
+    ``phi > 0`` that has frames on both sides. Everything that says an R-hat of a run has it from here.
 
     Args:
-        trajectory: a trajectory, or what :func:`torsion_angles` made of one.
+        trajectory: with the superchains between which R-hat compares.
+        angles: of all its torsions, where they are known already.
 
     Returns:
-        ``{"rhat": {"phi_1": ...}, "ess": {"phi_1": ...}}``; NaN for a torsion that never moved.
+        ``{"rhat": {"phi_1": ..., "energy": ..., "phi_1 > 0": ...}, "ess": {...}}``; NaN for what never moved.
     """
-    angles = trajectory if isinstance(trajectory, Mapping) else torsion_angles(trajectory)
-    return {
-        "rhat": {name: circular_rhat(x) for name, x in angles.items()},
-        "ess": {name: circular_ess(x) for name, x in angles.items()},
-    }
+    labels = trajectory.superchains
+    angles = torsion_angles(trajectory) if angles is None else angles
+    rhats = {name: circular_rhat(x, labels) for name, x in angles.items()}
+    sizes = {name: circular_ess(x) for name, x in angles.items()}
+    plain = {"energy": np.asarray(trajectory.energies, dtype=np.float64)}
+    for name, x in angles.items():
+        if name.startswith("phi_") and 0 < (positive := np.asarray(x) > 0).mean() < 1:
+            plain[f"{name} > 0"] = positive.astype(np.float64)
+    rhats |= {name: rhat(x, labels) for name, x in plain.items()}
+    sizes |= {name: ess(x) for name, x in plain.items()}
+    return {"rhat": rhats, "ess": sizes}
 
 
 def analyse(
@@ -48,6 +57,7 @@ def analyse(
     temperature_K: float,
     summary: Mapping[str, Any] | None = None,
     start: Any | None = None,
+    unturned: Sequence[str] = (),
     progress: Callable[[str], None] | None = None,
 ) -> dict[str, Any]:
     """Convergence, populations, energies, geometry and acceptance of one run.
@@ -57,6 +67,7 @@ def analyse(
         temperature_K: temperature it was run at.
         summary: the run's own ``summary.json``, for acceptance.
         start: reference frame (atoms, 3) for chirality and cis/trans; the first frame by default.
+        unturned: torsions that no move of the run turns.
         progress: called with the name of each part before it is done.
 
     Returns:
@@ -67,7 +78,7 @@ def analyse(
     angles = torsion_angles(trajectory)
     energies = np.asarray(trajectory.energies, dtype=np.float64)
     n_chains, n_frames = energies.shape
-    found = diagnose(angles)
+    found = diagnose(trajectory, angles)
     torsions = {}
     for name, series in angles.items():
         time = integrated_time(slower(series))
@@ -77,6 +88,11 @@ def analyse(
             "iat": time * trajectory.frame_spacing,
             "circular_mean_deg": float(np.rad2deg(np.angle(np.exp(1j * series.astype(np.complex64)).mean()))),
         }
+    basins = {
+        n: {**asdict(phi_basin(x)), "rhat": found["rhat"].get(f"{n} > 0", math.nan)}
+        for n, x in angles.items()
+        if n.startswith("phi_")
+    }
     tell("energies")
     energy_mean, energy_sd = mean(energies), fluctuation(energies)
     conformations = find_conformations(angles)
@@ -91,20 +107,21 @@ def analyse(
         "temperature_K": temperature_K,
         "n_chains": n_chains,
         "n_frames": n_frames,
+        "n_superchains": len(set(trajectory.superchains)),
         "n_samples": n_chains * n_frames,
         "frame_spacing": trajectory.frame_spacing,
         "unit": trajectory.unit,
-        "estimators": backend()[0],
         "torsions": torsions,
-        "phi_basins": {n: asdict(phi_basin(x)) for n, x in angles.items() if n.startswith("phi_")},
+        "unturned": list(unturned),
+        "phi_basins": basins,
         "n_conformations": 0 if conformations is None else len(conformations),
         "conformations": [] if conformations is None else conformations.table(float(trajectory.frame_spacing)),
         "energy": {
             "mean": asdict(energy_mean),
             "sd": asdict(energy_sd),
             "heat_capacity": _heat_capacity(energy_sd, temperature_K),
-            "rhat": rhat(energies),
-            "ess": ess(energies),
+            "rhat": found["rhat"]["energy"],
+            "ess": found["ess"]["energy"],
         },
         "geometry": check.to_json(),
         "bonded": [asdict(row) for row in bonded],
@@ -143,7 +160,7 @@ def compare(chain: TrajectoryLike, reference: TrajectoryLike, *, temperature_K: 
         basins[name] = {"run": asdict(a), "reference": asdict(b), "z": float(z)}
     bonded = compare_bonded(chain.positions, reference.positions, chain.atoms)
     return {
-        "reference_rhat": {name: circular_rhat(x) for name, x in theirs.items()},
+        "reference_rhat": diagnose(reference, theirs)["rhat"],
         "jsd": {
             name: {"value": jsd_torsion(x, theirs[name]), "floor": noise_floor(jsd_torsion, theirs[name])}
             for name, x in ours.items()

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..geometry import dihedrals
+from ..geometry import dihedrals, ring_bonds
 from ..state import Atoms
 
 Quadruple = tuple[int, int, int, int]
@@ -56,6 +56,10 @@ class TrajectoryLike(Protocol):
     @property
     def unit(self) -> str:
         """``ps`` or ``step``."""
+
+    @property
+    def superchains(self) -> tuple[int, ...]:
+        """The label of each chain: chains with one label shared a start."""
 
 
 def named_torsions(atoms: Atoms) -> dict[str, Quadruple]:
@@ -175,3 +179,17 @@ def soft_torsions(atoms: Atoms) -> dict[str, Quadruple]:
     """Those of :func:`named_torsions` about bonds that turn: no peptide bonds, no rings."""
     turning = {frozenset(row[1:3]) for row in atoms.tree.torsions.tolist()}
     return {name: row for name, row in named_torsions(atoms).items() if frozenset(row[1:3]) in turning}
+
+
+def ring_torsions(atoms: Atoms, *, puckers_flip: bool = False) -> list[str]:
+    """Those of :func:`named_torsions` about bonds in a ring: no torsion move or learned proposal turns them.
+
+    Args:
+        atoms: the molecule.
+        puckers_flip: leave out those of proline's own ring, whose two puckers something else exchanges. A torsion of
+            proline that is in a larger ring as well stays.
+    """
+    opened = {"CG"} if puckers_flip else set()
+    cut = {i for i, name in enumerate(atoms.names) if name in opened and atoms.residue_names[i] == "PRO"}
+    rings = ring_bonds(atoms.n_atoms, [bond for bond in atoms.bonds if not cut & set(bond)])
+    return [name for name, row in named_torsions(atoms).items() if frozenset(row[1:3]) in rings]

@@ -80,19 +80,38 @@ def judge(analysis: Mapping[str, Any], comparison: Mapping[str, Any] | None = No
     A quantity that never varied has no R-hat: it is reported as such and never counted as converged. Differences from a
     reference that is itself not converged only warn.
     """
-    checks = [*_convergence(analysis), *_movement(analysis), *_basins(analysis), *_geometry(analysis)]
+    checks = [
+        *_convergence(analysis),
+        *_unturned(analysis),
+        *_movement(analysis),
+        *_basins(analysis),
+        *_geometry(analysis),
+    ]
     if comparison is not None:
-        sizes = [row["ess"] for row in analysis["torsions"].values() if _number(row["ess"])]
-        checks += _agreement(comparison, min(sizes, default=0.0))
+        checks += _agreement(comparison, smallest_ess(analysis))
     return Verdict(tuple(checks))
 
 
+def quantities(analysis: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
+    """R-hat and ESS (``rhat``, ``ess``) of each quantity that :func:`~timewarp.analysis.diagnose` looked at."""
+    indicators = {f"{n} > 0": b for n, b in analysis["phi_basins"].items() if 0 < b["population"] < 1}
+    return {**analysis["torsions"], "energy": analysis["energy"], **indicators}
+
+
+def largest_rhat(analysis: Mapping[str, Any]) -> float | None:
+    """The largest R-hat of the quantities that have one."""
+    return max((row["rhat"] for row in quantities(analysis).values() if _number(row["rhat"])), default=None)
+
+
+def smallest_ess(analysis: Mapping[str, Any]) -> float | None:
+    """The smallest effective sample size of the quantities that have one."""
+    return min((row["ess"] for row in quantities(analysis).values() if _number(row["ess"])), default=None)
+
+
 def _convergence(analysis: Mapping[str, Any]) -> Iterator[Check]:
-    quantities = {**analysis["torsions"], "energy": analysis["energy"]}
-    quantities |= {f"{n} > 0": b for n, b in analysis["phi_basins"].items() if 0 < b["population"] < 1}
-    unknown = [n for n, row in quantities.items() if not _number(row["rhat"])]
-    known = {n: row for n, row in quantities.items() if n not in unknown}
-    if unknown:
+    found = quantities(analysis)
+    known = {n: row for n, row in found.items() if _number(row["rhat"]) and _number(row["ess"])}
+    if unknown := [n for n in found if n not in known]:
         yield Check(
             "variation",
             "fail",
@@ -100,21 +119,43 @@ def _convergence(analysis: Mapping[str, Any]) -> Iterator[Check]:
         )
     if not known:
         return
+    starts = analysis["n_superchains"] if analysis["n_superchains"] > 1 else analysis["n_chains"]
+    compared = f"{starts} superchains" if starts > 1 else "the two halves of the only chain"
     worst = max(known, key=lambda n: known[n]["rhat"])
     value = known[worst]["rhat"]
     late = [n for n in known if known[n]["rhat"] > RHAT_LIMIT]
     if late:
-        text = f"{_list(late)}: R-hat up to {_rhat(value)} ({worst}), above {RHAT_LIMIT}. Run longer chains."
+        text = f"{_list(late)}: R-hat between {compared} up to {_rhat(value)} ({worst}), above {RHAT_LIMIT}. "
+        needed = starts / (RHAT_LIMIT**2 - 1)
+        if needed > 1.5 * ESS_LIMIT:
+            text += f"Between so many, the limit asks for an effective sample size of some {needed:,.0f}. "
+        text += "Run longer chains."
     else:
-        text = f"R-hat at most {value:.4f} ({worst}), below {RHAT_LIMIT}: chains agree with each other."
-    yield Check("R-hat", "fail" if late else "pass", text)
-    poorest = min(known, key=lambda n: known[n]["ess"] if _number(known[n]["ess"]) else math.inf)
+        text = f"R-hat at most {value:.4f} ({worst}), below {RHAT_LIMIT}: {compared} agree."
+    yield Check("nested R-hat", "fail" if late else "pass", text)
+    poorest = min(known, key=lambda n: known[n]["ess"])
     size = known[poorest]["ess"]
     enough = size >= ESS_LIMIT
     text = f"Effective sample size at least {size:,.0f} ({poorest})"
     yield Check(
         "ESS", "pass" if enough else "fail", f"{text}." if enough else f"{text}, below {ESS_LIMIT}: run longer chains."
     )
+
+
+def _unturned(analysis: Mapping[str, Any]) -> Iterator[Check]:
+    """Torsions that stay in the conformer where the run began, whatever R-hat says."""
+    if names := analysis["unturned"]:
+        how = (
+            "no torsion move or start turns them, only the dynamics itself"
+            if analysis["unit"] == "ps"
+            else "no move turns them, only small steps of all atoms shift them"
+        )
+        yield Check(
+            "not moved",
+            "warn",
+            f"{_list(names, 12)} {'is' if len(names) == 1 else 'are'} in a ring: {how}. Chains that all start in one "
+            "conformer of the ring agree with each other and may all be wrong; start them in several.",
+        )
 
 
 def _movement(analysis: Mapping[str, Any]) -> Iterator[Check]:
@@ -189,7 +230,7 @@ def _geometry(analysis: Mapping[str, Any]) -> Iterator[Check]:
         )
 
 
-def _agreement(comparison: Mapping[str, Any], run_ess: float) -> Iterator[Check]:
+def _agreement(comparison: Mapping[str, Any], run_ess: float | None) -> Iterator[Check]:
     weak = [n for n, value in comparison["reference_rhat"].items() if not _number(value) or value > RHAT_LIMIT]
     severity: Status = "warn" if weak else "fail"
     if weak:

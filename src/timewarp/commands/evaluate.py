@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import csv
 import io
-import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,7 +15,7 @@ from .errors import UserError
 if TYPE_CHECKING:
     from ..trajectories import RunFolder
 
-SCHEMA = 2
+SCHEMA = 3
 LEVELS = ("trust", "caution", "reject")
 
 
@@ -144,9 +143,9 @@ def one(name: str, source: RunFolder, reference: RunFolder, args: argparse.Names
     """The row of one run; the stored one where nothing has changed."""
     from ..analysis.evaluation import evaluate
     from ..analysis.tica import usual_lag
-    from ..analysis.verdict import must_meet
+    from ..analysis.verdict import largest_rhat, must_meet, smallest_ess
     from ..files import read_json, write_json
-    from .analyse import judge_runs
+    from ..judging import judge_run
 
     inputs = {
         "schema": SCHEMA,
@@ -161,13 +160,12 @@ def one(name: str, source: RunFolder, reference: RunFolder, args: argparse.Names
         stored = read_json(path)
         if stored.get("inputs") == inputs:
             return dict(stored["row"])
-    judged = judge_runs(source, reference, discard=args.discard)
-    analysis, verdict, other, summary = judged.analysis, judged.verdict, judged.reference, source.summary()
+    judged = judge_run(source, reference, discard=args.discard)
+    analysis, verdict, other, summary = judged.analysis, judged.verdict, judged.reference_trajectory, source.summary()
     assert other is not None
     lag = usual_lag(other, args.lag)
     found = evaluate(judged.trajectory, other, temperature_K=source.temperature_K, lag_frames=lag)
-    known = [row for row in analysis["torsions"].values() if math.isfinite(row["rhat"]) and math.isfinite(row["ess"])]
-    ess = min((row["ess"] for row in known), default=None)
+    ess = smallest_ess(analysis)
     level, reasons = verdict.level, [c.text for c in verdict.checks if c.status in ("warn", "fail")]
     if missed := found["states"]["missed"]:
         populations = [found["states"]["populations"][k] for k in missed]
@@ -175,8 +173,8 @@ def one(name: str, source: RunFolder, reference: RunFolder, args: argparse.Names
         level = "reject" if must_meet(max(populations), ess) else max(level, "caution", key=LEVELS.index)
         shares = ", ".join(f"{100 * p:.2g} %" for p in populations)
         reasons.append(f"States of the reference that were never visited: {shares} of it.")
-    seconds = (summary or {}).get("wall_s")
-    timed = isinstance(seconds, int | float) and seconds > 0
+    wall_s = (summary or {}).get("wall_s")
+    seconds = float(wall_s) if isinstance(wall_s, int | float) and wall_s > 0 else None
     steps = None
     if all(n is not None for n in found["states"]["first_met"]):
         steps = (max(found["states"]["first_met"]) + args.discard) * judged.trajectory.frame_spacing
@@ -191,11 +189,11 @@ def one(name: str, source: RunFolder, reference: RunFolder, args: argparse.Names
         "samples": analysis["n_samples"],
         "reference_frames": other.n_chains * other.n_frames,
         **found,
-        "rhat": max((r["rhat"] for r in known), default=None),
+        "rhat": largest_rhat(analysis),
         "ess": ess,
-        "ess_per_second": ess / seconds if ess and timed else None,
+        "ess_per_second": ess / seconds if ess and seconds else None,
         "steps_to_states": steps,
-        "seconds_to_states": seconds * steps / whole if steps and timed and whole else None,
+        "seconds_to_states": seconds * steps / whole if steps and seconds and whole else None,
         "acceptance": flow["acceptance"] if flow else None,
         "jump": flow["jump"] if flow else None,
         "level": level,

@@ -6,7 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from .analyse import add_run_options, is_analysis, judge_run
+from .analyse import add_run_options, is_analysis, judge_named
 
 FORMATS = ("png", "svg", "pdf")
 
@@ -44,12 +44,12 @@ def run(args: argparse.Namespace) -> int:
         raise NotADirectoryError(f"{folder} is a file; give a folder for the report")
     if args.out is not None and folder.exists() and any(folder.iterdir()) and not is_analysis(folder / "analysis.json"):
         raise FileExistsError(f"{folder} is not empty and not a report; choose another --out")
-    judged = judge_run(args)
+    judged = judge_named(args)
     if not args.quiet:
         print("drawing", file=sys.stderr, flush=True)
     described = None
-    if judged.reference is not None:
-        r = judged.reference
+    r = judged.reference_trajectory
+    if r is not None:
         length = r.n_chains * r.n_frames * r.frame_spacing
         amount = f"{length / 1000:,.3g} ns" if r.unit == "ps" else f"{r.n_chains * r.n_frames:,} samples"
         described = f"{amount} of reference {'MD' if r.kind == 'md' else 'sampling'} ({r.n_chains} chains)"
@@ -59,12 +59,17 @@ def run(args: argparse.Namespace) -> int:
         judged.analysis,
         judged.verdict,
         Provenance(
-            judged.run.name, judged.run.kind, judged.run.config, judged.run.summary() or {}, described, version()
+            judged.source.name,
+            judged.source.kind,
+            judged.source.config,
+            judged.source.summary() or {},
+            described,
+            version(),
         ),
-        reference=judged.reference,
+        reference=judged.reference_trajectory,
         comparison=judged.comparison,
         formats=args.formats or ("png",),
-        dynamics=(judged.run.is_dynamics, judged.other is not None and judged.other.is_dynamics),
+        dynamics=(judged.source.is_dynamics, judged.reference is not None and judged.reference.is_dynamics),
     )
     write_json(folder / "analysis.json", judged.to_json())
     print(page)

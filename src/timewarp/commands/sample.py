@@ -207,7 +207,7 @@ def _report(path: Path, summary: dict[str, Any]) -> str:
     if rhat and ess:
         worst, smallest = max(rhat, key=lambda n: rhat[n]), min(ess, key=lambda n: ess[n])
         advice = "" if rhat[worst] < 1.01 else "  (above 1.01: not converged; ask for more --samples)"
-        lines.append(f"worst R-hat     {rhat[worst]:.4f} ({worst}){advice}")
+        lines.append(f"nested R-hat    {rhat[worst]:.4f} ({worst}){advice}")
         lines.append(
             f"smallest ESS    {ess[smallest]:,.0f} ({smallest}), {ess[smallest] / summary['wall_s']:,.1f} per second"
         )

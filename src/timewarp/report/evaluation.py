@@ -71,7 +71,7 @@ def render_evaluation(
         *(escape(m.title) for m in shown),
         "states",
         "all met after / s",
-        "R-hat",
+        "nested R-hat",
         "ESS",
         "accepted",
     ]

@@ -11,7 +11,7 @@ from html import escape
 from importlib.resources import files
 from typing import Any
 
-from ..analysis import Verdict
+from ..analysis import Verdict, largest_rhat, smallest_ess
 from . import tables
 from .plots import Plot
 from .theme import to_svg
@@ -170,11 +170,10 @@ def _head(provenance: Provenance, analysis: Mapping[str, Any]) -> str:
     flow = next((k for k in analysis["kernels"] if k["name"] == "flow"), None)
     if flow:
         facts.append(("flow moves accepted", tables.percent(flow["acceptance"])))
-    rows = analysis["torsions"].values()
-    known = [row for row in rows if _real(row["rhat"]) and _real(row["ess"])]
-    if known:
-        facts.append(("largest R-hat", tables.rhat_text(max(row["rhat"] for row in known))))
-        facts.append(("smallest ESS", f"{min(row['ess'] for row in known):,.0f}"))
+    rhat, ess = largest_rhat(analysis), smallest_ess(analysis)
+    if rhat is not None and ess is not None:
+        facts.append(("largest nested R-hat", tables.rhat_text(rhat)))
+        facts.append(("smallest ESS", f"{ess:,.0f}"))
     rates = [v for v in (summary.get("ess_per_second") or {}).values() if _real(v)]
     if rates:
         facts.append(("ESS per second", tables.number(min(rates), 3)))
@@ -214,9 +213,10 @@ def draw_figure(plot: Plot, key: str = "", before: str = "") -> str:
 
 def _convergence(analysis: Mapping[str, Any], comparison: Mapping[str, Any] | None) -> str:
     text = (
-        "<p>R-hat compares chains with each other: rank-normalised, split, below 1.01 when they agree. ESS is the "
-        "number of independent samples that the run is worth (Geyer’s initial positive sequence over all chains). "
-        "Each is the worse of sine and cosine of the torsion."
+        "<p>Nested R-hat compares superchains, groups of chains that share a start, with each other: rank-normalised, "
+        "below 1.01 when their starts are forgotten. ESS is the number of independent samples that the run is worth "
+        "(Geyer’s initial positive sequence over all chains). Each is the worse of sine and cosine of the torsion; "
+        "those of the energy and of each φ > 0 stand in their own tables below."
     )
     if comparison:
         text += (

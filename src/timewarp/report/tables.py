@@ -56,9 +56,9 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]], caption: str = "",
 
 
 def torsion_table(analysis: Mapping[str, Any], comparison: Mapping[str, Any] | None) -> str:
-    """R-hat, ESS and autocorrelation time of each torsion, with the divergence from a reference."""
+    """Nested R-hat, ESS and autocorrelation time of each torsion, with the divergence from a reference."""
     unit = "steps" if analysis["unit"] == "step" else escape(analysis["unit"])
-    head = ["torsion", "R-hat", "ESS", "ESS / N", f"autocorr. time / {unit}", "mean / °"]
+    head = ["torsion", "nested R-hat", "ESS", "ESS / N", f"autocorr. time / {unit}", "mean / °"]
     if comparison:
         head += ["JSD / bit", "noise floor"]
     rows = []
@@ -81,7 +81,7 @@ def torsion_table(analysis: Mapping[str, Any], comparison: Mapping[str, Any] | N
 def basin_table(analysis: Mapping[str, Any], comparison: Mapping[str, Any] | None, names: tuple[str, str]) -> str:
     """Populations of phi > 0 and the free energy between the two sides."""
     run, reference = (escape(n) for n in names)
-    head = ["residue", f"P(φ > 0), {run}", f"ΔF / kT, {run}", "R-hat of φ > 0", "ESS of φ > 0", "crossings"]
+    head = ["residue", f"P(φ > 0), {run}", f"ΔF / kT, {run}", "nested R-hat of φ > 0", "ESS of φ > 0", "crossings"]
     if comparison:
         head += [f"P(φ > 0), {reference}", f"ΔF / kT, {reference}", "difference / σ"]
     rows = []
@@ -151,7 +151,10 @@ def energy_table(analysis: Mapping[str, Any], comparison: Mapping[str, Any] | No
             "heat capacity, var(U) / kT² / J mol⁻¹ K⁻¹",
             measured(e["heat_capacity"]["value"], e["heat_capacity"]["error"], 1000),
         ],
-        ["R-hat, ESS", f"{rhat_text(e['rhat'])}, {number(e['ess'] if not _real(e['ess']) else round(e['ess']))}"],
+        [
+            "nested R-hat, ESS",
+            f"{rhat_text(e['rhat'])}, {number(e['ess'] if not _real(e['ess']) else round(e['ess']))}",
+        ],
     ]
     if comparison:
         c = comparison["energy"]

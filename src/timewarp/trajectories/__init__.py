@@ -4,13 +4,17 @@ from .batches import draw_batch
 from .campaigns import open_campaign, run_folders, run_in_campaign
 from .exporting import export, mdtraj_topology
 from .folder import RunFolder
+from .source import Source
 from .splits import FrameBlocks, LaggedPairs, split_frames, time_lagged_pairs, whole
+from .superchains import SUPERCHAINS, superchain_labels, superchains_of_starts
 from .trajectory import Trajectory
 
 __all__ = [
+    "SUPERCHAINS",
     "FrameBlocks",
     "LaggedPairs",
     "RunFolder",
+    "Source",
     "Trajectory",
     "draw_batch",
     "export",
@@ -19,6 +23,8 @@ __all__ = [
     "run_folders",
     "run_in_campaign",
     "split_frames",
+    "superchain_labels",
+    "superchains_of_starts",
     "time_lagged_pairs",
     "whole",
 ]

@@ -27,6 +27,7 @@ from ..files import (
 from ..state import Atoms
 from . import segments
 from .segments import SegmentHeader, read_header, segment_name, write_segment
+from .superchains import superchains_of_run
 from .trajectory import Trajectory
 
 SCHEMA = 1
@@ -328,7 +329,11 @@ class RunFolder:
         if self.kind == "md":
             spacing *= float(self.config["timestep_fs"]) / 1000
         unit = "ps" if self.kind == "md" else "step"
-        return Trajectory(self.atoms, positions, energies, steps[0], spacing, unit, self.kind, self.name)
+        numbers = [
+            s * self._segments[s][-1].n_chains + c for s, chains in zip(chosen, kept, strict=True) for c in chains
+        ]
+        labels = superchains_of_run(self.kind, self.config, numbers)
+        return Trajectory(self.atoms, positions, energies, steps[0], spacing, unit, self.kind, self.name, labels)
 
     # --- inside -------------------------------------------------------------------------------------------------
 

@@ -24,6 +24,10 @@ class Trajectory:
         unit: ``"ps"`` for MD, ``"step"`` (Metropolis-Hastings steps, or moves of an exploration) otherwise.
         kind: ``"md"``, ``"chain"``, or ``"exploration"``, whose frames are biased.
         name: of the molecule.
+        superchains: the label of each chain: chains with one label shared a start. Each chain has its own by default.
+
+    Raises:
+        ValueError: there is not one label for each chain.
     """
 
     atoms: Atoms
@@ -34,6 +38,13 @@ class Trajectory:
     unit: str
     kind: str
     name: str
+    superchains: tuple[int, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not self.superchains:
+            object.__setattr__(self, "superchains", tuple(range(self.n_chains)))
+        if len(self.superchains) != self.n_chains:
+            raise ValueError(f"expected one superchain for each of {self.n_chains} chains, got {len(self.superchains)}")
 
     def __repr__(self) -> str:
         spacing = f"every {self.frame_spacing:g} {self.unit}"

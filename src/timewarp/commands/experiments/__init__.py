@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..analyse import check_comparable
+from ...judging import check_comparable
 from ..errors import UserError
 
 if TYPE_CHECKING:

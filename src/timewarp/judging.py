@@ -1,0 +1,135 @@
+"""The one judge of a run: what `analyse`, `report`, `evaluate`, lists and notebooks say of it comes from here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from .analysis import Verdict, analyse, compare, judge
+from .analysis.geometry import pdb_positions
+from .analysis.torsions import ring_torsions
+from .trajectories import Source, Trajectory
+
+FEWEST_FRAMES = 8
+"""Of each chain, for any estimate."""
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A run that has been read and analysed, with its reference where there is one.
+
+    Attributes:
+        source: the run.
+        trajectory: its frames.
+        analysis: of :func:`timewarp.analysis.analyse`.
+        verdict: whether the samples can be trusted.
+        reference: the reference, if there is one.
+        reference_trajectory: its frames.
+        comparison: of :func:`timewarp.analysis.compare`, with a reference.
+    """
+
+    source: Source
+    trajectory: Trajectory
+    analysis: dict[str, Any]
+    verdict: Verdict
+    reference: Source | None = None
+    reference_trajectory: Trajectory | None = None
+    comparison: dict[str, Any] | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """What ``analysis.json`` holds."""
+        return {
+            "run": {"name": self.source.name, "kind": self.source.kind},
+            "reference": None if self.reference is None else str(self.reference.path),
+            **self.analysis,
+            "comparison": self.comparison,
+            "verdict": self.verdict.to_json(),
+        }
+
+
+def judge_run(
+    source: Source,
+    reference: Source | None = None,
+    *,
+    discard: int = 0,
+    stride: int = 1,
+    progress: Callable[[str], None] | None = None,
+) -> Judged:
+    """Analyse a run, lay it beside a reference where there is one, and judge it.
+
+    Args:
+        source: a run folder, or frames from elsewhere.
+        reference: long MD (or a long run) of the same molecule, temperature and force field.
+        discard: frames dropped from the start of each chain of ``source``.
+        stride: every ``stride``-th frame of ``source`` is used.
+        progress: called with the name of each part before it is done.
+
+    Raises:
+        ValueError: different molecules, temperatures or force fields, too few frames, or one is an exploration.
+    """
+    tell = progress or (lambda part: None)
+    source.check_unbiased()
+    if reference is not None:
+        check_comparable(source, reference)
+    trajectory = source.trajectory(stride=stride, discard=discard)
+    check_length(source, trajectory)
+    temperature = source.temperature_K
+    analysis = analyse(
+        trajectory,
+        temperature_K=temperature,
+        summary=source.summary(),
+        start=pdb_positions(source.topology_pdb, source.atoms.n_atoms),
+        unturned=unturned_torsions(source),
+        progress=progress,
+    )
+    if reference is None:
+        return Judged(source, trajectory, analysis, judge(analysis))
+    tell("agreement with the reference")
+    other = reference.trajectory()
+    comparison = compare(trajectory, other, temperature_K=temperature)
+    return Judged(source, trajectory, analysis, judge(analysis, comparison), reference, other, comparison)
+
+
+def check_comparable(source: Source, reference: Source) -> None:
+    """Refuse a reference that is biased, or of another molecule, temperature or force field.
+
+    Raises:
+        ValueError: it is.
+    """
+    reference.check_unbiased()
+    if source.atoms.fingerprint != reference.atoms.fingerprint:
+        raise ValueError(f"{reference.path} holds another molecule: {reference.name}, not {source.name}")
+    if abs(source.temperature_K - reference.temperature_K) > 1e-6:
+        raise ValueError(
+            f"{reference.path} is at {reference.temperature_K:g} K and {source.path} at {source.temperature_K:g} K; "
+            "give a reference at the same temperature"
+        )
+    ours, theirs = source.config.get("preset"), reference.config.get("preset")
+    if ours and theirs and ours != theirs:
+        raise ValueError(f"{reference.path} is under {theirs} and {source.path} under {ours}: not comparable")
+
+
+def check_length(source: Source, trajectory: Trajectory) -> None:
+    """Refuse chains that are too short for any estimate.
+
+    Raises:
+        ValueError: they are.
+    """
+    if trajectory.n_frames < FEWEST_FRAMES:
+        raise ValueError(
+            f"{source.path} has {trajectory.n_frames} frames per chain after discarding, at least {FEWEST_FRAMES} are "
+            "needed: run longer"
+        )
+
+
+def unturned_torsions(source: Source) -> list[str]:
+    """Named torsions that no move of a run turns: those in rings.
+
+    The kernel ``pucker`` exchanges the two puckers of proline's ring, and so do some tens of picoseconds of dynamics. A
+    network that proposes all Cartesian coordinates (a run with a size of its batches, ``proposals``) moves rings too.
+    """
+    if source.config.get("proposals") is not None:
+        return []
+    puckers_flip = source.kind == "md" or "pucker" in source.config.get("kernels", ())
+    return ring_torsions(source.atoms, puckers_flip=puckers_flip)

@@ -1,0 +1,72 @@
+"""What can be judged, compared and exported: a run folder, or frames from elsewhere."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
+
+from ..state import Atoms
+from .trajectory import Trajectory
+
+
+@runtime_checkable
+class Source(Protocol):
+    """Frames of one molecule, and how they came to be; :class:`~timewarp.trajectories.RunFolder` is one."""
+
+    @property
+    def path(self) -> Path:
+        """Where it was read from; named in messages."""
+
+    @property
+    def name(self) -> str:
+        """The molecule, as the user gave it."""
+
+    @property
+    def kind(self) -> str:
+        """``"md"``, ``"chain"``, or ``"exploration"``, whose frames are biased."""
+
+    @property
+    def atoms(self) -> Atoms:
+        """The molecule."""
+
+    @property
+    def config(self) -> Mapping[str, Any]:
+        """The resolved configuration; ``preset``, ``kernels`` and ``starts`` are read where there are any."""
+
+    @property
+    def topology_pdb(self) -> str:
+        """PDB text of a structure with the same atoms in the same order: the chirality and cis/trans pattern."""
+
+    @property
+    def temperature_K(self) -> float:
+        """In K.
+
+        Raises:
+            ValueError: it is not known.
+        """
+
+    @property
+    def is_dynamics(self) -> bool:
+        """Whether frames follow each other in physical time."""
+
+    def summary(self) -> Mapping[str, Any] | None:
+        """What ``summary.json`` holds, or None."""
+
+    def check_unbiased(self) -> None:
+        """Refuse frames that are no equilibrium samples.
+
+        Raises:
+            ValueError: they are biased.
+        """
+
+    def trajectory(self, stride: int = 1, discard: int = 0) -> Trajectory:
+        """Frames of all chains.
+
+        Args:
+            stride: keep every ``stride``-th frame.
+            discard: frames dropped from the start of each chain first.
+
+        Raises:
+            ValueError: there are no frames left.
+        """
