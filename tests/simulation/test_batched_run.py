@@ -7,6 +7,7 @@ from toy_molecule import toy_molecule
 
 from timewarp import native
 from timewarp.molecules import build_molecule
+from timewarp.restriction import Restriction
 from timewarp.simulation import SimulationError, SimulationSettings, batched, choose_engine, simulate
 from timewarp.trajectories import RunFolder
 
@@ -84,15 +85,15 @@ def test_a_lost_replica_stops_alone(tmp_path, monkeypatch, energy):
 
 
 def test_a_replica_that_leaves_its_pattern_stops(tmp_path, monkeypatch):
-    pattern = batched.pattern
+    turned_bonds = Restriction.turned_bonds
 
-    def crossing(positions, atoms):
-        found = pattern(positions, atoms)
+    def crossing(restriction, positions):
+        found = turned_bonds(restriction, positions)
         if positions.ndim == 4 and positions.shape[1] == 5:  # frames of all five, where a peptide bond turns over
             found[-1, 2, -1] ^= True
         return found
 
-    monkeypatch.setattr(batched, "pattern", crossing)
+    monkeypatch.setattr(Restriction, "turned_bonds", crossing)
     settings = SimulationSettings(**{**SHORT, "length_ns": 0.02})
     with pytest.raises(SimulationError, match=r"replica 2 changed a stereocentre.*1 of 5 replicas stopped"):
         simulate(build_molecule("Ace-A-Nme"), tmp_path, settings, quiet=True, processes=1)

@@ -9,7 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..geometry import dihedrals, distances, signed_volumes
+from ..geometry import distances
+from ..restriction import Restriction
 from ..state import Atoms
 from .torsions import as_positions
 
@@ -69,7 +70,8 @@ def check_geometry(
         energies: (chains, frames), to be looked at for non-finite values too.
 
     Raises:
-        ValueError: positions or reference of another shape, or a reference that is not finite.
+        ValueError: positions or reference of another shape, or a reference that is not finite or flat at a
+            stereocentre.
     """
     frames = as_positions(positions, atoms).reshape(-1, atoms.n_atoms, 3)
     start = frames[0] if reference is None else torch.as_tensor(reference)
@@ -81,8 +83,7 @@ def check_geometry(
     centres, peptide = atoms.stereocentres, atoms.peptide_bonds
     bonds = torch.tensor(atoms.bonds, dtype=torch.long).reshape(-1, 2)
     far = far_pairs(atoms)
-    hand = signed_volumes(start, centres).sign()
-    is_trans = dihedrals(start, peptide).cos().sign()
+    restriction = Restriction(start, atoms)
     longest = BOND_STRETCH * distances(start, bonds)
 
     counts = torch.zeros(5, dtype=torch.long)
@@ -90,8 +91,7 @@ def check_geometry(
     for chunk in frames.split(FRAMES_AT_ONCE):
         finite = torch.isfinite(chunk).all(-1).all(-1)
         good = chunk[finite]
-        wrong_hand = signed_volumes(good, centres).sign() != hand
-        wrong_side = dihedrals(good, peptide).cos().sign() != is_trans
+        wrong_hand, wrong_side = restriction.flipped_centres(good), restriction.turned_bonds(good)
         broken = (distances(good, bonds) > longest).any(-1)
         clash = (distances(good, far) < CLASH_NM).any(-1)
         flipped |= wrong_hand.any(0)

@@ -138,7 +138,7 @@ def states_of(path: Path, setup: Setup, n_chains: int) -> Tensor:
         frames = run.trajectory().positions.flatten(0, 1)
         frames = frames[torch.linspace(0, len(frames) - 1, n_chains).round().long()]
         x = frames.to(setup.built)
-        inside = ~(setup.restriction.flipped(x) | setup.restriction.turned(x)).cpu()
+        inside = ~setup.restriction.crossed(x).cpu()
         if not inside.any():
             raise UserError(f"the frames of {path} have another chirality or cis/trans pattern than the molecule")
         states = frames[inside]

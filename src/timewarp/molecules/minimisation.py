@@ -9,7 +9,7 @@ import openmm
 import torch
 from openmm import unit
 
-from ..geometry import dihedrals, signed_volumes
+from ..restriction import Restriction
 from ..state import Atoms
 from .force_fields import use_native_gb
 
@@ -42,7 +42,7 @@ def minimise_positions(system: openmm.System, positions: np.ndarray, atoms: Atom
         positions = _descend(system, positions, CUSTOM_GB_TOLERANCE)
     else:
         positions = _descend(system, positions, TOLERANCE)
-    if _isomer(start, atoms) != _isomer(positions, atoms):
+    if bool(Restriction(torch.from_numpy(start), atoms).crossed(torch.from_numpy(positions))):
         raise ValueError(
             "energy minimisation inverted a stereocentre or turned a peptide bond over: the given positions are "
             "too distorted; repair them"
@@ -62,11 +62,3 @@ def _descend(system: openmm.System, positions: np.ndarray, tolerance: float) -> 
     openmm.LocalEnergyMinimizer.minimize(context, tolerance)
     state = context.getState(getPositions=True)
     return state.getPositions(asNumpy=True).value_in_unit(unit.nanometer)
-
-
-def _isomer(positions: np.ndarray, atoms: Atoms) -> tuple[list[bool], list[bool]]:
-    """Handedness of each stereocentre, and whether each peptide bond is cis."""
-    coordinates = torch.tensor(positions, dtype=torch.float64)
-    is_left = signed_volumes(coordinates, atoms.stereocentres) > 0
-    is_cis = dihedrals(coordinates, atoms.peptide_bonds).cos() > 0
-    return is_left.tolist(), is_cis.tolist()

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import math
-
 import torch
 from torch import Tensor
 
-from ..geometry import dihedrals, signed_volumes
+from ..geometry import signed_volumes
+from ..restriction import cis
 from ..shapes import Float
 from ..state import Atoms
 
@@ -34,12 +33,7 @@ def unusual_geometry(atoms: Atoms, positions: Float[Tensor, "atoms 3"]) -> list[
             quadruple = torch.tensor([[index[atom] for atom in (centre, *row)]])
             if float(signed_volumes(positions, quadruple)) < 0:
                 notes.append(f"{centre} of {name} {number} is inverted (not the natural {'L ' * (centre == 'CA')}form)")
-    for row, omega in zip(atoms.peptide_bonds.tolist(), _omegas(atoms, positions), strict=True):
-        if abs(omega) < math.pi / 2:
-            here, there = (f"{atoms.residue_names[i]} {atoms.residue_numbers[i]}" for i in (row[1], row[2]))
-            notes.append(f"the peptide bond between {here} and {there} is cis")
+    for row in atoms.peptide_bonds[cis(positions, atoms.peptide_bonds)].tolist():
+        here, there = (f"{atoms.residue_names[i]} {atoms.residue_numbers[i]}" for i in (row[1], row[2]))
+        notes.append(f"the peptide bond between {here} and {there} is cis")
     return notes
-
-
-def _omegas(atoms: Atoms, positions: Tensor) -> list[float]:
-    return dihedrals(positions, atoms.peptide_bonds).tolist()

@@ -206,7 +206,7 @@ def distinct_states(
     inside = np.ones(len(frames), dtype=bool)
     if restriction is not None:
         x = frames.to(restriction.signs.device)
-        inside = ~(restriction.flipped(x) | restriction.turned(x)).cpu().numpy()
+        inside = ~restriction.crossed(x).cpu().numpy()
     if not inside.any():
         raise ValueError(
             "every frame of the exploration has another chirality or cis/trans pattern than the molecule; explore it "

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from typing import Protocol, runtime_checkable
 
@@ -10,7 +9,8 @@ import torch
 from torch import Tensor
 
 from ..analysis.torsions import named_torsions
-from ..geometry import centre, measure_dihedrals, measure_volumes
+from ..geometry import centre
+from ..restriction import Restriction
 from ..shapes import Bool, Float, Int
 from ..state import Atoms, State
 from ..units import kT
@@ -49,51 +49,6 @@ class Leapfrogs(Protocol):
         self, positions: Tensor, momenta: Tensor, masses: Tensor, step_ps: Tensor, n_steps: int
     ) -> tuple[Tensor, Tensor]:
         """Positions and momenta at the end of a position-first leapfrog trajectory; see :meth:`Target.leapfrog`."""
-
-
-class Restriction:
-    """The stereochemistry of a reference structure: the sign of each stereocentre, cis or trans of each peptide bond.
-
-    A peptide bond (X-Pro included) is cis where its ``|omega|`` is below 90 degrees. A configuration that differs from
-    the reference in either *crosses*: the target's density is zero there, so that every kernel rejects it.
-
-    Args:
-        reference: positions that fix the pattern, in nm.
-        atoms: the molecule; says where its stereocentres and peptide bonds are.
-
-    Raises:
-        ValueError: the reference is not finite, or a stereocentre of it is flat.
-    """
-
-    def __init__(self, reference: Float[Tensor, "atoms 3"], atoms: Atoms) -> None:
-        if reference.shape[0] != atoms.n_atoms:
-            raise ValueError(f"the reference has {reference.shape[0]} atoms, the molecule {atoms.n_atoms}")
-        if not torch.isfinite(reference).all():
-            raise ValueError("the reference positions are not finite; start from a minimised structure")
-        device = reference.device
-        self.stereocentres = atoms.stereocentres.to(device)
-        self.peptide_bonds = atoms.peptide_bonds.to(device)
-        self.signs = measure_volumes(reference, self.stereocentres).sign()
-        self.is_cis = self._cis(reference)
-        if (self.signs == 0).any():
-            flat = int(self.stereocentres[int((self.signs == 0).nonzero()[0]), 0])
-            raise ValueError(f"atom {flat} ({atoms.names[flat]}) is a stereocentre, but is flat in the reference")
-
-    def __repr__(self) -> str:
-        pattern = "".join("+" if s > 0 else "-" for s in self.signs.tolist())
-        cis = int(self.is_cis.sum())
-        return f"Restriction(stereocentres {pattern or 'none'}, peptide bonds {len(self.is_cis) - cis} trans {cis} cis)"
-
-    def flipped(self, positions: Float[Tensor, "*batch atoms 3"]) -> Bool[Tensor, "*batch"]:
-        """Which configurations have a stereocentre of the other handedness. NaN positions are not called flipped."""
-        return (measure_volumes(positions, self.stereocentres) * self.signs.to(positions) <= 0).any(-1)
-
-    def turned(self, positions: Float[Tensor, "*batch atoms 3"]) -> Bool[Tensor, "*batch"]:
-        """Which configurations have a peptide bond of the other kind (cis for trans, or trans for cis)."""
-        return (self._cis(positions) != self.is_cis).any(-1)
-
-    def _cis(self, positions: Tensor) -> Tensor:
-        return measure_dihedrals(positions, self.peptide_bonds).abs() < math.pi / 2
 
 
 class Target:

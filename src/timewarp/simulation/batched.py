@@ -15,12 +15,12 @@ import numpy as np
 import torch
 
 from ..energies import Parameters
+from ..restriction import Restriction
 from ..trajectories import RunFolder
 from ..units import FEMTOSECONDS_PER_PICOSECOND
 from .langevin import BatchedLangevin, Replicas
 from .replica import HIGHEST_ENERGY, REPORT_INTERVAL_S, SimulationError
 from .settings import SimulationSettings
-from .starts import pattern
 
 STREAM = 0
 GOING, EXPLODED, CROSSED = -1, 0, 1
@@ -72,7 +72,7 @@ class BatchedRun:
             torsion_moves_per_round=settings.torsion_moves_per_round,
             threads=threads,
         )
-        self.pattern = pattern(starts, run.atoms)
+        self.restriction = Restriction(torch.from_numpy(starts[0]), run.atoms)
         self.energy_limits = self.engine.energies(starts) + HIGHEST_ENERGY
         self.replicas = self.engine.start(starts)
         self.energies = self.engine.energies(starts)
@@ -114,7 +114,7 @@ class BatchedRun:
         last = self.settings.burn_in_steps
         while (step := self.replicas.step) < last:
             self._advance(1, min(BURN_IN_CHECK_STEPS, last - step), None, report)
-        lost = self._going()[(pattern(self.replicas.positions, self.run.atoms) != self.pattern)[self._going()].any(1)]
+        lost = np.flatnonzero((self.fate == GOING) & self._crossed(self.replicas.positions))
         self._stop(lost, CROSSED, np.zeros(len(lost)))
         self._raise_if_all_stopped()
         self.stopped_at[self.stopped] = 0
@@ -171,7 +171,7 @@ class BatchedRun:
         fine &= np.isfinite(frames.positions).all((-1, -2))
         crossed = np.zeros_like(fine)
         if out is not None:
-            crossed = (pattern(frames.positions, self.run.atoms) != self.pattern[going]).any(-1)
+            crossed = self._crossed(frames.positions)
         good = (fine & ~crossed).all(0)
         first_bad = (~(fine & ~crossed)).argmax(0)
         exploded = ~good & ~fine[first_bad, np.arange(len(going))]
@@ -189,6 +189,9 @@ class BatchedRun:
         self._raise_if_all_stopped()
         replicas.step = moving.step
         report(0 if out is None else n_frames * len(self.starts))
+
+    def _crossed(self, positions: np.ndarray) -> np.ndarray:
+        return self.restriction.crossed(torch.from_numpy(positions)).numpy()
 
     def _going(self) -> np.ndarray:
         return np.flatnonzero(self.fate == GOING)

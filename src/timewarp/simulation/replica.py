@@ -17,10 +17,10 @@ import numpy as np
 import openmm
 import torch
 
+from ..restriction import Restriction
 from ..trajectories import RunFolder
 from ..units import FEMTOSECONDS_PER_PICOSECOND, kT
 from .settings import SimulationSettings
-from .starts import pattern
 from .system import make_context
 from .torsion_moves import TorsionMoves
 
@@ -93,7 +93,7 @@ class Replica:
         self.moves: TorsionMoves | None = None
         if settings.torsion_moves_per_round:
             self.moves = TorsionMoves(run.atoms, self.masses, self.kT, self.timestep_ps)
-        self.pattern = pattern(job.start, run.atoms)
+        self.restriction = Restriction(torch.from_numpy(job.start), run.atoms)
         self.energy_limit = self._energy_of(job.start) + HIGHEST_ENERGY
         self.wall_s = 0.0
         state = run.last_state(job.stream)
@@ -210,7 +210,7 @@ class Replica:
         return energy
 
     def _check_patterns(self, positions: np.ndarray) -> None:
-        if (pattern(positions, self.run.atoms) != self.pattern).any():
+        if bool(self.restriction.crossed(torch.from_numpy(positions)).any()):
             raise SimulationError(
                 f"replica {self.job.stream} changed a stereocentre or a peptide bond's cis/trans state after step "
                 f"{self.step}; its closed segments are kept; try a shorter --timestep or a lower --temperature"

@@ -12,8 +12,9 @@ import torch
 from openmm.app import PDBFile
 
 from ..analysis.torsions import named_torsions
-from ..geometry import dihedrals, signed_volumes, wrap
+from ..geometry import dihedrals, wrap
 from ..molecules import Molecule
+from ..restriction import Restriction
 from ..state import Atoms
 from .settings import BUILT
 from .system import make_context
@@ -27,24 +28,16 @@ def start_positions(molecule: Molecule, starts: Sequence[str], replicas: int, pl
         ValueError: a start cannot be understood, or has another chirality or peptide-bond pattern than the molecule.
         FileNotFoundError: no such PDB file.
     """
-    built = molecule.start_positions.numpy()
+    restriction = Restriction(molecule.start_positions, molecule.atoms)
     distinct = {spec: _start(molecule, spec) for spec in dict.fromkeys(starts[:replicas])}
     minimised = {
         spec: positions if spec == BUILT else _minimise(molecule.system, positions, platform)
         for spec, positions in distinct.items()
     }
     for spec, positions in minimised.items():
-        if (pattern(positions, molecule.atoms) != pattern(built, molecule.atoms)).any():
+        if bool(restriction.crossed(torch.as_tensor(positions))):
             raise ValueError(f"the start {spec!r} has another chirality or cis/trans pattern than {molecule.name}")
     return np.stack([minimised[starts[r % len(starts)]] for r in range(replicas)])
-
-
-def pattern(positions: np.ndarray, atoms: Atoms) -> np.ndarray:
-    """Boolean (..., n): signs of the stereocentres' volumes, then which peptide bonds are trans."""
-    x = torch.as_tensor(positions)
-    chirality = signed_volumes(x, atoms.stereocentres) > 0
-    trans = dihedrals(x, atoms.peptide_bonds).abs() > math.pi / 2
-    return torch.cat([chirality, trans], -1).numpy()
 
 
 def set_torsions(positions: np.ndarray, atoms: Atoms, degrees: dict[str, float]) -> np.ndarray:

@@ -206,7 +206,7 @@ def _propose(source: Source, model: LoadedModel, x: Any, n: int, seed: int, thre
             positions, log_ratio = target.recentre(single.positions), single.log_ratio
         energy = target.energy(positions).double()
         log_r = log_ratio.double() - (energy - state.energy.double()) / target.kT
-        crossed = restriction.flipped(positions) | restriction.turned(positions)
+        crossed = restriction.crossed(positions)
         good = log_r.isfinite() & energy.isfinite() & ~crossed
         accepted = torch.where(good, log_r.clamp(max=0.0).exp(), 0.0)
         energy = torch.where(energy.isfinite(), energy, torch.inf)
