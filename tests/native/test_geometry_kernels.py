@@ -4,8 +4,7 @@ import pytest
 import torch
 
 from timewarp import native
-from timewarp.geometry import dihedrals, measure_dihedrals, measure_volumes, signed_volumes, wrap
-from timewarp.sampling.torsion import turn
+from timewarp.geometry import dihedrals, measure_dihedrals, measure_volumes, signed_volumes, turn, wrap
 
 pytestmark = pytest.mark.skipif(not native.available(), reason=native.why_not())
 

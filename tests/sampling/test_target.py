@@ -9,10 +9,9 @@ import torch
 from analytic_targets import TEMPERATURE_K, TOY, EitherHand, Gaussian, ToyMolecule, worst_z
 
 from handmade import ALANINE_DIPEPTIDE, random_positions
-from timewarp.geometry import dihedrals
+from timewarp.geometry import dihedrals, turn
 from timewarp.sampling import HMC, FlowKernel, Proposal, PuckerMove, Restriction, Target, TorsionMove, metropolis
 from timewarp.sampling.kernel import add_infos
-from timewarp.sampling.torsion import turn
 from timewarp.state import State
 
 

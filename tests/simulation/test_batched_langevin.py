@@ -14,7 +14,7 @@ from timewarp.energies import Potential, compile_system
 from timewarp.geometry import dihedrals, distances
 from timewarp.molecules import build_molecule
 from timewarp.simulation import BatchedLangevin
-from timewarp.simulation.torsion_moves import TorsionMoves, _turn, rotation
+from timewarp.simulation.torsion_moves import TorsionMoves, rotation, turned
 from timewarp.state import repartition_hydrogen_mass
 from timewarp.units import kT
 
@@ -163,7 +163,7 @@ def test_a_round_of_torsion_moves_is_that_of_the_plain_version(dipeptide):
             turn, uniform = words(r, move, 2)[:2]
             angle = 2 * math.pi * np.int32(np.uint32(turn)) / 2**32
             matrix = rotation(x, moves.branches[which], angle)
-            candidate = _turn(x, moves.branches[which], matrix)
+            candidate = turned(x, moves.branches[which], matrix)
             new = evaluate(candidate)[0]
             if moves.accept(new - energy, math.log(((uniform >> 1) + 0.5) / 2**31)):
                 x, energy = candidate, new

@@ -15,7 +15,7 @@ from timewarp.geometry import angles, dihedrals, distances, to_internal, wrap
 from timewarp.molecules import build_molecule
 from timewarp.simulation import SimulationSettings, TorsionMoves, set_torsions, simulate
 from timewarp.simulation.system import make_context
-from timewarp.simulation.torsion_moves import branch_of, turn
+from timewarp.simulation.torsion_moves import branch_of, rotation, turned
 from timewarp.units import kT
 
 PHI = torch.tensor([[0, 1, 2, 3]])
@@ -31,8 +31,9 @@ def test_a_turn_changes_one_torsion_only(dipeptide, which, angle):
     tree = dipeptide.atoms.tree
     i, a, b, _ = tree.torsions[which].tolist()
     for j, k in ((a, b), (b, a)):  # the dihedral grows by the angle whichever side moves
-        turned = turn(dipeptide.start_positions.numpy(), branch_of(dipeptide.atoms, j, k), angle)
-        change = wrap(to_internal(torch.from_numpy(turned), tree) - to_internal(dipeptide.start_positions, tree))
+        x, branch = dipeptide.start_positions.numpy(), branch_of(dipeptide.atoms, j, k)
+        there = turned(x, branch, rotation(x, branch, angle))
+        change = wrap(to_internal(torch.from_numpy(there), tree) - to_internal(dipeptide.start_positions, tree))
         expected = torch.zeros_like(change)
         expected[i, 2] = angle
         assert torch.allclose(wrap(change - expected + 1), torch.ones_like(change), atol=1e-9)

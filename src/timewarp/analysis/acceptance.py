@@ -7,9 +7,9 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
+import torch
 
-JUMP = np.deg2rad(60.0)
-"""A move that changes a phi or psi by more than this is a jump."""
+from ..geometry import jumps
 
 JUMP_PAIRS = 100_000
 
@@ -72,8 +72,8 @@ def jump_rate(before: np.ndarray, after: np.ndarray) -> float:
         before: (moves, torsions), phi and psi in rad.
         after: the same angles after each move.
     """
-    change = np.abs(np.remainder(np.asarray(after) - np.asarray(before) + np.pi, 2 * np.pi) - np.pi)
-    return float((change > JUMP).any(-1).mean()) if change.size else float("nan")
+    jumped = jumps(torch.as_tensor(before), torch.as_tensor(after))
+    return float(jumped.any(-1).double().mean()) if jumped.numel() else float("nan")
 
 
 def jump_fraction(before: np.ndarray, after: np.ndarray, equilibrium: np.ndarray, seed: int = 0) -> float:

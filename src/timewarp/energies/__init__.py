@@ -5,6 +5,7 @@ OpenMM is imported only when :func:`compile_system` reads a system and when :cla
 """
 
 from .compiler import UnknownForceError, compile_system
+from .leapfrog import leapfrog
 from .mixed import MixedPotential
 from .native import NativePotential
 from .oracle import OpenMMEvaluator
@@ -19,4 +20,5 @@ __all__ = [
     "Potential",
     "UnknownForceError",
     "compile_system",
+    "leapfrog",
 ]

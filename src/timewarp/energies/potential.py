@@ -12,6 +12,7 @@ from .. import native
 from ..shapes import Bool, Float
 from .autograd import differentiable_energy
 from .eager import TorchEvaluator
+from .leapfrog import leapfrog
 from .native import NativePotential
 from .parameters import Parameters
 
@@ -166,12 +167,7 @@ class Potential:
                 n_threads=native.threads(),
             )
             return x, p
-        drift = step_ps[:, None, None] / masses.to(positions)[:, None]
-        x, p = positions + 0.5 * drift * momenta, momenta
-        for step in range(n_steps):
-            p = p + step_ps[:, None, None] * self.forces(x)
-            x = x + (drift if step < n_steps - 1 else 0.5 * drift) * p
-        return x, p
+        return leapfrog(self.forces, positions, momenta, masses, step_ps, n_steps)
 
     def to(self, dtype: torch.dtype | None = None, device: torch.device | str | None = None) -> Potential:
         """The same potential in another dtype or on another device, built anew from the float64 parameters."""

@@ -1,15 +1,18 @@
 """Distances, angles, dihedrals; positions <-> internal coordinates over a spanning tree of the bond graph."""
 
-from .graph import automorphism_classes, find_stereocentres, interchangeable_leaves, neighbours, ring_bonds
-from .internal import InternalTree, beyond_bonds, log_volume, to_internal, to_positions
+from .graph import automorphism_classes, beyond, find_stereocentres, interchangeable_leaves, neighbours, ring_bonds
+from .internal import InternalTree, log_volume, to_internal, to_positions
 from .measuring import measure_dihedrals, measure_volumes
 from .tree import build_tree
+from .turning import beyond_bonds, turn
 from .vectors import (
+    JUMP_RAD,
     angles,
     best_rotation,
     centre,
     dihedrals,
     distances,
+    jumps,
     random_rotations,
     signed_volumes,
     superpose,
@@ -17,10 +20,12 @@ from .vectors import (
 )
 
 __all__ = [
+    "JUMP_RAD",
     "InternalTree",
     "angles",
     "automorphism_classes",
     "best_rotation",
+    "beyond",
     "beyond_bonds",
     "build_tree",
     "centre",
@@ -28,6 +33,7 @@ __all__ = [
     "distances",
     "find_stereocentres",
     "interchangeable_leaves",
+    "jumps",
     "log_volume",
     "measure_dihedrals",
     "measure_volumes",
@@ -38,5 +44,6 @@ __all__ = [
     "superpose",
     "to_internal",
     "to_positions",
+    "turn",
     "wrap",
 ]

@@ -23,18 +23,23 @@ def ring_bonds(n_atoms: int, bonds: Bonds) -> set[frozenset[int]]:
     3
     """
     adjacent = neighbours(n_atoms, bonds)
-    rings = set()
-    for i, j in bonds:
-        seen, stack = {i}, [i]
-        while stack:
-            here = stack.pop()
-            for there in adjacent[here]:
-                if {here, there} != {i, j} and there not in seen:
-                    seen.add(there)
-                    stack.append(there)
-        if j in seen:
-            rings.add(frozenset((i, j)))
-    return rings
+    return {frozenset((i, j)) for i, j in bonds if j in beyond(adjacent, j, i)}
+
+
+def beyond(adjacent: Sequence[Sequence[int]], origin: int, end: int) -> set[int]:
+    """Atoms reached from ``end`` when its bond to ``origin`` is cut, ``end`` included; ``origin`` too in a ring.
+
+    >>> sorted(beyond(neighbours(4, [(0, 1), (1, 2), (2, 3)]), 1, 2))
+    [2, 3]
+    """
+    seen, stack = {end}, [end]
+    while stack:
+        here = stack.pop()
+        for there in adjacent[here]:
+            if {here, there} != {origin, end} and there not in seen:
+                seen.add(there)
+                stack.append(there)
+    return seen
 
 
 def automorphism_classes(elements: Sequence[str], bonds: Bonds) -> list[int]:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
 import torch
 from torch import Tensor
 
-from ..shapes import Bool, Float
+from ..shapes import Float
 from .vectors import angles, dihedrals, distances, wrap
 
 
@@ -145,23 +144,6 @@ def log_volume(internal: Float[Tensor, "*batch atoms 3"], tree: InternalTree) ->
     bonds = internal[..., index["bonded"], 0]
     bends = internal[..., index["angled"], 1]
     return 2 * bonds.log().sum(-1) + bends.sin().log().sum(-1)
-
-
-def beyond_bonds(tree: InternalTree, torsions: Sequence[int]) -> Bool[Tensor, "torsions atoms"]:
-    """For each torsion (i, a, b, c), given by its atom i, those that turn with it: hanging on a, on b's far side."""
-    children: list[list[int]] = [[] for _ in range(tree.n_atoms)]
-    for atom, (onto, _, _) in enumerate(tree.references):
-        if onto >= 0:
-            children[onto].append(atom)
-    turning = torch.zeros(len(torsions), tree.n_atoms, dtype=torch.bool)
-    for row, first in enumerate(torsions):
-        a, b, _ = tree.references[first]
-        stack = [i for i in children[a] if i != b]
-        while stack:
-            atom = stack.pop()
-            turning[row, atom] = True
-            stack.extend(children[atom])
-    return turning
 
 
 def _unit(vector: Tensor) -> Tensor:

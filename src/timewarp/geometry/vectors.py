@@ -7,7 +7,10 @@ import math
 import torch
 from torch import Tensor
 
-from ..shapes import Float, Int
+from ..shapes import Bool, Float, Int
+
+JUMP_RAD = math.radians(60.0)
+"""A torsion that a move changes by more than this has jumped."""
 
 
 def wrap(angle: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
@@ -17,6 +20,15 @@ def wrap(angle: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
     [-3.1415..., -2.7831...]
     """
     return torch.remainder(angle + math.pi, 2 * math.pi) - math.pi
+
+
+def jumps(before: Float[Tensor, "*batch n"], after: Float[Tensor, "*batch n"]) -> Bool[Tensor, "*batch n"]:
+    """Which angles, in rad, differ by a jump: by more than 60 degrees.
+
+    >>> jumps(torch.tensor([3.0, 0.0]), torch.tensor([-3.0, 1.1])).tolist()
+    [False, True]
+    """
+    return wrap(after - before).abs() > JUMP_RAD
 
 
 def distances(positions: Float[Tensor, "*batch atoms 3"], pairs: Int[Tensor, "n 2"]) -> Float[Tensor, "*batch n"]:

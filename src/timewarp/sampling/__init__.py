@@ -12,7 +12,7 @@ from .growth import GrowthKernel
 from .hmc import HMC
 from .kernel import Info, Kernel, Outcome, Tuning
 from .length import LengthTrial
-from .metropolis import JUMP_DEGREES, Speculation, first_accepted, jumps, metropolis
+from .metropolis import Speculation, first_accepted, jumps, metropolis
 from .move import Move
 from .pucker import PuckerMove, proline_rings
 from .starts import check_starts, minimise, set_torsions, settle, start_positions
@@ -22,7 +22,6 @@ from .torsion import TorsionMove, stiff_torsions
 
 __all__ = [
     "HMC",
-    "JUMP_DEGREES",
     "AugmentedKernel",
     "Balanced",
     "ChainRecord",

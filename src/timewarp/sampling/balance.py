@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
-from ..geometry import dihedrals, wrap
+from ..geometry import dihedrals, jumps
 from ..shapes import Float, Int
 from ..state import State
 from .cycle import Cycle, Mixture
@@ -19,7 +19,6 @@ MEASURED_FROM, MEASURED_TO = 0.1, 0.4
 """The part of the warm-up in which moves are measured; after it, trajectory lengths are tried."""
 FEWEST_STEPS = 12
 """Fewer measured steps than this leave the balance as it is."""
-JUMP_RAD = torch.pi / 3
 RAREST_JUMP = 0.02
 """Torsions of which fewer independent pairs than this differ by a jump have one state, and nothing to be moved to."""
 PARTS = 10
@@ -84,7 +83,7 @@ class Balanced(Cycle):
             info = add_infos(info, new)
         if before is not None:
             after = self._count(-1, before, state)
-            self._independent += _jumped(after, after.roll(1, 0)).double().mean(0)
+            self._independent += jumps(after, after.roll(1, 0)).double().mean(0)
         return state, info
 
     def begin_warmup(self, n_steps: int) -> None:
@@ -136,7 +135,7 @@ class Balanced(Cycle):
 
     def _count(self, which: int, before: Tensor, state: State) -> Tensor:
         after = self._angles(state)
-        self._jumps[which] += _jumped(before, after).double().mean(0)
+        self._jumps[which] += jumps(before, after).double().mean(0)
         self._tried[which] += 1
         return after
 
@@ -177,8 +176,3 @@ def best_shares(rate: Float[Tensor, "kinds torsions"]) -> Float[Tensor, " kinds"
     even = shares.square().sum(1)
     chosen = shares[int(torch.where(good, even, torch.inf).argmin())]
     return chosen.clamp(min=0.01)
-
-
-def _jumped(first: Tensor, second: Tensor) -> Tensor:
-    """Whether angles in rad differ by a jump."""
-    return wrap(second - first).abs() > JUMP_RAD

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from .. import geometry
 from ..flows.proposer import Proposal
-from ..geometry import measure_dihedrals, wrap
+from ..geometry import measure_dihedrals
 from ..shapes import Bool, Float, Int
 from ..state import State
 from .kernel import Outcome
 from .target import Target
-
-JUMP_DEGREES = 60.0
-"""An accepted move jumps if it changes a watched torsion by more than this."""
 
 
 @dataclass(frozen=True)
@@ -179,5 +176,4 @@ def jumps(
     if len(torsions) == 0:
         return torch.zeros(before.shape[0], dtype=torch.bool, device=before.device)
     torsions = torsions.to(before.device)
-    change = wrap(measure_dihedrals(after, torsions) - measure_dihedrals(before, torsions))
-    return (change.abs() > math.radians(JUMP_DEGREES)).any(-1)
+    return geometry.jumps(measure_dihedrals(before, torsions), measure_dihedrals(after, torsions)).any(-1)

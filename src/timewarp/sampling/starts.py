@@ -9,11 +9,10 @@ import torch
 from torch import Tensor
 
 from ..analysis.torsions import named_torsions
-from ..geometry import beyond_bonds, dihedrals, wrap
+from ..geometry import beyond_bonds, dihedrals, turn, wrap
 from ..shapes import Float
 from ..state import Atoms
 from .target import Target
-from .torsion import turn
 
 BUILT, SPREAD = "built", "spread"
 SPREAD_TRIES = 8

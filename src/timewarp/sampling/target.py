@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from ..analysis.torsions import named_torsions
+from ..energies import leapfrog
 from ..geometry import centre
 from ..restriction import Restriction
 from ..shapes import Bool, Float, Int
@@ -133,13 +134,7 @@ class Target:
         if isinstance(self.potential, Leapfrogs):
             self.force_evaluations += n_steps * positions.shape[0]
             return self.potential.leapfrog(positions, momenta, masses, step_ps, n_steps)
-        kick = step_ps[:, None, None]
-        drift = kick / masses.to(positions)[:, None]
-        x, p = positions + 0.5 * drift * momenta, momenta
-        for step in range(n_steps):
-            p = p + kick * self.energy_and_forces(x)[1]
-            x = x + (drift if step < n_steps - 1 else 0.5 * drift) * p
-        return x, p
+        return leapfrog(lambda x: self.energy_and_forces(x)[1], positions, momenta, masses, step_ps, n_steps)
 
     def reduced_energy(self, energy: Float[Tensor, " chains"]) -> Float[Tensor, " chains"]:
         """Energy in kT (float64) of an energy in kJ/mol."""

@@ -5,12 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-from torch import Tensor
 
-from .. import native
 from ..flows.proposer import Proposal
-from ..geometry import InternalTree, beyond_bonds, ring_bonds
-from ..shapes import Bool, Float, Int
+from ..geometry import InternalTree, beyond_bonds, ring_bonds, turn
 from ..state import Atoms, State
 from .move import Move
 from .target import Target
@@ -97,34 +94,3 @@ def stiff_torsions(atoms: Atoms) -> tuple[int, ...]:
     tree = atoms.tree
     stiff = (i for i in tree.proper if i not in tree.rotatable)
     return tuple(i for i in stiff if frozenset(tree.references[i][:2]) not in rings)
-
-
-def turn(
-    positions: Float[Tensor, "chains atoms 3"],
-    bonds: Int[Tensor, "chains 2"],
-    turning: Bool[Tensor, "chains atoms"],
-    angle: Float[Tensor, " chains"],
-) -> Float[Tensor, "chains atoms 3"]:
-    """Turn atoms about the axis of a bond (a, b), so that a dihedral i-a-b-c of a turning atom i grows by ``angle``.
-
-    Args:
-        positions: in nm.
-        bonds: atoms (a, b) of each chain's bond.
-        turning: which atoms turn.
-        angle: in rad.
-    """
-    if positions.device.type == "cpu" and native.available() and not positions.requires_grad:
-        turned = torch.empty_like(positions, memory_format=torch.contiguous_format)
-        native.core().turn(
-            positions.contiguous(), bonds.contiguous(), turning.contiguous(), angle.to(positions).contiguous(), turned
-        )
-        return turned
-    chain = torch.arange(positions.shape[0], device=positions.device)
-    origin = positions[chain, bonds[:, 0]][:, None]
-    axis = origin - positions[chain, bonds[:, 1]][:, None]  # from b to a: then the IUPAC dihedral grows
-    axis = axis / axis.norm(dim=-1, keepdim=True)
-    arm = positions - origin
-    cosine, sine = angle.cos()[:, None, None], angle.sin()[:, None, None]
-    along = (arm * axis).sum(-1, keepdim=True)
-    moved = arm * cosine + torch.linalg.cross(axis.expand_as(arm), arm) * sine + axis * along * (1 - cosine)
-    return torch.where(turning[..., None], origin + moved, positions)

@@ -18,7 +18,7 @@ from ..restriction import Restriction
 from ..state import Atoms
 from .settings import BUILT
 from .system import make_context
-from .torsion_moves import branch_of, turn
+from .torsion_moves import branch_of, rotation, turned
 
 
 def start_positions(molecule: Molecule, starts: Sequence[str], replicas: int, platform: str) -> np.ndarray:
@@ -53,7 +53,8 @@ def set_torsions(positions: np.ndarray, atoms: Atoms, degrees: dict[str, float])
         i, j, k, l = known[name]  # noqa: E741
         now = dihedrals(torch.as_tensor(positions), torch.tensor([(i, j, k, l)]))
         change = wrap(torch.tensor(math.radians(target), dtype=now.dtype) - now)
-        positions = turn(positions, branch_of(atoms, j, k), float(change))
+        branch = branch_of(atoms, j, k)
+        positions = turned(positions, branch, rotation(positions, branch, float(change)))
     return positions
 
 

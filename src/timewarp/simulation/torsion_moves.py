@@ -19,6 +19,7 @@ from dataclasses import dataclass
 import numpy as np
 import openmm
 
+from ..geometry import beyond, neighbours
 from ..state import Atoms
 
 
@@ -47,16 +48,19 @@ def branch_of(atoms: Atoms, j: int, k: int) -> Branch:
     """
     if not bool(atoms.adjacency[j, k]):
         raise ValueError(f"atoms {j} and {k} are not bonded")
-    behind = _reach(atoms, k, j)
+    adjacent = neighbours(atoms.n_atoms, atoms.bonds)
+    behind, ahead = beyond(adjacent, j, k), beyond(adjacent, k, j)
     if j in behind:
         raise ValueError(f"the bond between atoms {j} and {k} is in a ring and cannot be turned")
-    ahead = _reach(atoms, j, k)
     origin, end, side = (k, j, ahead) if len(ahead) < len(behind) else (j, k, behind)
     return Branch(origin, end, *(np.array(sorted(which), dtype=np.intp) for which in (side - {end}, side)))
 
 
 def rotation(positions: np.ndarray, branch: Branch, angle: float) -> np.ndarray:
-    """Matrix (3, 3), to multiply row vectors from the right, of the turn by ``angle`` (rad) about the branch's bond."""
+    """Matrix (3, 3), to multiply row vectors from the right, of the turn by ``angle`` (rad) about the branch's bond.
+
+    Velocities turn by it as positions do.
+    """
     x, y, z = (positions[branch.end] - positions[branch.origin]).tolist()
     norm = math.sqrt(x * x + y * y + z * z)
     x, y, z = x / norm, y / norm, z / norm
@@ -71,16 +75,12 @@ def rotation(positions: np.ndarray, branch: Branch, angle: float) -> np.ndarray:
     )
 
 
-def turn(positions: np.ndarray, branch: Branch, angle: float) -> np.ndarray:
-    """A copy of positions (atoms, 3) in which the dihedral about the branch's bond has grown by ``angle`` (rad)."""
-    return _turn(positions, branch, rotation(positions, branch, angle))
-
-
-def _turn(positions: np.ndarray, branch: Branch, matrix: np.ndarray) -> np.ndarray:
+def turned(positions: np.ndarray, branch: Branch, matrix: np.ndarray) -> np.ndarray:
+    """A copy of positions (atoms, 3) in which a branch is turned by a matrix of :func:`rotation`."""
     origin = positions[branch.end]
-    turned = positions.copy()
-    turned[branch.atoms] = (positions[branch.atoms] - origin) @ matrix + origin
-    return turned
+    there = positions.copy()
+    there[branch.atoms] = (positions[branch.atoms] - origin) @ matrix + origin
+    return there
 
 
 class TorsionMoves:
@@ -121,7 +121,7 @@ class TorsionMoves:
         for which_branch, angle, threshold in zip(which, angles, thresholds, strict=True):
             branch = self.branches[which_branch]
             matrix = rotation(positions, branch, angle)
-            candidate = _turn(positions, branch, matrix)
+            candidate = turned(positions, branch, matrix)
             context.setPositions(candidate)
             in_context = candidate
             candidate_energy = context.getState(energy=True).getPotentialEnergy()._value
@@ -153,19 +153,3 @@ class TorsionMoves:
 
 def _forces(state: openmm.State) -> np.ndarray:
     return state.getForces(asNumpy=True)._value
-
-
-def _reach(atoms: Atoms, start: int, without: int) -> set[int]:
-    """Atoms reached from ``start`` when its bond to ``without`` is cut."""
-    neighbours: list[list[int]] = [[] for _ in range(atoms.n_atoms)]
-    for i, j in atoms.bonds:
-        if {i, j} != {start, without}:
-            neighbours[i].append(j)
-            neighbours[j].append(i)
-    seen, stack = {start}, [start]
-    while stack:
-        for there in neighbours[stack.pop()]:
-            if there not in seen:
-                seen.add(there)
-                stack.append(there)
-    return seen
