@@ -70,11 +70,17 @@ def main() -> None:
 def our_means(args: argparse.Namespace, timestep_fs: float, hydrogen_mass_Da: float | None) -> Means:
     from timewarp.energies import compile_system
     from timewarp.molecules import build_molecule
-    from timewarp.simulation import BatchedLangevin, SimulationSettings, start_positions
+    from timewarp.simulation import BatchedLangevin, SimulationSettings, replica_starts
     from timewarp.state import repartition_hydrogen_mass
 
     molecule = build_molecule(MOLECULE, PRESET)
-    settings = SimulationSettings(timestep_fs=timestep_fs, frame_spacing_ps=1.2, torsion_moves_per_ps=10)
+    settings = SimulationSettings(
+        timestep_fs=timestep_fs,
+        frame_spacing_ps=1.2,
+        torsion_moves_per_ps=10,
+        replicas=args.replicas,
+        starts=("built", "phi_1=60"),
+    )
     md = BatchedLangevin(
         compile_system(molecule.system),
         molecule.atoms,
@@ -87,7 +93,7 @@ def our_means(args: argparse.Namespace, timestep_fs: float, hydrogen_mass_Da: fl
         torsion_moves_per_round=settings.torsion_moves_per_round,
         threads=args.threads,
     )
-    starts = start_positions(molecule, ["built", "phi_1=60"], args.replicas, "Reference")
+    starts = replica_starts(molecule, settings, TEMPERATURE_K)
     state = md.start(starts)
     md.advance(state, 100, settings.frame_steps, burn_in=True)
     frames = md.advance(state, round(args.length * 1000 / args.replicas / 1.2), settings.frame_steps)

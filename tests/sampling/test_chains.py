@@ -2,26 +2,18 @@
 
 from __future__ import annotations
 
-import math
-
 import pytest
 import torch
-from analytic_targets import TEMPERATURE_K, TOY, ExactTorsions, RoughTorsions, ToyMolecule, toy_target
+from analytic_targets import TOY, ExactTorsions, RoughTorsions, ToyMolecule, toy_target
 
-from handmade import ALANINE_DIPEPTIDE, random_positions
-from timewarp.analysis import named_torsions
-from timewarp.geometry import dihedrals
 from timewarp.sampling import (
     HMC,
     ChainSettings,
     Cycle,
     FlowKernel,
     Restriction,
-    Target,
     TorsionMove,
     run_chains,
-    set_torsions,
-    start_positions,
     summarise,
 )
 from timewarp.trajectories import RunFolder
@@ -182,67 +174,3 @@ def test_summary_of_an_exact_flow(tmp_path):
     assert summary["n_samples"] == 72
     assert summary["energy_evaluations"] == record.energy_evaluations > 6 * 3 * 24
     assert summary["tuning"] == record.tuning
-
-
-# --- starts ----------------------------------------------------------------------------------------------------------
-
-
-class Flat:
-    """No energy at all, so that starts are where they were put."""
-
-    def energy(self, positions):
-        return torch.zeros_like(positions[:, 0, 0])
-
-    def energy_and_forces(self, positions):
-        return self.energy(positions), torch.zeros_like(positions)
-
-
-def starts_of(specs, n, generator):
-    built = random_positions(ALANINE_DIPEPTIDE, 1, seed=8)[0]
-    restriction = Restriction(built, ALANINE_DIPEPTIDE)
-    target = Target(Flat(), TEMPERATURE_K, restriction)
-    x = start_positions(target, ALANINE_DIPEPTIDE, built, specs, n, generator)
-    assert not (restriction.flipped(x) | restriction.turned(x)).any()
-    return x, built
-
-
-def degrees(x, name):
-    return dihedrals(x, torch.tensor([named_torsions(ALANINE_DIPEPTIDE)[name]]))[:, 0] * 180 / math.pi
-
-
-def test_half_of_the_chains_start_with_the_torsion(generator):
-    x, built = starts_of(("built", "phi_1=60,psi_1=-40"), 10, generator)
-    torch.testing.assert_close(x[::2], built.expand(5, -1, -1))
-    torch.testing.assert_close(degrees(x[1::2], "phi_1"), torch.full((5,), 60.0), atol=1e-2, rtol=0)
-    torch.testing.assert_close(degrees(x[1::2], "psi_1"), torch.full((5,), -40.0), atol=1e-2, rtol=0)
-    torch.testing.assert_close(degrees(x, "omega_1"), degrees(built[None], "omega_1").expand(10), atol=1e-2, rtol=0)
-
-
-def test_spread_starts_are_everywhere(generator):
-    x, _ = starts_of(("spread",), 200, generator)
-    for name in ("phi_1", "psi_1"):
-        angle = degrees(x, name)
-        quarters = torch.histc(angle, bins=4, min=-180, max=180)
-        assert (quarters > 20).all(), name
-
-
-@pytest.mark.parametrize(
-    ("start", "message"),
-    [
-        ("phi_7=60", "no torsion 'phi_7'"),
-        ("omega_1=60", "does not turn"),
-        ("phi_1", "cannot understand"),
-        ("phi_1=nan", "cannot understand"),
-        ("nonsense", "cannot understand"),
-    ],
-)
-def test_bad_starts_say_so(start, message, generator):
-    with pytest.raises(ValueError, match=message):
-        starts_of((start,), 2, generator)
-
-
-def test_set_torsions_moves_all_chains_to_one_value():
-    x = random_positions(ALANINE_DIPEPTIDE, 20, seed=1)
-    turned = set_torsions(x, ALANINE_DIPEPTIDE, {"phi_1": 60.0})
-    torch.testing.assert_close(degrees(turned, "phi_1"), torch.full((20,), 60.0), atol=1e-2, rtol=0)
-    torch.testing.assert_close(degrees(turned, "psi_1"), degrees(x, "psi_1"), atol=1e-2, rtol=0)

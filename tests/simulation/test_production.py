@@ -4,12 +4,13 @@ import json
 import math
 
 import numpy as np
+import openmm
 import pytest
 import torch
 from toy_molecule import ATOMS, toy_molecule
 
 from timewarp.molecules import build_molecule
-from timewarp.simulation import SimulationError, SimulationSettings, production, replica, simulate
+from timewarp.simulation import SimulationError, SimulationSettings, production, replica, replica_starts, simulate
 from timewarp.simulation.system import choose_platform, with_masses
 from timewarp.state import repartition_hydrogen_mass
 from timewarp.trajectories import RunFolder
@@ -110,8 +111,6 @@ def test_energies_are_openmms(tmp_path):
     molecule = toy_molecule()
     run = run_toy(tmp_path, molecule)
     state = run.last_state(1)
-    import openmm
-
     context = openmm.Context(
         molecule.system, openmm.VerletIntegrator(0.001), openmm.Platform.getPlatformByName("Reference")
     )
@@ -158,30 +157,26 @@ def test_one_replica_failing_leaves_the_others(tmp_path, monkeypatch):
     assert (run.n_frames(0), run.n_frames(1)) == (8, 20)
 
 
-def test_starts(tmp_path):
+def test_replicas_start_apart(tmp_path):
     molecule = build_molecule("Ace-A-Nme")
-    from timewarp.analysis.torsions import torsion_angles
-    from timewarp.simulation import start_positions
+    spread = replica_starts(molecule, settings(starts=("spread",), replicas=4), 310.0)
+    assert len(np.unique(spread.reshape(4, -1), axis=0)) == 4
+    mixed = replica_starts(molecule, settings(starts=("built", "phi_1=60"), replicas=3), 310.0)
+    assert np.array_equal(mixed[0], mixed[2])
+    assert np.array_equal(mixed[0], molecule.start_positions.numpy())
+    with pytest.raises(ValueError, match="does not turn"):
+        run_toy(tmp_path / "run", molecule, starts=("omega_1=0",))
+    assert not (tmp_path / "run").exists()
 
-    (tmp_path / "start.pdb").write_text(molecule.pdb)
-    x = start_positions(molecule, ["built", "phi_1=60,psi_1=-60", f"{tmp_path}/start.pdb"], 4, "Reference")
-    phi = torsion_angles(torch.from_numpy(x)[:, None], molecule.atoms, ["phi_1"])["phi_1"][:, 0]
-    assert np.array_equal(x[0], x[3])
-    assert phi[0] < 0
-    assert 0.5 < phi[1] < 1.9
-    assert phi[2] == pytest.approx(phi[0], abs=0.05)
-    for bad, message in [
-        ("phi_2=60", "no torsion 'phi_2'"),
-        ("phi_1", "cannot understand"),
-        ("phi_1=nan", "cannot understand"),
-        ("omega_1=0", "cis/trans"),
-    ]:
-        with pytest.raises(ValueError, match=message):
-            start_positions(molecule, [bad], 1, "Reference")
-    with pytest.raises(FileNotFoundError, match=r"nowhere\.pdb"):
-        start_positions(molecule, ["nowhere.pdb"], 1, "Reference")
-    with pytest.raises(ValueError, match="does not hold the atoms"):
-        start_positions(build_molecule("AG"), [f"{tmp_path}/start.pdb"], 1, "Reference")
+
+def test_starts_under_a_force_that_only_openmm_knows():
+    molecule = toy_molecule()
+    force = openmm.CustomBondForce("0.5*k*r^2")
+    force.addPerBondParameter("k")
+    force.addBond(0, 3, [1.0])
+    molecule.system.addForce(force)
+    starts = replica_starts(molecule, settings(starts=("spread",), replicas=2), 310.0)
+    assert np.isfinite(starts).all()
 
 
 def test_masses_are_repartitioned():

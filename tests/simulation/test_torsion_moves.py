@@ -13,7 +13,7 @@ from toy_molecule import ATOMS, BOND_STIFFNESS, torsion_energy, toy_molecule
 
 from timewarp.geometry import angles, dihedrals, distances, to_internal, wrap
 from timewarp.molecules import build_molecule
-from timewarp.simulation import SimulationSettings, TorsionMoves, set_torsions, simulate
+from timewarp.simulation import SimulationSettings, TorsionMoves, simulate
 from timewarp.simulation.system import make_context
 from timewarp.simulation.torsion_moves import branch_of, rotation, turned
 from timewarp.units import kT
@@ -51,16 +51,6 @@ def test_rings_and_missing_bonds_are_refused():
         branch_of(proline, n, ca)
     with pytest.raises(ValueError, match="not bonded"):
         branch_of(ATOMS, 0, 2)
-
-
-@given(st.floats(-180, 180), st.floats(-180, 180))
-def test_named_torsions_are_set(dipeptide, phi, psi):
-    x = set_torsions(dipeptide.start_positions.numpy(), dipeptide.atoms, {"phi_1": phi, "psi_1": psi})
-    names = dipeptide.atoms.names
-    n, ca, c = names.index("N"), names.index("CA"), 10
-    got = dihedrals(torch.from_numpy(x), torch.tensor([[4, n, ca, c], [n, ca, c, 16]]))
-    wanted = torch.tensor([phi, psi], dtype=torch.float64).deg2rad()
-    assert torch.allclose(wrap(got - wanted + 1), torch.ones(2, dtype=torch.float64), atol=1e-9)
 
 
 def exact_averages(temperature_K=310.0):

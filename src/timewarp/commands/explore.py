@@ -44,12 +44,11 @@ def run(args: argparse.Namespace) -> int:
     from ..sampling import (
         ChainSettings,
         ExplorationKernel,
-        check_starts,
         run_chains,
-        start_positions,
         summarise_exploration,
     )
     from ..sampling.exploration import state_torsions
+    from ..starts import check_starts
     from ..trajectories import RunFolder
 
     starts = tuple(args.start or ("built",))
@@ -96,7 +95,7 @@ def run(args: argparse.Namespace) -> int:
     )
     record = run_chains(
         kernel,
-        lambda generator: start_positions(target, molecule.atoms, setup.built, starts, args.chains, generator),
+        lambda generator: running.start_positions(setup, starts, args.chains, generator),
         folder,
         settings,
         device=setup.device,

@@ -13,7 +13,7 @@ from . import options
 from .errors import UserError
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    from torch import Generator, Tensor
 
     from ..energies import Parameters
     from ..molecules import Molecule
@@ -68,7 +68,8 @@ def add_start(group: argparse._ArgumentGroup, default: str) -> None:
         action="append",
         metavar="START",
         help="where chains start, once per start and cycled over the chains: spread (torsions drawn at random), built "
-        f"(the minimised structure), or torsions in degrees such as phi_1=60,psi_1=40 (default {default})",
+        f"(the minimised structure), torsions in degrees such as phi_1=60,psi_1=40, or FILE.pdb, FILE.pdb#MODEL "
+        f"(default {default})",
     )
 
 
@@ -113,6 +114,22 @@ def set_up(args: argparse.Namespace, temperature_K: float | None = None) -> Setu
         temperature_K = molecule.preset.temperature_K
     target = Target(Potential(parameters, dtype=dtype, device=device), temperature_K, restriction, atoms=molecule.atoms)
     return Setup(molecule, parameters, target, restriction, built, device, threads)
+
+
+def start_positions(setup: Setup, starts: tuple[str, ...], n_chains: int, generator: Generator) -> Tensor:
+    """Where chains start; see :func:`timewarp.starts.start_positions`."""
+    from ..starts import start_positions
+
+    return start_positions(
+        setup.target,
+        setup.molecule.atoms,
+        setup.built,
+        starts,
+        n_chains,
+        generator,
+        kT=setup.target.kT,
+        restriction=setup.restriction,
+    )
 
 
 def states_of(path: Path, setup: Setup, n_chains: int) -> Tensor:

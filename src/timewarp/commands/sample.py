@@ -68,7 +68,8 @@ def run(args: argparse.Namespace) -> int:
 
 def sample_one(args: argparse.Namespace, heartbeat: Callable[[], None] = lambda: None) -> int:
     """Sample, summarise, and print what came out."""
-    from ..sampling import AugmentedKernel, ChainSettings, check_starts, run_chains, settle, start_positions, summarise
+    from ..sampling import AugmentedKernel, ChainSettings, run_chains, summarise
+    from ..starts import check_starts, settle
     from ..trajectories import RunFolder
 
     names = moves.kernel_names(args)
@@ -136,8 +137,10 @@ def sample_one(args: argparse.Namespace, heartbeat: Callable[[], None] = lambda:
     def begin(generator: Generator) -> Tensor:
         if explored is not None:
             # Frames of a run are in equilibrium, and stay in it; what an exploration found is strained.
-            return explored if starts == ("run",) else settle(target, explored)
-        return start_positions(target, molecule.atoms, setup.built, starts, args.chains, generator)
+            if starts == ("run",):
+                return explored
+            return settle(target, explored, kT=target.kT, restriction=setup.restriction)
+        return running.start_positions(setup, starts, args.chains, generator)
 
     record = run_chains(
         kernel, begin, folder, settings, device=setup.device, tuning=tuning, quiet=args.quiet, heartbeat=heartbeat

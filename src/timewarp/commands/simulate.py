@@ -69,8 +69,8 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
         action="append",
         default=None,
         metavar="START",
-        help="where replicas start, once per start and cycled over the replicas: built, torsions in degrees "
-        "(phi_1=60 or phi_1=60,psi_1=40), or FILE.pdb, FILE.pdb#MODEL (default built)",
+        help="where replicas start, once per start and cycled over the replicas: built, spread (torsions drawn at "
+        "random), torsions in degrees (phi_1=60 or phi_1=60,psi_1=40), or FILE.pdb, FILE.pdb#MODEL (default built)",
     )
     options.add_seed(parser)
     dynamics = parser.add_argument_group("the dynamics")

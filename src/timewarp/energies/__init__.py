@@ -5,6 +5,7 @@ OpenMM is imported only when :func:`compile_system` reads a system and when :cla
 """
 
 from .compiler import UnknownForceError, compile_system
+from .function import DerivedForces, Energy, EnergyFunction, with_forces
 from .leapfrog import leapfrog
 from .mixed import MixedPotential
 from .native import NativePotential
@@ -13,6 +14,9 @@ from .parameters import Parameters
 from .potential import Potential
 
 __all__ = [
+    "DerivedForces",
+    "Energy",
+    "EnergyFunction",
     "MixedPotential",
     "NativePotential",
     "OpenMMEvaluator",
@@ -21,4 +25,5 @@ __all__ = [
     "UnknownForceError",
     "compile_system",
     "leapfrog",
+    "with_forces",
 ]

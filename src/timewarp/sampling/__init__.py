@@ -15,9 +15,8 @@ from .length import LengthTrial
 from .metropolis import Speculation, first_accepted, jumps, metropolis
 from .move import Move
 from .pucker import PuckerMove, proline_rings
-from .starts import check_starts, minimise, set_torsions, settle, start_positions
 from .summary import kernel_table, summarise
-from .target import EnergyFunction, Restriction, Target, backbone_torsions
+from .target import Restriction, Target, backbone_torsions
 from .torsion import TorsionMove, stiff_torsions
 
 __all__ = [
@@ -27,7 +26,6 @@ __all__ = [
     "ChainRecord",
     "ChainSettings",
     "Cycle",
-    "EnergyFunction",
     "ExplorationKernel",
     "FlowKernel",
     "GrowthKernel",
@@ -46,19 +44,14 @@ __all__ = [
     "Tuning",
     "backbone_torsions",
     "batch_size",
-    "check_starts",
     "distinct_states",
     "first_accepted",
     "jumps",
     "kernel_table",
     "metropolis",
-    "minimise",
     "proline_rings",
     "repartition_hydrogen_mass",
     "run_chains",
-    "set_torsions",
-    "settle",
-    "start_positions",
     "stiff_torsions",
     "summarise",
     "summarise_exploration",

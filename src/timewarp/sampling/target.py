@@ -9,37 +9,12 @@ import torch
 from torch import Tensor
 
 from ..analysis.torsions import named_torsions
-from ..energies import leapfrog
+from ..energies import Energy, leapfrog, with_forces
 from ..geometry import centre
 from ..restriction import Restriction
 from ..shapes import Bool, Float, Int
 from ..state import Atoms, State
 from ..units import kT
-
-
-@runtime_checkable
-class EnergyFunction(Protocol):
-    """Anything with batched energies in kJ/mol: ``timewarp.energies.Potential``, or an object of one's own."""
-
-    def energy(self, positions: Float[Tensor, "chains atoms 3"]) -> Float[Tensor, " chains"]:
-        """Potential energy of each configuration, in kJ/mol."""
-
-
-@runtime_checkable
-class ForceFunction(EnergyFunction, Protocol):
-    """An energy that knows its forces (kJ/mol/nm); of others they are derived by automatic differentiation."""
-
-    def energy_and_forces(
-        self, positions: Float[Tensor, "chains atoms 3"]
-    ) -> tuple[Float[Tensor, " chains"], Float[Tensor, "chains atoms 3"]]:
-        """Potential energy in kJ/mol and forces in kJ/mol/nm."""
-
-
-class _Function:
-    """A plain function as an :class:`EnergyFunction`."""
-
-    def __init__(self, function: Callable[[Tensor], Tensor]) -> None:
-        self.energy = function
 
 
 @runtime_checkable
@@ -75,14 +50,14 @@ class Target:
 
     def __init__(
         self,
-        potential: EnergyFunction | Callable[[Tensor], Tensor],
+        potential: Energy | Callable[[Tensor], Tensor],
         temperature_K: float,
         restriction: Restriction | None = None,
         *,
         atoms: Atoms | None = None,
         invariant: bool = True,
     ) -> None:
-        self.potential = potential if isinstance(potential, EnergyFunction) else _Function(potential)
+        self.potential = with_forces(potential)
         self.temperature_K = temperature_K
         self.kT = kT(temperature_K)
         self.restriction = restriction
@@ -102,14 +77,7 @@ class Target:
     ) -> tuple[Float[Tensor, " chains"], Float[Tensor, "chains atoms 3"]]:
         """Potential energy in kJ/mol and forces in kJ/mol/nm of each configuration."""
         self.force_evaluations += positions.shape[0]
-        if isinstance(self.potential, ForceFunction):
-            energy, forces = self.potential.energy_and_forces(positions)
-        else:
-            with torch.enable_grad():
-                x = positions.detach().requires_grad_()
-                energy = self.potential.energy(x)
-                (gradient,) = torch.autograd.grad(energy.sum(), x)
-            forces = -gradient
+        energy, forces = self.potential.energy_and_forces(positions)
         return energy.detach(), forces.detach()
 
     def leapfrog(

@@ -3,10 +3,9 @@
 from .campaign import peptide_seed, simulate_campaign
 from .engines import choose_engine
 from .langevin import BatchedLangevin
-from .production import simulate
+from .production import replica_starts, simulate
 from .replica import SimulationError
 from .settings import SimulationSettings
-from .starts import set_torsions, start_positions
 from .torsion_moves import TorsionMoves
 
 __all__ = [
@@ -16,8 +15,7 @@ __all__ = [
     "TorsionMoves",
     "choose_engine",
     "peptide_seed",
-    "set_torsions",
+    "replica_starts",
     "simulate",
     "simulate_campaign",
-    "start_positions",
 ]

@@ -21,18 +21,20 @@ from safetensors import safe_open
 from safetensors.torch import save
 
 from .. import native
+from ..energies import EnergyFunction, OpenMMEvaluator, Potential, UnknownForceError, compile_system
 from ..executors import interrupts_ignored
 from ..files import write_atomically
 from ..molecules import Molecule
 from ..progress import Progress
+from ..restriction import Restriction
+from ..starts import start_positions
 from ..state import repartition_hydrogen_mass
 from ..trajectories import RunFolder
-from ..units import FEMTOSECONDS_PER_PICOSECOND, PICOSECONDS_PER_NANOSECOND, SECONDS_PER_DAY
+from ..units import FEMTOSECONDS_PER_PICOSECOND, PICOSECONDS_PER_NANOSECOND, SECONDS_PER_DAY, kT
 from .batched import STREAM, BatchedRun
 from .engines import choose_engine
 from .replica import ReplicaJob, SimulationError, run_replica
 from .settings import SimulationSettings
-from .starts import start_positions
 from .system import choose_platform, with_masses
 from .torsion_moves import TorsionMoves
 
@@ -99,8 +101,9 @@ def simulate(
     if not choice.recorded:
         del config["engine"]
     _check_not_shorter(path, settings)
+    starts = None
     if not (path / "config.toml").exists():  # find bad starts before anything is written
-        starts = start_positions(molecule, settings.starts, settings.n_replicas, platform)
+        starts = replica_starts(molecule, settings, temperature_K)
     run = RunFolder.create(
         path,
         kind="md",
@@ -116,7 +119,8 @@ def simulate(
         if prepare is not None:
             prepare(run)
         if not (path / STARTS_FILE).exists():
-            starts = start_positions(molecule, settings.starts, settings.n_replicas, platform)
+            if starts is None:
+                starts = replica_starts(molecule, settings, temperature_K)
             write_atomically(path / STARTS_FILE, save({"positions": torch.from_numpy(starts)}))
         starts = _load_starts(path, settings.n_replicas)
         workers = processes or _cores()
@@ -131,6 +135,32 @@ def simulate(
             ]
             _produce(run, jobs, min(workers, len(jobs)), quiet, heartbeat, choice.note)
     return run
+
+
+def replica_starts(molecule: Molecule, settings: SimulationSettings, temperature_K: float) -> np.ndarray:
+    """Start positions (replicas, atoms, 3) in nm, of its own for each replica; see :mod:`timewarp.starts`.
+
+    Raises:
+        ValueError: a start cannot be understood or made.
+        FileNotFoundError: no such PDB file.
+    """
+    energy_function: EnergyFunction
+    try:
+        energy_function = Potential(compile_system(molecule.system), torch.float64)
+    except UnknownForceError:
+        energy_function = OpenMMEvaluator(molecule.system)
+    positions = start_positions(
+        energy_function,
+        molecule.atoms,
+        molecule.start_positions,
+        settings.starts,
+        settings.n_replicas,
+        torch.Generator().manual_seed(settings.seed),
+        kT=kT(temperature_K),
+        restriction=Restriction(molecule.start_positions, molecule.atoms),
+        superchains=settings.n_replicas,
+    )
+    return positions.numpy()
 
 
 def _produce_batched(

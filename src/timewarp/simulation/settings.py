@@ -6,10 +6,9 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
+from ..starts import BUILT
 from ..units import FEMTOSECONDS_PER_PICOSECOND, PICOSECONDS_PER_NANOSECOND
 
-BUILT = "built"
-"""Start specification: the molecule's own minimised positions."""
 ENGINES = ("auto", "batched", "openmm")
 PRECISIONS = ("float32", "float64")
 MOST_SEGMENT_NUMBERS = 2**24
@@ -39,8 +38,9 @@ class SimulationSettings:
             None: about 100 ps for 22 atoms, less for larger molecules.
         torsion_moves_per_ps: Metropolised torsion moves per ps; 0 for none. With them, time correlations are not
             physical, while the configurational distribution stays that of the MD.
-        starts: start of each replica, cycled over them: ``"built"``, torsions to set
-            (``"phi_1=60"``, ``"phi_1=60,psi_1=40"``, degrees), or ``"FILE.pdb"`` / ``"FILE.pdb#3"`` (model 3).
+        starts: start of each replica, cycled over them: ``"built"``, ``"spread"``, torsions to set
+            (``"phi_1=60"``, ``"phi_1=60,psi_1=40"``, degrees), or ``"FILE.pdb"`` / ``"FILE.pdb#3"`` (model 3); see
+            :func:`timewarp.starts.start_positions`.
         seed: of all random numbers.
         platform: OpenMM platform; ``"auto"``: Reference for small molecules with native GB, else CPU.
         engine: ``"batched"``: all replicas side by side in the compiled kernel; ``"openmm"``: a process for each;
