@@ -2,6 +2,11 @@
 
 import json
 import math
+import multiprocessing
+import os
+import signal
+import threading
+import time
 
 import numpy as np
 import openmm
@@ -89,6 +94,25 @@ def test_resume_is_exact_on_both_platforms(tmp_path, monkeypatch, preset):
     assert whole.config["platform"] == ("CPU" if preset == "amber14-obc1" else "Reference")
     assert run_with_kills(tmp_path / "killed", molecule, monkeypatch, after=3, **changes) >= 1
     assert_same_frames(whole, RunFolder.open(tmp_path / "killed"))
+
+
+def test_a_replica_whose_process_is_killed_is_begun_again(tmp_path):
+    whole = run_toy(tmp_path / "whole")
+    segments = tmp_path / "killed" / "segments"
+    victims = []
+
+    def kill():
+        while not list(segments.glob("s*.safetensors")):
+            time.sleep(0.005)
+        victims.extend(multiprocessing.active_children())
+        os.kill(victims[0].pid, signal.SIGKILL)
+
+    killer = threading.Thread(target=kill)
+    killer.start()
+    run = simulate(toy_molecule(), tmp_path / "killed", settings(), quiet=True, processes=2)
+    killer.join()
+    assert victims[0].exitcode == -signal.SIGKILL
+    assert_same_frames(whole, run)
 
 
 def test_an_extended_run_is_the_longer_one(tmp_path):

@@ -1,7 +1,7 @@
 """Many independent tasks on many workers: processes of this machine, or a Dask cluster. Knows nothing of molecules."""
 
 from .cluster import DaskCluster, is_dask_installed
-from .processes import LocalProcesses, interrupts_ignored
+from .processes import LocalProcesses
 from .tasks import DEATHS_ALLOWED, Executor, Heartbeat, Outcome, Stopped, Task
 
 __all__ = [
@@ -13,6 +13,5 @@ __all__ = [
     "Outcome",
     "Stopped",
     "Task",
-    "interrupts_ignored",
     "is_dask_installed",
 ]

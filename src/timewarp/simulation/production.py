@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import platform as machine
-import signal
 import sys
 import time
 from collections.abc import Callable
 from importlib import metadata
-from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +19,7 @@ from safetensors.torch import save
 
 from .. import native
 from ..energies import EnergyFunction, OpenMMEvaluator, Potential, UnknownForceError, compile_system
-from ..executors import interrupts_ignored
+from ..executors import LocalProcesses, Outcome, Task
 from ..files import write_atomically
 from ..molecules import Molecule
 from ..progress import Progress
@@ -33,10 +30,11 @@ from ..trajectories import RunFolder
 from ..units import FEMTOSECONDS_PER_PICOSECOND, PICOSECONDS_PER_NANOSECOND, SECONDS_PER_DAY, kT
 from .batched import STREAM, BatchedRun
 from .engines import choose_engine
-from .replica import ReplicaJob, SimulationError, run_replica
+from .replica import ReplicaJob, SimulationError, replica_task, run_replica
 from .settings import SimulationSettings
 from .system import choose_platform, with_masses
 from .torsion_moves import TorsionMoves
+from .watching import ClosedTime
 
 SUMMARY_INTERVAL_S = 30.0
 STARTS_FILE = "starts.safetensors"
@@ -195,10 +193,11 @@ def _produce(
     note: str,
 ) -> None:
     settings = jobs[0].settings
+    frame_ns = settings.frame_spacing_ps / PICOSECONDS_PER_NANOSECOND
     done = sum(run.n_frames(job.stream) for job in jobs)
     total = settings.frames_per_replica * len(jobs)
     waiting = [job for job in jobs if run.n_frames(job.stream) < settings.frames_per_replica]
-    failures = []
+    failures: list[str] = []
 
     def summarise() -> None:
         run.refresh()
@@ -221,8 +220,21 @@ def _produce(
                         run_replica(job, report)
                     except SimulationError as error:
                         failures.append(str(error))
-            else:
-                failures = _run_processes(waiting, processes, report)
+            elif waiting:
+                closed = ClosedTime(run.path, settings.timestep_fs / FEMTOSECONDS_PER_PICOSECOND)
+                expected = (SimulationError, ValueError, OSError)
+                tasks = [Task(f"replica {job.stream}", replica_task, (job,), expected) for job in waiting]
+
+                def on_outcome(outcome: Outcome) -> None:
+                    if outcome.error is not None:
+                        named = outcome.error.startswith(outcome.name)
+                        failures.append(outcome.error if named else f"{outcome.name}: {outcome.error}")
+
+                def on_poll() -> None:
+                    report(round(closed.ns() / frame_ns) - done - report.made)
+
+                LocalProcesses(processes).run(tasks, on_outcome, on_poll)
+                on_poll()
     finally:
         summarise()
     if failures:
@@ -267,69 +279,6 @@ class _Reporter:
         if time.monotonic() - self.saved > SUMMARY_INTERVAL_S:
             self.saved = time.monotonic()
             self.summarise()
-
-
-# --- processes ------------------------------------------------------------------------------------------------------
-
-
-def _run_processes(jobs: list[ReplicaJob], most: int, report: Callable[[int], None]) -> list[str]:
-    """Run each job in a process of its own, at most ``most`` at once; return what went wrong."""
-    context = multiprocessing.get_context("spawn")
-    queue, failures = list(jobs), []
-    running: dict[Connection, tuple[ReplicaJob, Any]] = {}
-    try:
-        while queue or running:
-            while queue and len(running) < most:
-                job = queue.pop(0)
-                ours, theirs = context.Pipe(duplex=False)
-                process = context.Process(target=_work, args=(job, theirs, os.getpid()), daemon=True)
-                with interrupts_ignored():  # inherited: Ctrl-C reaches the whole group, and we stop the replicas
-                    process.start()
-                theirs.close()
-                running[ours] = (job, process)
-            for ready in wait(list(running), timeout=1.0):
-                assert isinstance(ready, Connection)
-                job, process = running[ready]
-                try:
-                    message = ready.recv()
-                except EOFError:
-                    process.join()
-                    message = f"replica {job.stream} ended without a word (exit code {process.exitcode})"
-                if isinstance(message, int):
-                    report(message)
-                    continue
-                if message is not None:
-                    failures.append(message)
-                process.join()
-                ready.close()
-                del running[ready]
-    finally:
-        for connection, (_, process) in running.items():
-            process.terminate()
-            process.join()
-            connection.close()
-    return failures
-
-
-def _work(job: ReplicaJob, connection: Connection, parent: int) -> None:
-    """Body of a replica's process: sends frame counts, then None or what went wrong."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    torch.set_num_threads(1)
-
-    def report(frames: int) -> None:
-        if os.getppid() != parent:  # killed: do not go on writing to its run
-            os._exit(1)
-        connection.send(frames)
-
-    try:
-        run_replica(job, report)
-        connection.send(None)
-    except BrokenPipeError:
-        os._exit(1)
-    except Exception as error:
-        plain = isinstance(error, (SimulationError, ValueError, OSError))
-        connection.send(str(error) if plain else f"replica {job.stream} failed: {type(error).__name__}: {error}")
 
 
 # --- files beside the segments --------------------------------------------------------------------------------------

@@ -72,6 +72,11 @@ def run_replica(job: ReplicaJob, report: Callable[[int], None]) -> None:
         replica.segment(report)
 
 
+def replica_task(job: ReplicaJob, *, heartbeat: Callable[[], None]) -> None:
+    """Body of a replica's task in a process of its own; see :func:`run_replica`."""
+    run_replica(job, lambda frames: heartbeat())
+
+
 class Replica:
     """One replica: an OpenMM context, its torsion moves, and where it is.
 
