@@ -41,6 +41,7 @@ class Run:
     def __repr__(self) -> str:
         frames = sum(self.folder.n_frames(s) for s in self.folder.streams)
         what = {"chain": "chains of exact samples", "md": "molecular dynamics", "exploration": "exploration, biased"}
+        what["frames"] = "frames of another program"
         return f"Run({str(self.path)!r}: {self.name}, {what[self.kind]}, {frames:,} stored frames per chain)"
 
     def _repr_html_(self) -> str:

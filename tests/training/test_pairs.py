@@ -27,7 +27,7 @@ def test_pairs_are_a_lag_apart_in_one_chain_and_never_in_both_parts(runs):
     data = load_pairs(runs, LAG_PS, validation_fraction=0.2)
     assert data.molecules == MOLECULES
     assert data.train.molecules == (0, 1, 0)
-    assert data.sources == (runs[0], runs[1])
+    assert data.parameters == (None, None), "no energy lies beside these runs"
     for learnt, held_out, path in zip(data.train.runs, data.validation.runs, runs, strict=True):
         trajectory = RunFolder.open(path).trajectory()
         frames = [{(c, f + k) for c, f in part.starts.tolist() for k in (0, 3)} for part in (learnt, held_out)]

@@ -32,8 +32,13 @@ def add_run_options(parser: argparse.ArgumentParser) -> None:
     """The options that `analyse` and `report` share."""
     parser.add_argument("run", type=Path, metavar="RUN", help="run folder of `sample` or `simulate`")
     parser.add_argument(
-        "--reference", type=Path, default=None, metavar="MDRUN", help="run folder of long MD of the same molecule"
+        "--reference",
+        type=Path,
+        default=None,
+        metavar="MDRUN",
+        help="long MD of the same molecule: a run folder, or a trajectory file of any program",
     )
+    options.add_foreign(parser, "a reference")
     parser.add_argument(
         "--discard",
         type=options.integer("the number of discarded frames", least=0, most=2**31),
@@ -85,8 +90,9 @@ def judge_named(args: argparse.Namespace) -> Judged:
         if not args.quiet:
             print(f"analysing {part}", file=sys.stderr, flush=True)
 
-    reference = None if args.reference is None else RunFolder.open(args.reference)
-    return judge_run(RunFolder.open(args.run), reference, discard=args.discard, stride=args.stride, progress=tell)
+    source = RunFolder.open(args.run)
+    reference = None if args.reference is None else options.open_source(args.reference, args, molecule=source)
+    return judge_run(source, reference, discard=args.discard, stride=args.stride, progress=tell)
 
 
 def as_text(judged: Judged) -> str:

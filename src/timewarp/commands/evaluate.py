@@ -13,7 +13,7 @@ from . import options
 from .errors import UserError
 
 if TYPE_CHECKING:
-    from ..trajectories import RunFolder
+    from ..trajectories import FrameSet, RunFolder
 
 SCHEMA = 3
 LEVELS = ("trust", "caution", "reject")
@@ -38,8 +38,10 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
         type=Path,
         required=True,
         metavar="REF",
-        help="runs of the same molecules to compare with, or folders that hold such runs",
+        help="runs of the same molecules to compare with, folders that hold such runs, or trajectory files of any "
+        "program",
     )
+    options.add_foreign(parser, "a reference")
     options.add_out(parser, what="output folder: evaluation.json, evaluation.csv, index.html")
     parser.add_argument(
         "--lag",
@@ -70,10 +72,14 @@ def run(args: argparse.Namespace) -> int:
     out = args.out
     if out.exists() and (not out.is_dir() or (any(out.iterdir()) and not (out / "peptides").is_dir())):
         raise FileExistsError(f"{out} is not empty and not an evaluation; choose another --out")
-    runs, references = (
-        {folder: RunFolder.open(folder) for path in paths for folder in run_folders(path)}
-        for paths in (args.runs, args.reference)
-    )
+    runs = {folder: RunFolder.open(folder) for path in args.runs for folder in run_folders(path)}
+    first = next(iter(runs.values()))
+    target = {"preset": first.config.get("preset"), "temperature_K": first.temperature_K}
+    references = {
+        each: options.open_source(each, args, **target)
+        for path in args.reference
+        for each in ([path] if path.is_file() else run_folders(path))
+    }
     pairs = match(runs, references)
     (out / "peptides").mkdir(parents=True, exist_ok=True)
     rows = []
@@ -103,15 +109,15 @@ def run(args: argparse.Namespace) -> int:
 
 
 def match(
-    runs: Mapping[Path, RunFolder], references: Mapping[Path, RunFolder]
-) -> dict[str, tuple[RunFolder, RunFolder]]:
+    runs: Mapping[Path, RunFolder], references: Mapping[Path, RunFolder | FrameSet]
+) -> dict[str, tuple[RunFolder, RunFolder | FrameSet]]:
     """Each run with its reference, by a name of its own.
 
     Raises:
         ValueError: a run is biased.
         UserError: a run has no reference of its molecule, temperature and force field, or several.
     """
-    pairs: dict[str, tuple[RunFolder, RunFolder]] = {}
+    pairs: dict[str, tuple[RunFolder, RunFolder | FrameSet]] = {}
     for path, run in runs.items():
         run.check_unbiased()
         key = _target(run)
@@ -135,11 +141,13 @@ def match(
     return pairs
 
 
-def _target(run: RunFolder) -> tuple[str, str, float]:
+def _target(run: RunFolder | FrameSet) -> tuple[str, str, float]:
     return run.atoms.fingerprint, str(run.config.get("preset")), round(run.temperature_K, 6)
 
 
-def one(name: str, source: RunFolder, reference: RunFolder, args: argparse.Namespace, path: Path) -> dict[str, Any]:
+def one(
+    name: str, source: RunFolder, reference: RunFolder | FrameSet, args: argparse.Namespace, path: Path
+) -> dict[str, Any]:
     """The row of one run; the stored one where nothing has changed."""
     from ..analysis.evaluation import evaluate
     from ..analysis.tica import usual_lag
@@ -151,7 +159,7 @@ def one(name: str, source: RunFolder, reference: RunFolder, args: argparse.Names
         "schema": SCHEMA,
         **{
             name: {"path": str(run.path), "frames": [run.n_frames(s) for s in run.streams], "config": run.config}
-            for name, run in (("run", source), ("reference", reference))
+            for name, run in {"run": source, "reference": reference}.items()
         },
         "lag_ps": args.lag,
         "discard": args.discard,

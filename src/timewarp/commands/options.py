@@ -5,8 +5,13 @@ from __future__ import annotations
 import argparse
 import math
 import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ..trajectories import FrameSet, RunFolder
 
 PRESETS = ("amber14-obc2", "amber14-obc1", "amber99sbildn-obc", "amber14-vacuum")
 """Names of the force-field presets, spelt out here so that ``--help`` need not load OpenMM."""
@@ -132,6 +137,36 @@ def add_out(parser: Parser, default: str | None = None, what: str = "output fold
         metavar="FOLDER",
         help=what + (f" (default {default})" if default is not None else ""),
     )
+
+
+def add_foreign(parser: Parser, of: str) -> None:
+    """``--top`` and ``--spacing``: what trajectory files of other programs do not say."""
+    parser.add_argument(
+        "--top",
+        type=Path,
+        default=None,
+        metavar="FILE",
+        help=f"topology of {of} that is a trajectory file of another program (PDB, PSF, prmtop, GRO); PDB and HDF5 "
+        "trajectories have their own",
+    )
+    parser.add_argument(
+        "--spacing",
+        type=number("the spacing", above=0),
+        default=None,
+        metavar="PS",
+        help="time between the frames of such a file in ps, where they are of dynamics (default: frames have no time)",
+    )
+
+
+def open_source(path: Path, args: argparse.Namespace, **options: Any) -> RunFolder | FrameSet:
+    """A run folder, or the frames of a file with ``--top`` and ``--spacing``; says what was taken for granted."""
+    from ..trajectories import FrameSet, open_source
+
+    source = open_source(path, args.top, spacing_ps=args.spacing, **options)
+    if isinstance(source, FrameSet) and not args.quiet:
+        for note in source.notes:
+            print(f"timewarp: {path}: {note}", file=sys.stderr)
+    return source
 
 
 def add_quiet(parser: Parser) -> None:

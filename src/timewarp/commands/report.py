@@ -50,9 +50,10 @@ def run(args: argparse.Namespace) -> int:
     described = None
     r = judged.reference_trajectory
     if r is not None:
+        kinds = {"md": "MD", "frames": "frames"}
         length = r.n_chains * r.n_frames * r.frame_spacing
         amount = f"{length / 1000:,.3g} ns" if r.unit == "ps" else f"{r.n_chains * r.n_frames:,} samples"
-        described = f"{amount} of reference {'MD' if r.kind == 'md' else 'sampling'} ({r.n_chains} chains)"
+        described = f"{amount} of reference {kinds.get(r.kind, 'sampling')} ({r.n_chains} chains)"
     page = write_report(
         folder,
         judged.trajectory,

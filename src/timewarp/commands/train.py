@@ -5,12 +5,14 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from . import options
 from .errors import UserError
 
-ENERGY_FILE = "energy.safetensors"
+if TYPE_CHECKING:
+    from ..energies import Parameters
+    from ..trajectories import FrameSet, RunFolder
 
 
 def add_parser(subparsers: argparse._SubParsersAction) -> None:
@@ -28,8 +30,10 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
         nargs="+",
         type=Path,
         metavar="RUN",
-        help="run folders of one molecule (of many, for family A), or files of `timewarp pack` (family C2)",
+        help="run folders of one molecule (of many, for family A), trajectory files of another program, or files of "
+        "`timewarp pack` (family C2)",
     )
+    options.add_foreign(parser, "a RUN")
     options.add_out(parser, what="output folder: model.safetensors, model.toml, curves.json, summary.json")
     parser.add_argument(
         "--config", type=Path, metavar="FILE", help="TOML file of training settings (see configs/); options override it"
@@ -109,7 +113,8 @@ def run(args: argparse.Namespace) -> int:
         "stride": settings.stride,
         "seed": settings.seed,
     }
-    provenance = {} if packed else _provenance(args.runs)
+    sources = [] if packed else [options.open_source(path, args) for path in args.runs]
+    provenance = {} if packed else _provenance(sources)
     temperature_K = provenance.get("temperature_K")
     energy: Any = None
     if settings.family == "C2":
@@ -119,16 +124,16 @@ def run(args: argparse.Namespace) -> int:
         provenance = {**data.coverage(), "data_sha256": ", ".join(map(sha256, args.runs))}
         learnt = f"{len(data.train)} peptides: {sum(len(m.frames) for m in data.train)} frames"
     elif settings.family == "A":
-        pairs = load_pairs(args.runs, settings.lag_ps, **split)
+        pairs = load_pairs(sources, settings.lag_ps, **split)
         data = pairs
         learnt = f"{pairs.residues}: {len(pairs.train)} pairs {settings.lag_ps:g} ps apart"
-        energy = _mixed_energy([source / ENERGY_FILE for source in pairs.sources], temperature_K)
+        energy = _mixed_energy(pairs.parameters, temperature_K)
         if len(pairs.molecules) > 1:
             provenance["molecule"] = pairs.residues
     else:
-        data = load_training_data(args.runs, **split)
+        data = load_training_data(sources, **split)
         learnt = f"{data.atoms.residues}: {len(data.train)} frames"
-        energy = _reduced_energy(args.runs[0] / ENERGY_FILE, temperature_K)
+        energy = _reduced_energy(data.parameters, temperature_K)
     start_from = None
     if args.start_from:
         from ..pretrained import load
@@ -164,33 +169,30 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _provenance(runs: list[Path]) -> dict[str, Any]:
-    """What the runs say of themselves; refuses runs of different presets or temperatures."""
-    from ..trajectories import RunFolder
-
-    opened = [RunFolder.open(path) for path in runs]
-    first = opened[0].config
+def _provenance(sources: Sequence[RunFolder | FrameSet]) -> dict[str, Any]:
+    """What the sources say of themselves; refuses different presets or temperatures."""
+    first = sources[0].config
     keys = ("preset", "temperature_K")
-    for path, run in zip(runs[1:], opened[1:], strict=True):
+    for run in sources[1:]:
         for key in keys:
             if run.config.get(key) != first.get(key):
                 raise UserError(
-                    f"{path} has {key} = {run.config.get(key)!r}, but {runs[0]} has {first.get(key)!r}; "
+                    f"{run.path} has {key} = {run.config.get(key)!r}, but {sources[0].path} has {first.get(key)!r}; "
                     "train on runs of one target"
                 )
-    return {"molecule": opened[0].name, **{key: first[key] for key in keys if key in first}}
+    return {"molecule": sources[0].name, **{key: first[key] for key in keys if key in first}}
 
 
-def _reduced_energy(path: Path, temperature_K: float | None) -> Any:
-    """The compiled energy beside the frames, in kT, as a function of the device."""
-    if not path.is_file() or temperature_K is None:
+def _reduced_energy(parameters: Parameters | None, temperature_K: float | None) -> Any:
+    """The compiled energy of the frames, in kT, as a function of the device."""
+    if parameters is None or temperature_K is None:
         return None
     import torch
 
-    from ..energies import Parameters, Potential
+    from ..energies import Potential
     from ..units import kT
 
-    parameters, thermal = Parameters.load(path), kT(temperature_K)
+    thermal = kT(temperature_K)
 
     def on(device: torch.device) -> Any:
         potential = Potential(parameters, dtype=torch.float32, device=str(device))
@@ -199,13 +201,14 @@ def _reduced_energy(path: Path, temperature_K: float | None) -> Any:
     return on
 
 
-def _mixed_energy(paths: Sequence[Path], temperature_K: float | None) -> Any:
+def _mixed_energy(parameters: Sequence[Parameters | None], temperature_K: float | None) -> Any:
     """The compiled energies of several molecules, in kT, as a function of the device."""
-    if temperature_K is None or not all(path.is_file() for path in paths):
+    known = [p for p in parameters if p is not None]
+    if temperature_K is None or len(known) < len(parameters):
         return None
     import torch
 
-    from ..energies import MixedPotential, Parameters, Potential
+    from ..energies import MixedPotential, Potential
     from ..units import kT
 
     thermal = kT(temperature_K)
@@ -213,8 +216,8 @@ def _mixed_energy(paths: Sequence[Path], temperature_K: float | None) -> Any:
     def on(device: torch.device) -> Any:
         # In double precision, atoms that are almost on top of each other still have a finite energy, and a direction.
         # Each molecule would be compiled anew on a GPU, which pays for one alone.
-        engine = "torch" if device.type != "cpu" and len(paths) > 1 else None
-        potentials = [Potential(Parameters.load(path), torch.float64, str(device), engine) for path in paths]
+        engine = "torch" if device.type != "cpu" and len(known) > 1 else None
+        potentials = [Potential(p, torch.float64, str(device), engine) for p in known]
         mixed = MixedPotential(potentials)
         return lambda positions, molecule: mixed.energy(positions, molecule) / thermal
 

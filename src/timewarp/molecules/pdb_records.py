@@ -30,9 +30,9 @@ PROTONATION_STATES = {
 }
 """Residue names of other programs for a protonation state, tautomer or cap."""
 
-_WATER = {"HOH", "WAT", "H2O", "DOD", "SOL", "SPC", "TIP", "TIP3", "TIP4", "TIP5", "TP3", "T3P", "T4P"}
-_IONS = {"NA", "CL", "K", "LI", "RB", "CS", "MG", "CA", "ZN", "MN", "FE", "FE2", "CU", "CO", "NI", "CD", "BR", "IOD"}
-_IONS |= {"NA+", "CL-", "K+", "SOD", "CLA", "POT", "CAL", "CES", "MG2", "ZN2", "SO4", "PO4"}
+WATER = {"HOH", "WAT", "H2O", "DOD", "SOL", "SPC", "TIP", "TIP3", "TIP4", "TIP5", "TP3", "T3P", "T4P"}
+IONS = {"NA", "CL", "K", "LI", "RB", "CS", "MG", "CA", "ZN", "MN", "FE", "FE2", "CU", "CO", "NI", "CD", "BR", "IOD"}
+IONS |= {"NA+", "CL-", "K+", "SOD", "CLA", "POT", "CAL", "CES", "MG2", "ZN2", "SO4", "PO4"}
 
 
 @dataclass(frozen=True)
@@ -154,7 +154,7 @@ def _parse_atom(path: Path, line_number: int, line: str) -> AtomRecord:
 
 
 def _check_residue_names(path: Path, records: PdbRecords) -> None:
-    kinds = {"water": _WATER, "ions": _IONS}
+    kinds = {"water": WATER, "ions": IONS}
     found: dict[str, Counter[str]] = {"water": Counter(), "ions": Counter(), "unknown residues": Counter()}
     for (_, residue_id), name in records.residue_names.items():
         if name in AMINO_ACIDS or name in CAPS or name in PROTONATION_STATES:

@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 
 import torch
 from torch import Tensor
 
+from ..energies import Parameters
 from ..shapes import Float, Int
 from ..state import Atoms
-from ..trajectories import FrameBlocks, LaggedPairs, RunFolder, split_frames, time_lagged_pairs
+from ..trajectories import FrameBlocks, FrameSet, LaggedPairs, RunFolder, split_frames, time_lagged_pairs
+from .sources import Source, open_sources
 
 FEWEST_FRAMES = 20
 """Frames per chain that a split into blocks needs."""
@@ -62,14 +63,14 @@ class PairData:
         train: pairs to learn from.
         validation: pairs from blocks of the trajectories that ``train`` has no part of.
         lag_ps: time between the frames of a pair.
-        sources: for each molecule, the run folder whose compiled energy is its target.
+        parameters: for each molecule, its compiled energy, or None where its first source has none.
     """
 
     molecules: tuple[Atoms, ...]
     train: PairSet
     validation: PairSet
     lag_ps: float
-    sources: tuple[Path, ...] = ()
+    parameters: tuple[Parameters | None, ...] = ()
 
     def __repr__(self) -> str:
         return (
@@ -88,17 +89,17 @@ class PairData:
 
 
 def load_pairs(
-    runs: Sequence[Path | str],
+    runs: Sequence[Source],
     lag_ps: float,
     *,
     validation_fraction: float = 0.1,
     stride: int = 1,
     seed: int = 0,
 ) -> PairData:
-    """Read run folders of molecular dynamics, of one molecule or of many.
+    """Read molecular dynamics of one molecule or of many.
 
     Args:
-        runs: folders that ``timewarp simulate`` wrote.
+        runs: run folders (or their paths) that ``timewarp simulate`` wrote, or frames of other programs.
         lag_ps: time between the frames of a pair; a multiple of each run's frame spacing.
         validation_fraction: fraction of the frames held out, in contiguous blocks of each chain.
         stride: use every stride-th pair.
@@ -108,41 +109,39 @@ def load_pairs(
         ValueError: a run is not of dynamics, its frame spacing does not divide the lag, or it is too short for it.
         FileNotFoundError: a folder does not exist.
     """
-    if not runs:
-        raise ValueError("training needs at least one run folder")
     molecules: list[Atoms] = []
-    sources: list[Path] = []
+    parameters: list[Parameters | None] = []
     numbers: list[int] = []
     parts: tuple[list[LaggedPairs], list[LaggedPairs]] = ([], [])
-    for path in runs:
-        run = RunFolder.open(path)
+    for run in open_sources(runs):
         known = [m.fingerprint for m in molecules]
         if run.atoms.fingerprint not in known:
             molecules.append(run.atoms)
-            sources.append(Path(path))
+            parameters.append(run.parameters)
             known.append(run.atoms.fingerprint)
         numbers.append(known.index(run.atoms.fingerprint))
-        for part, pairs in zip(parts, _split_pairs(run, path, lag_ps, validation_fraction, stride, seed), strict=True):
+        for part, pairs in zip(parts, _split_pairs(run, lag_ps, validation_fraction, stride, seed), strict=True):
             part.append(pairs)
     train, validation = (PairSet(tuple(part), tuple(numbers)) for part in parts)
-    return PairData(tuple(molecules), train, validation, lag_ps, tuple(sources))
+    return PairData(tuple(molecules), train, validation, lag_ps, tuple(parameters))
 
 
 def _split_pairs(
-    run: RunFolder, path: Path | str, lag_ps: float, validation_fraction: float, stride: int, seed: int
+    run: RunFolder | FrameSet, lag_ps: float, validation_fraction: float, stride: int, seed: int
 ) -> tuple[LaggedPairs, LaggedPairs]:
-    if run.kind != "md" or run.config.get("dynamics") is False:
-        kind = "a sampled chain" if run.kind != "md" else "MD with torsion moves"
+    if not run.is_dynamics:
+        kinds = {"md": "MD with torsion moves", "frames": "frames that do not say how far apart in time they are"}
+        kind = kinds.get(run.kind, "a sampled chain")
         raise ValueError(
-            f"{path} is {kind}, which has no time: family A learns from pairs {lag_ps:g} ps apart; "
-            "give a run of plain `timewarp simulate`"
+            f"{run.path} is {kind}, which has no time: family A learns from pairs {lag_ps:g} ps apart; "
+            "give a run of plain `timewarp simulate`, or frames with their spacing (spacing_ps=, --spacing)"
         )
     trajectory = run.trajectory()
     spacing, frames = trajectory.frame_spacing, trajectory.n_frames
     ratio = lag_ps / spacing
     if round(ratio) < 1 or abs(round(ratio) - ratio) > 1e-6 * ratio:
         raise ValueError(
-            f"{path} has a frame every {spacing:g} ps, which does not divide lag_ps = {lag_ps:g}; "
+            f"{run.path} has a frame every {spacing:g} ps, which does not divide lag_ps = {lag_ps:g}; "
             f"set lag_ps to a multiple of it, such as {max(1, round(ratio)) * spacing:g}, or simulate with another "
             "--frame-spacing"
         )
@@ -152,8 +151,8 @@ def _split_pairs(
     if n_blocks < 2 or frames < FEWEST_FRAMES:
         least = max(4 * lag_frames, FEWEST_FRAMES)
         raise ValueError(
-            f"{path} has {frames} frames per chain, {frames * spacing:g} ps; pairs {lag_ps:g} ps apart with some held "
-            f"out need at least {least} frames; simulate {least * spacing / 1000:g} ns per chain"
+            f"{run.path} has {frames} frames per chain, {frames * spacing:g} ps; pairs {lag_ps:g} ps apart with some "
+            f"held out need at least {least} frames; simulate {least * spacing / 1000:g} ns per chain"
         )
     fractions = (1 - validation_fraction, validation_fraction)
     blocks: tuple[FrameBlocks, ...] = split_frames(trajectory, fractions, n_blocks=n_blocks, seed=seed)

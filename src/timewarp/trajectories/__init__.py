@@ -1,9 +1,11 @@
-"""The store of trajectories: append, read, lagged pairs, splits, padded batches, export."""
+"""The store of trajectories: append, read, lagged pairs, splits, padded batches; files of other programs, both ways."""
 
 from .batches import draw_batch
 from .campaigns import open_campaign, run_folders, run_in_campaign
 from .exporting import export, mdtraj_topology
 from .folder import RunFolder
+from .frame_set import FrameSet
+from .frames import open_source, read_frames, read_positions
 from .source import Source
 from .splits import FrameBlocks, LaggedPairs, split_frames, time_lagged_pairs, whole
 from .superchains import SUPERCHAINS, superchain_labels, superchains_of_starts
@@ -12,6 +14,7 @@ from .trajectory import Trajectory
 __all__ = [
     "SUPERCHAINS",
     "FrameBlocks",
+    "FrameSet",
     "LaggedPairs",
     "RunFolder",
     "Source",
@@ -20,6 +23,9 @@ __all__ = [
     "export",
     "mdtraj_topology",
     "open_campaign",
+    "open_source",
+    "read_frames",
+    "read_positions",
     "run_folders",
     "run_in_campaign",
     "split_frames",

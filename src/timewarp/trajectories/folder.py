@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..energies import Parameters
 from ..files import (
     LOCK_FILE,
     TEMPORARY_SUFFIX,
@@ -31,7 +32,8 @@ from .superchains import superchains_of_run
 from .trajectory import Trajectory
 
 SCHEMA = 1
-KINDS = ("md", "chain", "exploration")
+KINDS = ("md", "chain", "exploration", "frames")
+ENERGY_FILE = "energy.safetensors"
 BIASED = (
     "biased: states found by exploration, without Metropolis-Hastings; how often each occurs means nothing until "
     "`timewarp sample --start-from` confirms them"
@@ -51,7 +53,7 @@ class RunFolder:
 
     Attributes:
         path: the folder.
-        kind: ``"md"``, ``"chain"``, or ``"exploration"``, whose frames are biased.
+        kind: ``"md"``, ``"chain"``, ``"exploration"``, whose frames are biased, or ``"frames"`` of another program.
         name: of the molecule, as the user gave it.
         atoms: the molecule.
         config: the resolved configuration, without the ``[run]`` table.
@@ -82,7 +84,7 @@ class RunFolder:
 
         Args:
             path: a folder that does not exist, is empty, or holds the run to go on with.
-            kind: ``"md"`` (its config needs ``timestep_fs``), ``"chain"`` or ``"exploration"``.
+            kind: ``"md"`` (its config needs ``timestep_fs``), ``"chain"``, ``"exploration"`` or ``"frames"``.
             name: of the molecule.
             atoms: the molecule.
             topology_pdb: PDB text with the same atoms in the same order.
@@ -214,6 +216,16 @@ class RunFolder:
         return (self.path / "topology.pdb").read_text(encoding="utf-8")
 
     @property
+    def parameters(self) -> Parameters | None:
+        """The compiled energy of the molecule, or None where the folder has none (``energy.safetensors``).
+
+        Raises:
+            ValueError: the file is damaged.
+        """
+        path = self.path / ENERGY_FILE
+        return Parameters.load(path) if path.exists() else None
+
+    @property
     def streams(self) -> list[int]:
         """Streams that have at least one closed segment."""
         return sorted(self._segments)
@@ -328,7 +340,7 @@ class RunFolder:
         spacing = float(steps[0, 1] - steps[0, 0]) if n_frames > 1 else float(steps[0, 0])
         if self.kind == "md":
             spacing *= float(self.config["timestep_fs"]) / 1000
-        unit = "ps" if self.kind == "md" else "step"
+        unit = {"md": "ps", "frames": "frame"}.get(self.kind, "step")
         numbers = [
             s * self._segments[s][-1].n_chains + c for s, chains in zip(chosen, kept, strict=True) for c in chains
         ]

@@ -21,8 +21,9 @@ class Trajectory:
         energies: potential energies in kJ/mol as they were computed, float64.
         steps: MD or MH step of each frame.
         frame_spacing: between frames, in ``unit``.
-        unit: ``"ps"`` for MD, ``"step"`` (Metropolis-Hastings steps, or moves of an exploration) otherwise.
-        kind: ``"md"``, ``"chain"``, or ``"exploration"``, whose frames are biased.
+        unit: ``"ps"`` for MD, ``"frame"`` for frames without a time, ``"step"`` (Metropolis-Hastings steps, or moves of
+            an exploration) otherwise.
+        kind: ``"md"``, ``"chain"``, ``"exploration"``, whose frames are biased, or ``"frames"`` of another program.
         name: of the molecule.
         superchains: the label of each chain: chains with one label shared a start. Each chain has its own by default.
 

@@ -1,0 +1,146 @@
+"""Which molecule a file holds: the one that was given, or the one that its topology describes."""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from ..energies import Parameters, compile_system
+from ..geometry import dihedrals
+from ..shapes import Float
+from ..state import Atoms
+from . import foreign
+from .folder import RunFolder
+from .frame_set import FrameSet
+from .matching import FileAtoms, inverted, match_atoms
+
+if TYPE_CHECKING:
+    from ..molecules import Molecule, Preset
+
+
+@dataclass(frozen=True)
+class Identity:
+    """The molecule that files are matched to.
+
+    Attributes:
+        name: as given.
+        atoms: the molecule.
+        start: positions in nm, float64, whose handedness and bond lengths count; None checks neither.
+        topology_pdb: PDB text of the start.
+        parameters: the energy, compiled.
+        preset: name of the force field.
+        temperature_K: what frames are taken for.
+        origin: what this temperature is of.
+        built: the molecule with its OpenMM system, where there is one.
+    """
+
+    name: str
+    atoms: Atoms
+    start: Float[Tensor, "atoms 3"] | None
+    topology_pdb: str = ""
+    parameters: Parameters | None = None
+    preset: str = ""
+    temperature_K: float = 0.0
+    origin: str = ""
+    built: Molecule | None = None
+
+
+def identify(
+    molecule: Molecule | RunFolder | FrameSet | str | Path | None,
+    preset: str | Preset | None,
+    file: FileAtoms,
+    first: Float[Tensor, "file_atoms 3"],
+    described_by: Path,
+) -> Identity:
+    """The molecule that files are matched to, built from the topology where none was given.
+
+    Args:
+        molecule: what was given: a molecule, a sequence or PDB file, or frames of the same molecule.
+        preset: the force field; None takes that of ``molecule``, or the default.
+        file: the atoms of the file.
+        first: its first frame, of a whole molecule.
+        described_by: the file that names the atoms.
+
+    Raises:
+        ValueError: the molecule cannot be built, or is under another preset.
+    """
+    from ..molecules import build_molecule, get_preset
+
+    if isinstance(molecule, RunFolder | FrameSet):
+        parameters, theirs = molecule.parameters, str(molecule.config.get("preset"))
+        if parameters is None:
+            raise ValueError(f"{molecule.path} has no compiled energy beside its frames; give its sequence instead")
+        if preset is not None and get_preset(preset).name != theirs:
+            raise ValueError(f"{molecule.path} is under {theirs}, not {get_preset(preset).name}; leave the preset out")
+        pdb, temperature = molecule.topology_pdb, molecule.temperature_K
+        where = str(molecule.path)
+        return Identity(molecule.name, molecule.atoms, _positions_of(pdb), pdb, parameters, theirs, temperature, where)
+    if molecule is None or isinstance(molecule, str | Path):
+        chosen = get_preset("amber14-obc2" if preset is None else preset)
+        built = _build(chosen, file, first, described_by) if molecule is None else build_molecule(molecule, chosen)
+    else:
+        built = molecule
+        if preset is not None and get_preset(preset).name != built.preset.name:
+            raise ValueError(f"{built.name} is under {built.preset.name}, not {preset}; leave the preset out")
+    return Identity(
+        built.name,
+        built.atoms,
+        built.start_positions,
+        built.pdb,
+        compile_system(built.system),
+        built.preset.name,
+        built.preset.temperature_K,
+        f"preset {built.preset.name}",
+        built,
+    )
+
+
+def _build(preset: Preset, file: FileAtoms, first: Tensor, described_by: Path) -> Molecule:
+    """The molecule of a topology: as from its sequence where it is one such, else as from a PDB file."""
+    from ..molecules import build_molecule
+    from ..molecules.pdb_records import PROTONATION_STATES
+    from ..molecules.sequences import BACK_CAP, FRONT_CAP, RESIDUES
+
+    letters = {name: letter for letter, name in RESIDUES.items()} | {"ACE": FRONT_CAP, "NME": BACK_CAP}
+    plain = [PROTONATION_STATES.get(name[-3:], name[-3:]) for name, _ in file.residue_names]
+    if all(name in letters for name in plain):
+        parts = [letters[name] for name in plain]
+        inner = "".join(part for part in parts if len(part) == 1)
+        text = "-".join([*parts[: parts[0] == FRONT_CAP], inner, *([BACK_CAP] if parts[-1] == BACK_CAP else [])])
+        try:
+            standard = build_molecule(text, preset)
+            index = match_atoms(standard.atoms, standard.start_positions, file, first)
+        except ValueError:
+            pass  # not one of the sequences: the file says what it is
+        else:
+            if not _other_pattern(standard.atoms, standard.start_positions, first[index]):
+                return standard
+    is_pdb = foreign.suffix_of(described_by) in (".pdb", ".pdb.gz")
+    with tempfile.TemporaryDirectory() as folder:
+        text_file = Path(folder) / f"{described_by.name.split('.')[0]}.pdb"
+        text_file.write_text(foreign.first_model(described_by) if is_pdb else foreign.as_pdb(file, first), "utf-8")
+        try:
+            return build_molecule(text_file, preset)
+        except ValueError as error:
+            message = str(error).replace(str(text_file), str(described_by))
+            raise ValueError(f"{message} (or say what it is: molecule=, a sequence or a run)") from None
+
+
+def _other_pattern(atoms: Atoms, start: Tensor, positions: Tensor) -> bool:
+    """Whether chirality or a cis peptide bond differ."""
+    omega = [dihedrals(x, atoms.peptide_bonds).cos() > 0 for x in (start, positions)]
+    return bool(inverted(atoms, start, positions[None]).any() or (omega[0] != omega[1]).any())
+
+
+def _positions_of(topology_pdb: str) -> Float[Tensor, "atoms 3"]:
+    import mdtraj
+
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "topology.pdb"
+        file.write_text(topology_pdb, encoding="utf-8")
+        return torch.from_numpy(mdtraj.load_pdb(str(file), standard_names=False).xyz[0]).double()
