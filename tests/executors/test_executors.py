@@ -104,7 +104,9 @@ def test_dask_is_loaded_only_where_it_is_used():
     import subprocess
     import sys
 
-    code = "import sys, timewarp.executors, timewarp.commands.campaign; print('dask' in sys.modules)"
+    code = (
+        "import sys, timewarp.executors, timewarp.verbs.many, timewarp.commands.campaign; print('dask' in sys.modules)"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
 

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from ..executors import LOCAL, PROCESSES, is_address
 from . import options
 from .errors import UserError
 
 if TYPE_CHECKING:
     from ..executors import Executor
     from ..simulation import SimulationSettings
-
-PROCESSES, LOCAL = "processes", "local"
 
 
 def add_arguments(parser: argparse.ArgumentParser, each: str = "--length ns") -> None:
@@ -48,7 +48,7 @@ def check(args: argparse.Namespace) -> None:
         raise UserError(f"give a MOLECULE or --sequences FILE, got {what}")
     if args.scheduler is not None and args.sequences is None:
         raise UserError("--scheduler is for a list of peptides: give --sequences FILE too")
-    if _is_address(args.scheduler) and args.threads is not None:
+    if is_address(args.scheduler) and args.threads is not None:
         raise UserError(f"--threads counts workers of this machine; {args.scheduler} has its own, leave --threads out")
 
 
@@ -59,45 +59,40 @@ def run(args: argparse.Namespace, settings: SimulationSettings) -> int:
         UserError: some peptides failed.
     """
     from ..molecules import read_sequences
-    from ..simulation import simulate_campaign
+    from ..verbs.simulate_many import simulate_many
 
     sequences = read_sequences(args.sequences)
-
-    def say(line: str) -> None:
-        if not args.quiet:
-            print(f"timewarp: {line}", file=sys.stderr, flush=True)
-
-    summary = simulate_campaign(
-        sequences,
-        args.out,
-        settings,
-        make_executor(args.scheduler, min(args.threads or options.available_cores(), len(sequences))),
-        preset=args.preset,
-        quiet=args.quiet,
-        say=say,
-    )
+    more = {"preset": args.preset, "progress": not args.quiet, "say": sayer(args.quiet)}
+    summary = simulate_many(sequences, args.out, settings, executor_of(args, len(sequences)), **more)
     print(
         f"{args.out}: {summary['done']} of {summary['peptides']} peptides, "
         f"{summary['done_ns']:,.4g} ns, {summary['ns_per_day']:,.0f} ns/day"
     )
-    failures = [row for row in summary["table"] if row["state"] == "failed"]
-    if failures:
+    return finish(args.out, summary)
+
+
+def finish(out: Path, summary: dict[str, Any]) -> int:
+    """The exit status of a list.
+
+    Raises:
+        UserError: some peptides failed.
+    """
+    if failures := [row for row in summary["table"] if row["state"] == "failed"]:
         first = failures[0]
         raise UserError(
             f"{len(failures)} of {summary['peptides']} peptides failed, {first['sequence']}: {first['message']} "
-            f"(all are in {args.out / 'summary.json'}; the same command tries them again)"
+            f"(all are in {out / 'summary.json'}; the same command tries them again)"
         )
     return 0
 
 
-def _is_address(scheduler: str | None) -> bool:
-    return scheduler not in (None, PROCESSES, LOCAL)
+def sayer(quiet: bool) -> Callable[[str], None]:
+    """What to do with a line about a peptide that fails."""
+    return lambda line: None if quiet else print(f"timewarp: {line}", file=sys.stderr, flush=True)
 
 
-def make_executor(scheduler: str | None, workers: int) -> Executor:
-    """The executor that ``--scheduler`` names."""
-    from ..executors import DaskCluster, LocalProcesses, is_dask_installed
+def executor_of(args: argparse.Namespace, n_peptides: int) -> Executor:
+    """The executor that ``--scheduler`` and ``--threads`` name."""
+    from ..executors import make_executor
 
-    if scheduler == PROCESSES or (scheduler is None and not is_dask_installed()):
-        return LocalProcesses(workers)
-    return DaskCluster(scheduler if _is_address(scheduler) else None, workers)
+    return make_executor(args.scheduler, min(args.threads or options.available_cores(), n_peptides))

@@ -6,11 +6,10 @@ import argparse
 import contextlib
 import io
 import math
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from . import campaign, options
+from . import campaign
 from .errors import USER_ERRORS, UserError
 
 if TYPE_CHECKING:
@@ -30,11 +29,9 @@ def run(args: argparse.Namespace) -> int:
     Raises:
         UserError: options that cannot be those of a list, or some peptides failed.
     """
-    from ..executors import Outcome, Task
-    from ..files import exclusive, write_json
     from ..molecules import read_sequences
-    from ..progress import Progress
-    from ..trajectories import open_campaign
+    from ..trajectories import ClosedSteps
+    from ..verbs.many import peptide_seed, run_list
 
     for name in ("start_from", "tuning"):
         if getattr(args, name):
@@ -43,92 +40,50 @@ def run(args: argparse.Namespace) -> int:
     shared = {name: getattr(args, name) for name in SHARED}
     if args.model and Path(args.model).exists():
         shared["model"] = str(Path(args.model).resolve())
-    out = Path(args.out or f"{args.sequences.stem}-samples").resolve()  # workers have other working directories
+    out = Path(args.out or f"{args.sequences.stem}-samples").resolve()
     known = {name: "default" if value is None else value for name, value in shared.items()}
-    open_campaign(out, {"campaign": {"schema": 1, "kind": "samples"}, **known}, may_grow="samples")
-    workers = min(args.threads or options.available_cores(), len(sequences))
-    executor = campaign.make_executor(args.scheduler, workers)
-    with exclusive(out):
-        messages: dict[str, str | None] = {}
-        rows = {sequence: _row(sequence, out / sequence, args) for sequence in sequences}
-        tasks = [
-            Task(sequence, sample_peptide, (sequence, out / sequence, shared), USER_ERRORS)
-            for sequence in sequences
-            if rows[sequence]["state"] != "done"
-        ]
-
-        def summary() -> dict[str, Any]:
-            table = [{**rows[s], "message": messages.get(s)} for s in sequences]
-            return {
-                "schema": 1,
-                "peptides": len(table),
-                "done": sum(row["state"] == "done" for row in table),
-                "executor": executor.description,
-                "table": table,
-            }
-
-        def on_outcome(outcome: Outcome) -> None:
-            messages[outcome.name] = outcome.error
-            rows[outcome.name] = _row(outcome.name, out / outcome.name, args)
-            if outcome.error is not None:
-                rows[outcome.name]["state"] = "failed"
-                if not args.quiet:
-                    print(f"timewarp: {outcome.name} failed: {outcome.error}", file=sys.stderr, flush=True)
-            write_json(out / "summary.json", summary())
-            bar.advance(1)
-
-        try:
-            done = len(sequences) - len(tasks)
-            with Progress(f"{len(sequences)} peptides", len(sequences), done=done, unit="", quiet=args.quiet) as bar:
-                if tasks:
-                    executor.run(tasks, on_outcome)
-        finally:
-            result = summary()
-            write_json(out / "summary.json", result)
-    print(_report(out, result))
-    if failed := [row for row in result["table"] if row["state"] == "failed"]:
-        raise UserError(
-            f"{len(failed)} of {len(sequences)} peptides failed, {failed[0]['sequence']}: {failed[0]['message']} "
-            f"(all are in {out / 'summary.json'}; the same command tries them again)"
-        )
-    return 0
+    closed = {sequence: ClosedSteps(out / sequence) for sequence in sequences}
+    summary = run_list(
+        sequences,
+        out,
+        work=sample_peptide,
+        settings=lambda sequence: {**shared, "seed": peptide_seed(args.seed, sequence)},
+        row=lambda sequence, folder: _row(sequence, folder, args),
+        shared={"campaign": {"schema": 1, "kind": "samples"}, **known},
+        may_grow="samples",
+        executor=campaign.executor_of(args, len(sequences)),
+        expected=USER_ERRORS,
+        amount=lambda sequence, folder: closed[sequence].count() / args.thin,
+        each=args.samples,
+        unit="samples",
+        progress=not args.quiet,
+        say=campaign.sayer(args.quiet),
+    )
+    print(_report(out, summary))
+    return campaign.finish(out, summary)
 
 
-def sample_peptide(sequence: str, folder: Path, shared: dict[str, Any], *, heartbeat: Heartbeat) -> None:
+def sample_peptide(sequence: str, folder: Path, settings: dict[str, Any], *, heartbeat: Heartbeat) -> None:
     """Body of a peptide's task, in a worker: ``timewarp sample SEQUENCE`` with a seed of its own.
 
     Raises:
-        FileNotFoundError: this machine does not see the folder of the list.
         UserError: what ``timewarp sample`` would say.
     """
-    from ..trajectories import run_in_campaign
     from . import sample
 
-    args = _arguments(sequence, folder, shared)
-
-    def body() -> None:
-        with contextlib.redirect_stdout(io.StringIO()):
-            sample.sample_one(args, heartbeat)
-
-    run_in_campaign(folder, body, heartbeat)
-
-
-def _arguments(sequence: str, folder: Path, shared: dict[str, Any]) -> argparse.Namespace:
-    """The command line of one peptide."""
-    from ..simulation import peptide_seed
-
-    seed = peptide_seed(shared["seed"], sequence)
-    own = {"molecule": sequence, "out": folder, "seed": seed, "threads": 1, "quiet": True}
-    return argparse.Namespace(**{**shared, "start_from": None, "tuning": None, "sequences": None, **own})
+    own = {"molecule": sequence, "out": folder, "threads": 1, "quiet": True}
+    args = argparse.Namespace(**{**settings, "start_from": None, "tuning": None, "sequences": None, **own})
+    with contextlib.redirect_stdout(io.StringIO()):
+        sample.sample_one(args, heartbeat)
 
 
 def _row(sequence: str, folder: Path, args: argparse.Namespace) -> dict[str, Any]:
     """What the summary says of one peptide."""
     from ..files import read_json
-    from ..simulation import peptide_seed
+    from ..verbs.many import peptide_seed
 
     seed = peptide_seed(args.seed, sequence)
-    row: dict[str, Any] = {"sequence": sequence, "folder": folder.name, "state": "waiting", "seed": seed}
+    row: dict[str, Any] = {"state": "waiting", "seed": seed}
     with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
         found = read_json(folder / "summary.json")
         wanted = -(-args.samples // args.chains) * args.chains

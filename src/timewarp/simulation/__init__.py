@@ -1,9 +1,8 @@
 """Langevin MD of peptides, batched in the compiled kernel or with OpenMM: crash-safe runs, exact resume."""
 
-from .campaign import peptide_seed, simulate_campaign
-from .engines import choose_engine
+from .engines import choose_engine, resolve_for_presets
 from .langevin import BatchedLangevin
-from .production import replica_starts, simulate
+from .production import replica_starts, simulate, versions
 from .replica import SimulationError
 from .settings import SimulationSettings
 from .torsion_moves import TorsionMoves
@@ -14,8 +13,8 @@ __all__ = [
     "SimulationSettings",
     "TorsionMoves",
     "choose_engine",
-    "peptide_seed",
     "replica_starts",
+    "resolve_for_presets",
     "simulate",
-    "simulate_campaign",
+    "versions",
 ]

@@ -26,7 +26,7 @@ from ..progress import Progress
 from ..restriction import Restriction
 from ..starts import start_positions
 from ..state import repartition_hydrogen_mass
-from ..trajectories import RunFolder
+from ..trajectories import ClosedSteps, RunFolder
 from ..units import FEMTOSECONDS_PER_PICOSECOND, PICOSECONDS_PER_NANOSECOND, SECONDS_PER_DAY, kT
 from .batched import STREAM, BatchedRun
 from .engines import choose_engine
@@ -34,7 +34,6 @@ from .replica import ReplicaJob, SimulationError, replica_task, run_replica
 from .settings import SimulationSettings
 from .system import choose_platform, with_masses
 from .torsion_moves import TorsionMoves
-from .watching import ClosedTime
 
 SUMMARY_INTERVAL_S = 30.0
 STARTS_FILE = "starts.safetensors"
@@ -193,7 +192,6 @@ def _produce(
     note: str,
 ) -> None:
     settings = jobs[0].settings
-    frame_ns = settings.frame_spacing_ps / PICOSECONDS_PER_NANOSECOND
     done = sum(run.n_frames(job.stream) for job in jobs)
     total = settings.frames_per_replica * len(jobs)
     waiting = [job for job in jobs if run.n_frames(job.stream) < settings.frames_per_replica]
@@ -221,7 +219,7 @@ def _produce(
                     except SimulationError as error:
                         failures.append(str(error))
             elif waiting:
-                closed = ClosedTime(run.path, settings.timestep_fs / FEMTOSECONDS_PER_PICOSECOND)
+                closed = ClosedSteps(run.path)
                 expected = (SimulationError, ValueError, OSError)
                 tasks = [Task(f"replica {job.stream}", replica_task, (job,), expected) for job in waiting]
 
@@ -231,7 +229,7 @@ def _produce(
                         failures.append(outcome.error if named else f"{outcome.name}: {outcome.error}")
 
                 def on_poll() -> None:
-                    report(round(closed.ns() / frame_ns) - done - report.made)
+                    report(closed.count() // settings.frame_steps - done - report.made)
 
                 LocalProcesses(processes).run(tasks, on_outcome, on_poll)
                 on_poll()

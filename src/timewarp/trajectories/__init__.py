@@ -10,9 +10,11 @@ from .source import Source
 from .splits import FrameBlocks, LaggedPairs, split_frames, time_lagged_pairs, whole
 from .superchains import SUPERCHAINS, superchain_labels, superchains_of_starts
 from .trajectory import Trajectory
+from .watching import ClosedSteps
 
 __all__ = [
     "SUPERCHAINS",
+    "ClosedSteps",
     "FrameBlocks",
     "FrameSet",
     "LaggedPairs",

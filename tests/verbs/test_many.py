@@ -1,9 +1,10 @@
-"""Campaigns: a worker killed in the middle, resume, extension, failures, and the bits of a single run."""
+"""Lists of peptides: a worker killed in the middle, resume, extension, failures, and the bits of a single run."""
 
 import os
 import signal
 import threading
 import time
+from functools import partial
 
 import pytest
 import torch
@@ -11,12 +12,14 @@ import torch
 from timewarp.executors import DaskCluster, LocalProcesses, Outcome
 from timewarp.files import exclusive, read_json
 from timewarp.molecules import build_molecule
-from timewarp.simulation import SimulationSettings, peptide_seed, simulate, simulate_campaign
-from timewarp.simulation.campaign import simulate_peptide
+from timewarp.simulation import SimulationSettings, simulate
 from timewarp.trajectories import RunFolder
+from timewarp.verbs.many import peptide_seed, perform_in_list, run_list
+from timewarp.verbs.simulate_many import simulate_many, simulate_peptide
 
 PEPTIDES = ["AG", "GG"]
 SETTINGS = SimulationSettings(length_ns=0.02, burn_in_ps=0.2, segment_ps=0.5, frame_spacing_ps=0.1, seed=3)
+WORK = partial(simulate_peptide, preset="amber14-obc2")
 
 
 class Here:
@@ -40,7 +43,7 @@ class Here:
 
 
 def run(out, executor, peptides=PEPTIDES, settings=SETTINGS, **more):
-    return simulate_campaign(peptides, out, settings, executor, quiet=True, **more)
+    return simulate_many(peptides, out, settings, executor, **more)
 
 
 def same_frames(a, b):
@@ -188,7 +191,7 @@ def test_other_folders_are_refused(finished, tmp_path):
 
 def test_a_worker_without_the_file_system_says_so(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"does not see .*file system shared"):
-        simulate_peptide("AG", "amber14-obc2", tmp_path / "elsewhere" / "AG", SETTINGS, heartbeat=lambda: None)
+        perform_in_list(WORK, "AG", tmp_path / "elsewhere" / "AG", SETTINGS, heartbeat=lambda: None)
 
 
 def test_a_peptide_waits_for_the_worker_that_had_it(finished, tmp_path):
@@ -200,8 +203,8 @@ def test_a_peptide_waits_for_the_worker_that_had_it(finished, tmp_path):
     settings = SimulationSettings(**{**vars(SETTINGS), "seed": peptide_seed(3, "GG")})
     with exclusive(folder) as _:
         thread = threading.Thread(
-            target=simulate_peptide,
-            args=("GG", "amber14-obc2", folder, settings),
+            target=perform_in_list,
+            args=(WORK, "GG", folder, settings),
             kwargs={"heartbeat": lambda: waits.append(1)},
         )
         thread.start()
@@ -216,3 +219,60 @@ def test_a_peptide_waits_for_the_worker_that_had_it(finished, tmp_path):
 def test_seeds_are_of_the_sequence():
     assert peptide_seed(0, "AG") != peptide_seed(1, "AG") != peptide_seed(1, "GA")
     assert 0 <= peptide_seed(7, "AIVL") < 2**32
+
+
+def count_up(sequence, folder, settings, *, heartbeat):
+    """A verb: write as many lines as are wanted, one at a time; those of a glycine alone cannot be written."""
+    folder.mkdir(exist_ok=True)
+    if sequence == "G":
+        raise ValueError("glycine is too small")
+    with open(folder / "lines.txt", "a") as file:
+        for _ in range(settings["lines"] - lines_of(sequence, folder)):
+            file.write(f"{settings['word']}\n")
+            heartbeat()
+
+
+def lines_of(sequence, folder):
+    path = folder / "lines.txt"
+    return len(path.read_text().splitlines()) if path.exists() else 0
+
+
+def count_list(out, lines, executor, peptides=("G", "AG", "GA"), **more):
+    def row(sequence, folder):
+        return {
+            "state": "done" if lines_of(sequence, folder) >= lines else "waiting",
+            "lines": lines_of(sequence, folder),
+        }
+
+    return run_list(
+        peptides,
+        out,
+        work=count_up,
+        settings=lambda sequence: {"lines": lines, "word": sequence},
+        row=row,
+        shared={"campaign": {"schema": 1, "kind": "lines"}, "lines": lines},
+        may_grow="lines",
+        executor=executor,
+        amount=lines_of,
+        each=lines,
+        unit="lines",
+        totals=lambda rows, wall_s: {"all_lines": sum(row["lines"] for row in rows)},
+        **more,
+    )
+
+
+@pytest.mark.parametrize("executor", [LocalProcesses(2), Here()], ids=["processes", "here"])
+def test_any_verb_over_a_list(tmp_path, executor, capsys):
+    said = []
+    summary = count_list(tmp_path / "out", 3, executor, say=said.append, progress=True)
+    assert said == ["G failed: glycine is too small"]
+    assert (summary["done"], summary["failed"], summary["complete"], summary["all_lines"]) == (2, 1, False, 6)
+    assert [row["state"] for row in summary["table"]] == ["failed", "done", "done"]
+    assert summary == read_json(tmp_path / "out" / "summary.json")
+    assert "3 peptides: 67 %" in capsys.readouterr().err
+    longer = count_list(tmp_path / "out", 5, Here(), peptides=("AG", "GA"))
+    assert (longer["complete"], longer["all_lines"]) == (True, 10)
+    assert longer["wall_s"] > summary["wall_s"], "the time of earlier calls counts"
+    assert (tmp_path / "out" / "AG" / "lines.txt").read_text() == "AG\n" * 5
+    with pytest.raises(FileExistsError, match="lines is 5, not 4; it can be extended, not shortened"):
+        count_list(tmp_path / "out", 4, Here())
