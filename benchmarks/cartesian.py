@@ -34,10 +34,10 @@ from torch import nn
 
 from timewarp.files import write_json
 from timewarp.flows import Candidate, CartesianFlow, CartesianFlowConfig
-from timewarp.flows.attention import KernelMixing, QueryKeyMixing
-from timewarp.flows.products import linear, onednn_is_available, pack
+from timewarp.flows.cartesian.attention import KernelMixing, QueryKeyMixing
+from timewarp.flows.cartesian.products import linear, onednn_is_available, pack
+from timewarp.flows.cartesian.transformer import pieces
 from timewarp.flows.threads import backward
-from timewarp.flows.transformer import pieces
 from timewarp.molecules import build_molecule
 
 ROOT = Path(__file__).parents[1]

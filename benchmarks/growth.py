@@ -1,6 +1,6 @@
 """What a move of the transferable network costs, in forces of the compiled kernel, for each engine; on one core.
 
-The costs in `timewarp/sampling/growth.py` and `torsion.py`, by which the warm-up balances moves, come from here.
+The costs of `RegrowthProposer` and `TorsionMove`, by which the warm-up balances moves, come from here.
 
     OMP_NUM_THREADS=1 taskset -c 0 python benchmarks/growth.py --json growth.json
 """
@@ -40,7 +40,7 @@ def row_of(name: str, chains: int) -> dict[str, Any]:
     import torch
 
     from timewarp.energies import Potential, compile_system
-    from timewarp.flows.native import with_engine
+    from timewarp.flows.growth import Regrowth
     from timewarp.molecules import build_molecule
     from timewarp.pretrained import load
     from timewarp.sampling import (
@@ -57,8 +57,8 @@ def row_of(name: str, chains: int) -> dict[str, Any]:
     atoms, parameters = molecule.atoms, compile_system(molecule.system)
     start = molecule.start_positions.float()
     target = Target(Potential(parameters, torch.float32), 310.0, Restriction(start, atoms))
-    flow = load("peptides", atoms).densities["flow"].eval()
-    flow.serve(parameters, target.kT)
+    flow = load("peptides", atoms).network
+    whole = Regrowth(flow.plan(parameters, target.kT))
     hmc = HMC(target, repartition_hydrogen_mass(atoms), n_steps=40, step_fs=2.0, adaptive=False)
     torsion = TorsionMove(target, atoms.tree, stiff=stiff_torsions(atoms))
     generator = torch.Generator().manual_seed(0)
@@ -69,10 +69,10 @@ def row_of(name: str, chains: int) -> dict[str, Any]:
     force = timed(lambda: hmc.step(state, generator), 10) / 40
     costs = {"torsion move": timed(lambda: torsion.step(state, generator), 40) / force}
     for engine, repeats in (("native", 5), ("torch", 2)):
-        density = with_engine(flow, engine)
+        density = flow.with_engine(engine)
         with torch.no_grad():
-            redraw = timed(lambda d=density: d.regrow_positions(x, generator), repeats)
-            score = timed(lambda d=density: d.log_prob_positions(x), repeats)
+            redraw = timed(lambda d=density: d.regrow_positions(x, generator, whole), repeats)
+            score = timed(lambda d=density: d.log_prob_positions(x, whole), repeats)
         costs |= {f"redraw, {engine}": redraw / force, f"score, {engine}": score / force}
     return {"peptide": name, "atoms": atoms.n_atoms, "force_ms": 1000 * force, "forces": costs}
 

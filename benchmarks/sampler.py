@@ -26,14 +26,15 @@ from timewarp import native
 from timewarp.energies import Potential, compile_system
 from timewarp.files import write_json
 from timewarp.flows import InternalFlow, TorsionFlow, TorsionFlowConfig
-from timewarp.flows.native import NativeFlow, NativeTorsionFlow
-from timewarp.flows.torsion import HARMONICS, coupling_mask
+from timewarp.flows.compiled import NativeFlow
+from timewarp.flows.torsions import NativeTorsionFlow
+from timewarp.flows.torsions.couplings import HARMONICS, coupling_mask
 from timewarp.geometry import to_internal
 from timewarp.molecules import build_molecule
 from timewarp.pretrained import default_for, load
 from timewarp.sampling import (
     HMC,
-    FlowKernel,
+    FlowMove,
     Restriction,
     Target,
     TorsionMove,
@@ -109,7 +110,7 @@ def multiply_adds(flow: TorsionFlow | InternalFlow) -> int:
     return total
 
 
-def flow_parts(kernel: FlowKernel, target: Target, state, generator: torch.Generator) -> dict[str, Callable]:
+def flow_parts(kernel: FlowMove, target: Target, state, generator: torch.Generator) -> dict[str, Callable]:
     """Calls whose times are parts of a step of the flow kernel."""
     proposal = kernel.propose(state, generator)
     parts = {
@@ -118,10 +119,10 @@ def flow_parts(kernel: FlowKernel, target: Target, state, generator: torch.Gener
         "energies": lambda: target.energy(proposal.positions),
         "metropolis": lambda: metropolis(state, proposal, target, generator),
     }
-    if isinstance(kernel.density, NativeFlow):
-        density = kernel.density
-        internal = to_internal(state.positions, kernel.tree)
-        if density.family == "C":
+    density = kernel.proposer
+    if isinstance(density, NativeFlow):
+        internal = to_internal(state.positions, density.atoms.tree)
+        if isinstance(density, NativeTorsionFlow):
             parts["context"] = lambda: density.encode(internal)
         least = TorsionFlowConfig(n_couplings=1, bins=1, width=8, n_heads=1, context_blocks=0)
         placing = NativeTorsionFlow(TorsionFlow(density.atoms, least))
@@ -149,12 +150,12 @@ def main() -> None:
     molecule = build_molecule(arguments.molecule, arguments.preset)
     atoms = molecule.atoms
     model = load(arguments.model or default_for(atoms, "C"), atoms)
-    flow = model.densities["flow"].eval()
+    flow = model.network
     potential = Potential(compile_system(molecule.system))
     built = molecule.start_positions.float()
     target = Target(potential, molecule.preset.temperature_K, Restriction(built, atoms))
     kernels = {
-        "flow": FlowKernel(target, flow, atoms.tree, engine=arguments.engine),
+        "flow": FlowMove(target, flow.proposers(None, target.kT, engine=arguments.engine)["flow"]),
         "torsion": TorsionMove(target, atoms.tree, stiff=stiff_torsions(atoms)),
         "hmc": HMC(target, repartition_hydrogen_mass(atoms), n_steps=HMC_STEPS, step_fs=1.0, adaptive=False),
     }

@@ -150,24 +150,23 @@ def acceptances(
     from timewarp.geometry import dihedrals
     from timewarp.molecules import build_molecule
     from timewarp.pretrained import load
-    from timewarp.sampling import GrowthKernel, Restriction, Target, backbone_torsions
+    from timewarp.sampling import Restriction, Target, backbone_torsions, learned_move
 
     molecule = build_molecule(sequence, args.preset)
     parameters = compile_system(molecule.system)
     built = molecule.start_positions.float()
     kelvin = molecule.preset.temperature_K
     target = Target(Potential(parameters, torch.float32), kelvin, Restriction(built, molecule.atoms))
-    flow = load(model, molecule.atoms).densities["flow"].eval()
+    flow = load(model, molecule.atoms).network
     if not trained:
         flow = GrowthFlow(molecule.atoms, flow.config).eval()
-    flow.serve(parameters, target.kT)
+    proposers = flow.proposers(parameters, target.kT)
     watched = backbone_torsions(molecule.atoms)
     generator = torch.Generator().manual_seed(11)
     state = target.init(x.float().repeat(args.proposals, 1, 1))
     found = {}
-    n_soft = len(molecule.atoms.tree.rotatable)
-    for name in moves if n_soft > 1 else LEARNED[:1]:
-        kernel = GrowthKernel(target, flow, name, draws=1)
+    for name in moves if "flow_suffix" in proposers else LEARNED[:1]:
+        kernel = learned_move(target, proposers[name], name, draws=1)
         new, info = kernel.step(state, generator)
         outcome = info[name]
         each = outcome.acceptance.double().reshape(args.proposals, -1).mean(0).numpy()

@@ -5,13 +5,15 @@ import torch
 from timewarp.energies import Potential, compile_system
 from timewarp.molecules import build_molecule
 from timewarp.pretrained import default_for, load
-from timewarp.sampling import HMC, Cycle, FlowKernel, Restriction, Target, repartition_hydrogen_mass
+from timewarp.sampling import HMC, Cycle, Restriction, Target, learned_move, repartition_hydrogen_mass
 
 molecule = build_molecule("Ace-A-Nme")
 atoms, start = molecule.atoms, molecule.start_positions.float()
-flow = load(default_for(atoms), atoms).densities["flow"]
-target = Target(Potential(compile_system(molecule.system)), 310.0, Restriction(start, atoms))
-kernel = Cycle([FlowKernel(target, flow, atoms.tree), HMC(target, repartition_hydrogen_mass(atoms), step_fs=2.0)])
+parameters = compile_system(molecule.system)
+target = Target(Potential(parameters), 310.0, Restriction(start, atoms))
+proposers = load(default_for(atoms), atoms).proposers(parameters, target.kT)
+flow = learned_move(target, proposers["flow"])
+kernel = Cycle([flow, HMC(target, repartition_hydrogen_mass(atoms), step_fs=2.0)])
 
 generator = torch.Generator().manual_seed(1)
 state = kernel.init(start.expand(64, -1, -1).clone())

@@ -170,18 +170,18 @@ WITH_NETWORK = [a for a in SMALL if a != "--no-flow"]
 @pytest.fixture(scope="module")
 def model(finished, tmp_path_factory):
     """An untrained network in a folder as `timewarp train` leaves it: redraws torsions almost uniformly."""
-    from timewarp.flows.weights import build_flow, save_flow
+    from timewarp.flows.weights import build_network, save_network
     from timewarp.geometry import to_internal
 
     trajectory = RunFolder.open(finished).trajectory()
     atoms = trajectory.atoms
     folders = {}
     for family, size in (("C", {"n_couplings": 2}), ("B", {"torsion_couplings": 2, "stiff_couplings": 1})):
-        flow = build_flow(atoms, family, {**size, "width": 16, "n_heads": 2})
+        flow = build_network(atoms, family, {**size, "width": 16, "n_heads": 2})
         internal = to_internal(trajectory.positions.flatten(0, 1), atoms.tree)
         flow.fit_standardiser(internal.repeat(4, 1, 1) + 1e-3 * torch.randn(4 * len(internal), 22, 3))
         folders[family] = tmp_path_factory.mktemp(family)
-        save_flow(folders[family], "model", flow, {"preset": "amber14-obc2"})
+        save_network(folders[family], "model", flow, {"preset": "amber14-obc2"})
     return folders
 
 

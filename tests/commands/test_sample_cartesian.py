@@ -10,7 +10,7 @@ import torch
 
 from timewarp.commands import main
 from timewarp.flows import CartesianFlow, CartesianFlowConfig
-from timewarp.flows.weights import save_flow
+from timewarp.flows.weights import save_network
 from timewarp.molecules import build_molecule
 from timewarp.trajectories import RunFolder
 
@@ -37,7 +37,7 @@ def model(tmp_path_factory):
         flow = CartesianFlow(build_molecule("Ace-A-Nme", "amber14-vacuum").atoms, CartesianFlowConfig(**config))
     with torch.no_grad():
         flow.log_scale_position.fill_(math.log(5e-4 / flow.config.length_unit_nm))
-    save_flow(folder, "model", flow, {"preset": "amber14-vacuum"})
+    save_network(folder, "model", flow, {"preset": "amber14-vacuum"})
     return folder
 
 

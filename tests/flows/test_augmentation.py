@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from timewarp.flows import Relabelling
+from timewarp.flows.cartesian.augmentation import Relabelling
 from timewarp.geometry import dihedrals, interchangeable_leaves, measure_volumes, wrap
 from timewarp.molecules import build_molecule
 

@@ -10,19 +10,12 @@ import torch
 from plain_cartesian import plain_log_prob
 
 from handmade import ALANINE_DIPEPTIDE, random_positions
-from timewarp.flows import (
-    Candidate,
-    CartesianDensity,
-    CartesianFlow,
-    CartesianFlowConfig,
-    jitter,
-    rotate_together,
-    superpose_pairs,
-    transformer,
-)
-from timewarp.flows.chemistry import atom_features
+from timewarp.flows import Candidate, CartesianDensity, CartesianFlow, CartesianFlowConfig
+from timewarp.flows.cartesian import transformer
+from timewarp.flows.cartesian.augmentation import jitter, rotate_together, superpose_pairs
+from timewarp.flows.cartesian.molecules import atom_features
 from timewarp.flows.threads import backward
-from timewarp.flows.weights import build_flow, load_flow, save_flow
+from timewarp.flows.weights import build_network, load_network, save_network
 from timewarp.geometry import random_rotations
 from timewarp.state import Atoms
 
@@ -334,15 +327,15 @@ def test_changed_weights_are_seen_at_once():
 
 def test_weights_round_trip_and_serve_another_molecule(tmp_path):
     config = {**SMALL, "length_scales_nm": [0.1, 0.5], "rich_features": False}
-    model = build_flow(ATOMS, "A", config)
+    model = build_network(ATOMS, "A", config)
     torch.nn.init.normal_(model.couplings[0].scale.read_out.weight)
-    described = save_flow(tmp_path, "model", model, {})
+    described = save_network(tmp_path, "model", model, {})
     assert (described.family, described.residues) == ("A", "ACE-ALA-NME")
-    again = load_flow(described, ATOMS)
+    again = load_network(described, ATOMS)
     x = random_positions(ATOMS, 2)
     new = candidate(x)
     assert torch.equal(model.eval().log_prob(new, model.encode(x)), again.log_prob(new, again.encode(x)))
-    elsewhere = load_flow(described, METHANETHIOL)
+    elsewhere = load_network(described, METHANETHIOL)
     y = random_positions(METHANETHIOL, 2)
     assert elsewhere.log_prob(candidate(y), elsewhere.encode(y)).isfinite().all()
     model.serve(METHANETHIOL)
@@ -351,7 +344,7 @@ def test_weights_round_trip_and_serve_another_molecule(tmp_path):
     )
     selenium = replace(METHANETHIOL, elements=("C", "Se", "H", "H", "H", "H"))
     with pytest.raises(ValueError, match="the networks know the elements H, C, N, O, S, not Se"):
-        load_flow(described, selenium)
+        load_network(described, selenium)
 
 
 CONFIGS = Path(__file__).parents[2] / "configs"

@@ -8,7 +8,7 @@ import torch
 from handmade import ALANINE_DIPEPTIDE, random_internal, random_positions
 from timewarp.flows import InternalFlow, InternalFlowConfig, TorsionFlow, TorsionFlowConfig
 from timewarp.flows.tokens import TokenGraph, atom_graph, torsion_graph
-from timewarp.flows.torsion import StiffContext, TorsionCouplings, coupling_mask
+from timewarp.flows.torsions.couplings import StiffContext, TorsionCouplings, coupling_mask
 from timewarp.geometry import to_internal
 
 ATOMS = ALANINE_DIPEPTIDE

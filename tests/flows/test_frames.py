@@ -4,7 +4,7 @@ import torch
 
 from handmade import ALANINE_DIPEPTIDE as ATOMS
 from handmade import random_positions
-from timewarp.flows.frames import Axes, bond_corners, plane_axes, ways_from_root
+from timewarp.flows.cartesian.frames import Axes, bond_corners, plane_axes, ways_from_root
 from timewarp.geometry import random_rotations
 
 

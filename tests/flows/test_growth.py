@@ -9,7 +9,7 @@ from timewarp import native
 from timewarp.energies import Potential, compile_system
 from timewarp.flows.growth import GrowthConfig, GrowthFlow, Regrowth, build_plan, order_by, random_order
 from timewarp.flows.growth.circular import grid, log_prob, node_density, resample, sample
-from timewarp.flows.growth.native import features_of
+from timewarp.flows.growth.compiled_features import features_of
 from timewarp.flows.growth.profiles import features, outlook_at, outlooks, turn_to
 from timewarp.geometry import to_internal
 from timewarp.molecules import build_molecule
@@ -43,9 +43,13 @@ class Peptide:
     def flow(self, config: GrowthConfig = SMALL) -> GrowthFlow:
         """A network with random weights, read-out included."""
         torch.manual_seed(3)
-        flow = GrowthFlow(self.atoms, config).serve(self.parameters, THERMAL).double()
+        flow = GrowthFlow(self.atoms, config).double()
         torch.nn.init.normal_(flow.network.read_out.weight, std=0.1)
         return flow
+
+    def way(self, order: tuple[int, ...] | None = None, kept: int = 0, thermal: float = THERMAL) -> Regrowth:
+        """All torsions but the first ``kept`` of an order."""
+        return Regrowth(build_plan(self.atoms, self.parameters, thermal, order), kept)
 
 
 @pytest.fixture(scope="module", params=["AK", "Ace-P-Nme", "RD"])
@@ -135,7 +139,7 @@ def test_outlook_at_is_one_of_the_outlooks(peptide: Peptide) -> None:
 def test_log_q_of_a_draw_is_what_it_was_drawn_with(peptide: Peptide, generator: torch.Generator) -> None:
     flow = peptide.flow().float()
     order = random_order(peptide.atoms, generator)
-    ways = [None, Regrowth(flow.plan(), 2), Regrowth(flow.plan(order), 1)]
+    ways = [peptide.way(), peptide.way(kept=2), peptide.way(order, 1)]
     for way in ways:
         with torch.no_grad():
             y, log_q = flow.sample_positions(peptide.x, generator, way)
@@ -148,7 +152,7 @@ def test_regrowth_keeps_what_it_says(peptide: Peptide, generator: torch.Generato
     order = random_order(peptide.atoms, generator)
     kept = 2
     with torch.no_grad():
-        y, _ = flow.sample_positions(peptide.x, generator, Regrowth(flow.plan(order), kept))
+        y, _ = flow.sample_positions(peptide.x, generator, peptide.way(order, kept))
     tree = peptide.atoms.tree
     before, after = to_internal(peptide.x, tree), to_internal(y, tree)
     redrawn = [tree.rotatable[k] for k in order[kept:]]
@@ -161,7 +165,7 @@ def test_regrowth_keeps_what_it_says(peptide: Peptide, generator: torch.Generato
 
 def test_density_over_one_torsion_integrates_to_one(peptide: Peptide) -> None:
     flow = peptide.flow()
-    plan = flow.plan()
+    plan = peptide.way().plan
     way, step = Regrowth(plan, plan.n_steps - 1), plan.steps[-1]
     n = 480
     x = peptide.x[:1]
@@ -178,28 +182,26 @@ def test_rigid_motion_and_company_change_nothing(peptide: Peptide) -> None:
     turn = torch.linalg.qr(torch.randn(3, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(1)))[0]
     turn = turn * torch.linalg.det(turn)
     with torch.no_grad():
-        log_q = flow.log_prob_positions(peptide.x)
-        moved = flow.log_prob_positions(peptide.x @ turn + 0.7)
-        alone = flow.log_prob_positions(peptide.x[:1])
+        log_q = flow.log_prob_positions(peptide.x, peptide.way())
+        moved = flow.log_prob_positions(peptide.x @ turn + 0.7, peptide.way())
+        alone = flow.log_prob_positions(peptide.x[:1], peptide.way())
     torch.testing.assert_close(moved, log_q, atol=1e-8, rtol=0)
     torch.testing.assert_close(alone, log_q[:1], atol=1e-9, rtol=0)
 
 
 def test_untrained_network_is_the_prior(peptide: Peptide) -> None:
     torch.manual_seed(0)
-    flow = GrowthFlow(peptide.atoms, SMALL).serve(peptide.parameters, THERMAL).double()
-    found = features(flow.plan(), peptide.x)
+    flow = GrowthFlow(peptide.atoms, SMALL).double()
+    found = features(peptide.way().plan, peptide.x)
     with torch.no_grad():
         expected = log_prob(found.profile, found.angle).sum(-1)
-        torch.testing.assert_close(flow.log_prob_positions(peptide.x), expected)
+        torch.testing.assert_close(flow.log_prob_positions(peptide.x, peptide.way()), expected)
 
 
 def test_network_without_physics_sees_no_energy(peptide: Peptide) -> None:
     flow = peptide.flow(GrowthConfig(width=16, n_blocks=1, n_heads=2, physics=False))
-    other = GrowthFlow(peptide.atoms, flow.config).serve(peptide.parameters, 10 * THERMAL).double()
-    other.load_state_dict(flow.state_dict())
     with torch.no_grad():
-        here, there = flow.log_prob_positions(peptide.x), other.log_prob_positions(peptide.x)
+        here, there = (flow.log_prob_positions(peptide.x, peptide.way(thermal=t)) for t in (THERMAL, 10 * THERMAL))
     torch.testing.assert_close(here, there)
 
 
@@ -214,8 +216,8 @@ def test_orders_follow_the_tree(peptide: Peptide, generator: torch.Generator) ->
 
 
 def test_flow_needs_a_force_field(peptide: Peptide) -> None:
-    with pytest.raises(RuntimeError, match="serve"):
-        GrowthFlow(peptide.atoms, SMALL).log_prob_positions(peptide.x)
+    with pytest.raises(ValueError, match="needs the parameters"):
+        GrowthFlow(peptide.atoms, SMALL).proposers(None, THERMAL)
 
 
 def test_config_is_checked() -> None:

@@ -8,8 +8,7 @@ import torch
 from timewarp import native
 from timewarp.energies import compile_system
 from timewarp.flows.growth import GrowthConfig, GrowthFlow, Regrowth, random_order
-from timewarp.flows.growth.engine import NativeGrowthFlow
-from timewarp.flows.native import with_engine
+from timewarp.flows.growth.compiled import NativeGrowthFlow
 from timewarp.molecules import build_molecule
 from timewarp.units import kT
 
@@ -31,17 +30,19 @@ class Case:
         with torch.no_grad():
             for parameter in flow.parameters():
                 parameter += 0.1 * torch.randn(parameter.shape)
-        self.single = flow.serve(parameters, kT(310.0))
-        self.double = copy.deepcopy(flow).double().serve(parameters, kT(310.0))
+        self.single, self.double = flow, copy.deepcopy(flow).double()
         self.x = molecule.start_positions.repeat(37, 1, 1)
         g = torch.Generator().manual_seed(1)
         self.x = self.x + 0.003 * torch.randn(self.x.shape, generator=g, dtype=self.x.dtype)
-        self.order = random_order(molecule.atoms, g)
-
-    def ways(self, flow):
-        n = flow.plan().n_steps
-        yield from (None, Regrowth(flow.plan(), n - 1), Regrowth(flow.plan(), n // 2))
-        yield Regrowth(flow.plan(self.order), 1)
+        plan = flow.plan(parameters, kT(310.0))
+        other = flow.plan(parameters, kT(310.0), random_order(molecule.atoms, g))
+        self.whole = Regrowth(plan)
+        self.ways = (
+            self.whole,
+            Regrowth(plan, plan.n_steps - 1),
+            Regrowth(plan, plan.n_steps // 2),
+            Regrowth(other, 1),
+        )
 
 
 @pytest.fixture(scope="module", params=[("RG", "as shipped"), ("Ace-P-Nme", "no physics")], ids=lambda p: p[0])
@@ -54,22 +55,22 @@ def case(request):
 @pytest.mark.parametrize("preset", ["amber14-obc2", "amber14-vacuum"])
 def test_densities_are_those_of_torch(config, preset):
     case = Case("DK", config, preset)
-    compiled = with_engine(case.single, "native")
+    compiled = case.single.with_engine("native")
     assert isinstance(compiled, NativeGrowthFlow)
-    for one, other in zip(case.ways(compiled), case.ways(case.double), strict=True):
-        expected = case.double.log_prob_positions(case.x, other)
-        torch.testing.assert_close(compiled.log_prob_positions(case.x, one), expected, atol=2e-3, rtol=0)
+    for way in case.ways:
+        expected = case.double.log_prob_positions(case.x, way)
+        torch.testing.assert_close(compiled.log_prob_positions(case.x, way), expected, atol=2e-3, rtol=0)
         # Against torch in single precision the features are the same to the last digit.
-        near = case.single.log_prob_positions(case.x, one)
-        torch.testing.assert_close(compiled.log_prob_positions(case.x, one), near, atol=3e-5, rtol=0)
+        near = case.single.log_prob_positions(case.x, way)
+        torch.testing.assert_close(compiled.log_prob_positions(case.x, way), near, atol=3e-5, rtol=0)
 
 
 @torch.no_grad()
 def test_draws_are_those_of_torch(case):
-    compiled = with_engine(case.single, "native")
-    for one, other in zip(case.ways(compiled), case.ways(case.double), strict=True):
-        there, forward, backward = compiled.regrow_positions(case.x, torch.Generator().manual_seed(2), one)
-        expected, q_there, q_here = case.double.regrow_positions(case.x, torch.Generator().manual_seed(2), other)
+    compiled = case.single.with_engine("native")
+    for way in case.ways:
+        there, forward, backward = compiled.regrow_positions(case.x, torch.Generator().manual_seed(2), way)
+        expected, q_there, q_here = case.double.regrow_positions(case.x, torch.Generator().manual_seed(2), way)
         # Where the density is small an angle is known less well, and all that hangs on it.
         assert (there - expected).abs().median() < 1e-5
         assert (forward - q_there).abs().median() < 2e-3
@@ -78,8 +79,8 @@ def test_draws_are_those_of_torch(case):
 
 @torch.no_grad()
 def test_log_q_of_a_draw_is_that_of_the_draw_scored_afterwards(case):
-    compiled = with_engine(case.single, "native")
-    for way in case.ways(compiled):
+    compiled = case.single.with_engine("native")
+    for way in case.ways:
         g = torch.Generator().manual_seed(4)
         there, forward, backward = compiled.regrow_positions(case.x, g, way)
         torch.testing.assert_close(compiled.log_prob_positions(there, way), forward, atol=1e-4, rtol=0)
@@ -92,47 +93,50 @@ def test_log_q_of_a_draw_is_that_of_the_draw_scored_afterwards(case):
 
 @torch.no_grad()
 def test_a_chain_does_not_depend_on_the_others_or_on_threads(case, monkeypatch):
-    compiled = with_engine(case.single, "native")
-    whole = compiled.log_prob_positions(case.x)
-    parts = torch.cat([compiled.log_prob_positions(part) for part in case.x.split([1, 20, 16])])
+    compiled = case.single.with_engine("native")
+    whole = compiled.log_prob_positions(case.x, case.whole)
+    parts = torch.cat([compiled.log_prob_positions(part, case.whole) for part in case.x.split([1, 20, 16])])
     assert torch.equal(whole, parts)
     drawn = []
     for threads in (1, 3):
         monkeypatch.setattr(native, "_threads", threads)
-        drawn.append(compiled.regrow_positions(case.x, torch.Generator().manual_seed(2)))
+        drawn.append(compiled.regrow_positions(case.x, torch.Generator().manual_seed(2), case.whole))
     assert all(torch.equal(a, b) for a, b in zip(*drawn, strict=True))
-    assert compiled.log_prob_positions(case.x[:0]).shape == (0,)
+    assert compiled.log_prob_positions(case.x[:0], case.whole).shape == (0,)
     broken = case.x.clone()
     broken[5, 3] = float("nan")
     good = torch.arange(len(broken)) != 5
-    assert torch.equal(compiled.log_prob_positions(broken)[good], whole[good])
-    there, forward, _ = compiled.regrow_positions(broken, torch.Generator().manual_seed(2))
+    assert torch.equal(compiled.log_prob_positions(broken, case.whole)[good], whole[good])
+    there, forward, _ = compiled.regrow_positions(broken, torch.Generator().manual_seed(2), case.whole)
     assert torch.equal(there[good], drawn[0][0][good])
     assert there[5].isnan().any() or not forward[5].isfinite()
 
 
 @torch.no_grad()
 def test_whole_turns_and_shifts_of_a_molecule_change_nothing(case):
-    compiled = with_engine(case.single, "native")
+    compiled = case.single.with_engine("native")
     rotation = torch.linalg.qr(torch.randn(3, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(1)))[0]
     rotation = rotation * torch.linalg.det(rotation).sign()
     moved = case.x @ rotation.T + 1.5
     torch.testing.assert_close(
-        compiled.log_prob_positions(moved), compiled.log_prob_positions(case.x), atol=1e-4, rtol=0
+        compiled.log_prob_positions(moved, case.whole),
+        compiled.log_prob_positions(case.x, case.whole),
+        atol=1e-4,
+        rtol=0,
     )
 
 
 def test_positions_in_single_precision_and_bad_calls(case):
-    compiled = with_engine(case.single, "native")
-    there, forward, _ = compiled.regrow_positions(case.x.float(), torch.Generator().manual_seed(2))
+    compiled = case.single.with_engine("native")
+    there, forward, _ = compiled.regrow_positions(case.x.float(), torch.Generator().manual_seed(2), case.whole)
     assert there.dtype == torch.float32
     assert forward.dtype == torch.float64
     with pytest.raises(ValueError, match="fewer steps kept"):
-        compiled.log_prob_positions(case.x, Regrowth(compiled.plan(), compiled.plan().n_steps))
+        compiled.log_prob_positions(case.x, Regrowth(case.whole.plan, case.whole.plan.n_steps))
     with pytest.raises(ValueError, match=r"positions \(n, atoms, 3\)"):
-        compiled.log_prob_positions(case.x[:, :-1])
-    with pytest.raises(ValueError, match=r"C, C2 and B in float32 on the cpu, got GrowthFlow in torch\.float64"):
-        with_engine(case.double, "native")
-    assert with_engine(case.double) is case.double
-    assert with_engine(case.single, "torch") is case.single
-    assert "family C2, width" in repr(compiled)
+        compiled.log_prob_positions(case.x[:, :-1], case.whole)
+    with pytest.raises(ValueError, match=r"B, C, C2 in float32 on the cpu, got GrowthFlow in torch\.float64"):
+        case.double.with_engine("native")
+    assert case.double.with_engine() is case.double
+    assert case.single.with_engine("torch") is case.single
+    assert "NativeGrowthFlow(width" in repr(compiled)

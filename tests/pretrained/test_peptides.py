@@ -75,10 +75,9 @@ def test_the_order_of_atoms_in_a_file_changes_nothing(tmp_path):
     x = built.start_positions[None].double()
     densities = []
     for molecule in (built, read):
-        flow = pretrained.load("peptides", molecule.atoms).densities["flow"].eval()
-        flow.serve(compile_system(molecule.system), kT(310.0))
-        with torch.no_grad():
-            densities.append(flow.log_prob_positions(x))
+        proposers = pretrained.load("peptides", molecule.atoms).proposers(compile_system(molecule.system), kT(310.0))
+        generator = torch.Generator()
+        densities.append(proposers["flow"].draw_and_score(x, proposers["flow"].choose(generator), generator)[2])
     torch.testing.assert_close(*densities)
 
 

@@ -10,11 +10,10 @@ from timewarp.geometry import to_internal
 from timewarp.molecules import build_molecule
 from timewarp.sampling import (
     HMC,
-    AugmentedKernel,
     Cycle,
-    FlowKernel,
     Restriction,
     Target,
+    learned_move,
     repartition_hydrogen_mass,
 )
 from timewarp.trajectories import RunFolder
@@ -60,8 +59,9 @@ def test_acceptance(name, molecule, generator):
     start = frames(atoms, 1500)
     restriction = Restriction(molecule.start_positions.float(), atoms)
     target = Target(Potential(compile_system(molecule.system)), 310.0, restriction)
-    flow = pretrained.load(name, atoms).densities["flow"]
-    kernel = Cycle([FlowKernel(target, flow, atoms.tree), HMC(target, repartition_hydrogen_mass(atoms), step_fs=2.0)])
+    flow = pretrained.load(name, atoms).network
+    (proposer,) = flow.proposers(None, target.kT).values()
+    kernel = Cycle([learned_move(target, proposer), HMC(target, repartition_hydrogen_mass(atoms), step_fs=2.0)])
     _, info = kernel.step(kernel.init(start), generator)
     least = LEAST_ACCEPTANCE[name]
     assert float(info["flow"].accepted.double().mean()) > least - 4 * (least * (1 - least) / 1500) ** 0.5
@@ -70,7 +70,7 @@ def test_acceptance(name, molecule, generator):
 @pytest.mark.parametrize("name", sorted(LEAST_ACCEPTANCE))
 def test_teacher_forced_log_q_is_the_one_it_was_drawn_with(name, molecule, generator):
     atoms = molecule.atoms
-    flow = pretrained.load(name, atoms).densities["flow"]
+    flow = pretrained.load(name, atoms).network
     internal = to_internal(frames(atoms, 200), atoms.tree)
     with torch.no_grad():
         condition = flow.encode(internal)
@@ -86,15 +86,14 @@ def test_the_cartesian_network_accepts_what_its_card_says(molecule, generator):
     atoms = molecule.atoms
     restriction = Restriction(molecule.start_positions.float(), atoms)
     target = Target(Potential(compile_system(molecule.system)), 310.0, restriction)
-    kernel = AugmentedKernel(target, pretrained.load(CARTESIAN, atoms).densities["flow"], proposals=1)
-    state = kernel.init(frames(atoms, 1500))
-    with torch.no_grad():
-        drawn = kernel.propose(state, 1, torch.ones(1500, dtype=torch.long), generator)
-    energy = target.energy(drawn.positions[0]).double()
-    log_ratio = drawn.log_ratio[0] - (energy - state.energy.double()) / target.kT
+    state = target.init(frames(atoms, 1500))
+    (proposer,) = pretrained.load(CARTESIAN, atoms).proposers(None, target.kT).values()
+    drawn = proposer.propose(state.positions, generator)
+    energy = target.energy(drawn.positions).double()
+    log_ratio = drawn.log_ratio - (energy - state.energy.double()) / target.kT
     accepted = torch.where(log_ratio.isfinite(), log_ratio, -torch.inf).clamp(max=0.0).exp()
     assert float(accepted.mean()) > LEAST_CARTESIAN - 4 * float(accepted.std()) / 1500**0.5
-    moved = (drawn.positions[0] - state.positions).square().sum(-1).mean(-1).sqrt()
+    moved = (drawn.positions - state.positions).square().sum(-1).mean(-1).sqrt()
     assert float(moved.median()) > 0.06  # nm: not the tiny steps that anything accepts
 
 

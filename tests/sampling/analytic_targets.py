@@ -6,8 +6,9 @@ import math
 
 import torch
 
+from timewarp.flows import InternalProposer, soft_coordinates
 from timewarp.geometry import log_volume, to_internal, to_positions, wrap
-from timewarp.sampling import Target
+from timewarp.sampling import FlowMove, Target
 from timewarp.state import Atoms
 from timewarp.units import kT
 
@@ -292,11 +293,11 @@ def _table(x, log_density):
 class ExactTorsions:
     """Family C with the exact conditional of the toy molecule: acceptance 1."""
 
-    family = "C"
     condition_is_invariant = True
 
     def __init__(self, toy):
         self.toy = toy
+        self.redraws = soft_coordinates(toy.tree)
         self.log_norm = toy.tables()["torsion"][2]
 
     def encode(self, internal):
@@ -333,11 +334,11 @@ class RoughTorsions(ExactTorsions):
 class ExactInternal:
     """Family B with the exact Boltzmann distribution of the toy molecule, volume element included: acceptance 1."""
 
-    family = "B"
     condition_is_invariant = True
 
     def __init__(self, toy):
         self.toy = toy
+        self.redraws = toy.tree.defined
         self.tables = toy.tables()
 
     def encode(self, internal):
@@ -389,3 +390,8 @@ class EitherHand(ExactInternal):
 
 def toy_target(toy, restriction=None):
     return Target(toy, TEMPERATURE_K, restriction)
+
+
+def flow_move(target, density, kind=FlowMove):
+    """Metropolis-Hastings with a density of the toy's internal coordinates."""
+    return kind(target, InternalProposer(density, density.toy.tree))

@@ -7,8 +7,8 @@ import math
 import torch
 from analytic_targets import TEMPERATURE_K, TOY, DoubleWell, Gaussian, ToyMolecule
 
-from timewarp.flows import Candidate, CartesianFlow, CartesianFlowConfig
-from timewarp.sampling import HMC, AugmentedKernel, Cycle, Target
+from timewarp.flows import AuxiliaryProposer, Candidate, CartesianFlow, CartesianFlowConfig
+from timewarp.sampling import HMC, BatchedMove, Cycle, Target
 from timewarp.sampling.kernel import add_infos
 from timewarp.state import State
 
@@ -21,8 +21,6 @@ class Linear:
     It is the exact transition of an Ornstein-Uhlenbeck process, reversible with respect to N(0, I) in (z, v), if A is
     symmetric and N N^T = I - A A^T.
     """
-
-    family = "A"
 
     def __init__(self, A, N, mean=None, factor=None):
         self.A, self.N = (torch.tensor(m, dtype=torch.float64) for m in (A, N))
@@ -74,7 +72,6 @@ class Lopsided:
     right well has a narrow v', so that only a small v lets a chain go there: v decides on one side alone.
     """
 
-    family = "A"
     uses_auxiliary = False
     KEEP = torch.tensor([-0.9, 0.2, 0.2], dtype=torch.float64)
     WIDTH = torch.tensor([0.45, 0.5, 0.5], dtype=torch.float64)
@@ -118,12 +115,12 @@ def lower_gaussian():
     return law
 
 
-def augmented_case(name, proposals, n_steps=16, *, kernel=AugmentedKernel, local=True, cycle=Cycle):
+def augmented_case(name, proposals, n_steps=16, *, proposer=AuxiliaryProposer, local=True, cycle=Cycle):
     """A rough density and a local kernel after every ``n_steps`` of its steps."""
     law = DoubleWell() if name == "lopsided" else lower_gaussian()
     target = Target(law, TEMPERATURE_K, invariant=False)
     density = Lopsided() if name == "lopsided" else Linear(*ROUGH[name], law.mean, law.factor)
-    flow = kernel(target, density, proposals=proposals, n_steps=n_steps)
+    flow = BatchedMove(target, proposer(density), proposals=proposals, n_steps=n_steps)
     masses = torch.ones(1) if name == "lopsided" else torch.tensor([1.0, 3.0])
     hmc = HMC(target, masses, n_steps=4, step_fs=200.0, adaptive=False)
     return law, cycle([flow, hmc] if local else [flow])
@@ -169,7 +166,7 @@ def bond_case():
     """Bond vectors in double precision on the toy molecule, and a local kernel."""
     toy = ToyMolecule()
     target = Target(toy, TEMPERATURE_K)
-    flow = AugmentedKernel(target, bond_network(toy), proposals=4, n_steps=6)
+    flow = BatchedMove(target, AuxiliaryProposer(bond_network(toy)), proposals=4, n_steps=6)
     return toy, Cycle([flow, HMC(target, MASSES, n_steps=3, step_fs=25.0, adaptive=False)])
 
 
@@ -177,36 +174,33 @@ def network_case(**config):
     """Family A's network in double precision on the toy molecule, and a local kernel."""
     toy = ToyMolecule()
     target = Target(toy, TEMPERATURE_K)
-    flow = AugmentedKernel(target, cartesian_network(TOY, **config).double(), proposals=4, n_steps=6)
+    (proposer,) = cartesian_network(TOY, **config).double().proposers(None, target.kT).values()
+    flow = BatchedMove(target, proposer, proposals=4, n_steps=6)
     return toy, Cycle([flow, HMC(target, MASSES, n_steps=3, step_fs=25.0, adaptive=False)])
 
 
 # --- broken on purpose ----------------------------------------------------------------------------------------------
 
 
-class SharedAuxiliary(AugmentedKernel):
+class SharedAuxiliary(AuxiliaryProposer):
     """One Gibbs update for a whole batch: v is kept after a rejection, and redrawn after an acceptance."""
 
-    def draw_auxiliaries(self, n, positions, generator):
-        return super().draw_auxiliaries(1, positions, generator).expand(n, *positions.shape)
+    def draw_auxiliaries(self, n, x, generator):
+        return super().draw_auxiliaries(1, x, generator).expand(n, *x.shape)
 
 
-class FlippedRatio(AugmentedKernel):
-    def propose(self, state, n, most, generator):
-        speculation = super().propose(state, n, most, generator)
-        return type(speculation)(speculation.positions, -speculation.log_ratio, speculation.most)
+class FlippedRatio(AuxiliaryProposer):
+    def speculate(self, x, n, most, generator):
+        candidates, log_ratio = super().speculate(x, n, most, generator)
+        return candidates, -log_ratio
 
 
-class NoAuxiliaryDensity(AugmentedKernel):
+class NoAuxiliaryDensity(AuxiliaryProposer):
     """Forgets N(v'; 0, I) / N(v; 0, I)."""
 
-    def draw_auxiliaries(self, n, positions, generator):
-        self.drawn = super().draw_auxiliaries(n, positions, generator)
-        return self.drawn
-
-    def _draw(self, x, v, generator):
-        there, log_q = super()._draw(x, v, generator)
-        return there, log_q + 0.5 * (v.square() - there.auxiliary.square()).sum((-1, -2))
+    def draw(self, x, v, generator):
+        drawn, log_q = super().draw(x, v, generator)
+        return drawn, log_q + 0.5 * (v.square() - drawn.auxiliary.square()).sum((-1, -2))
 
 
 class LocalPerBatch(Cycle):

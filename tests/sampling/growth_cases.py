@@ -2,36 +2,48 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
-
 import torch
 from analytic_targets import TEMPERATURE_K, ToyMolecule
 
-from timewarp.flows.growth import GrowthConfig, GrowthFlow
-from timewarp.sampling import HMC, Balanced, GrowthKernel, TorsionMove
+from timewarp.energies import Parameters
+from timewarp.flows.growth import GrowthConfig, GrowthFlow, RegrowthProposer
+from timewarp.sampling import HMC, Balanced, RegrowthMove, TorsionMove
 from timewarp.units import kT
 
 
-def made_up_force_field(toy: ToyMolecule) -> SimpleNamespace:
+def made_up_parameters(toy: ToyMolecule) -> Parameters:
     """Charges, atoms with a size, a solvent and torsion terms; of no other use than to make the prior uneven."""
     n = toy.atoms.n_atoms
-    ones = torch.ones(n, dtype=torch.float64)
+    ones, none = torch.ones(n, dtype=torch.float64), torch.zeros(0, dtype=torch.float64)
     charge = 0.1 * (-1.0) ** torch.arange(n).double()
     close = torch.tensor([[i, j] for i in range(n) for j in range(i) if abs(i - j) < 3])
-    none = torch.zeros(len(close), dtype=torch.float64)
+    zero = torch.zeros(len(close), dtype=torch.float64)
     torsions = toy.tree.torsions
-    return SimpleNamespace(
+    terms = torch.ones(len(torsions), dtype=torch.float64)
+    return Parameters(
+        bond_atoms=torch.zeros(0, 2, dtype=torch.long),
+        bond_length=none,
+        bond_k=none,
+        angle_atoms=torch.zeros(0, 3, dtype=torch.long),
+        angle_theta=none,
+        angle_k=none,
+        torsion_atoms=torsions,
+        torsion_periodicity=torch.full((len(torsions),), 3),
+        torsion_phase=0 * terms,
+        torsion_k=0.8 * terms,
+        cmap_atoms=torch.zeros(0, 8, dtype=torch.long),
+        cmap_map=torch.zeros(0, dtype=torch.long),
+        cmap_grids=torch.zeros(0, 0, 0, dtype=torch.float64),
         charge=charge,
         sigma=0.15 * ones,
         epsilon=0.1 * ones,
         exception_atoms=close,
-        exception_charge_product=none,
-        exception_sigma=none + 0.2,
-        exception_epsilon=none,
-        torsion_atoms=torsions,
-        torsion_periodicity=torch.full((len(torsions),), 3),
-        torsion_phase=torch.zeros(len(torsions), dtype=torch.float64),
-        torsion_k=torch.full((len(torsions),), 0.8, dtype=torch.float64),
+        exception_charge_product=zero,
+        exception_sigma=zero + 0.2,
+        exception_epsilon=zero,
+        cutoff=torch.tensor(torch.inf, dtype=torch.float64),
+        switching_distance=torch.tensor(torch.inf, dtype=torch.float64),
+        reaction_field_dielectric=torch.tensor(78.3, dtype=torch.float64),
         gb_charge=charge,
         gb_offset_radius=0.14 * ones,
         gb_scaled_radius=0.11 * ones,
@@ -39,6 +51,8 @@ def made_up_force_field(toy: ToyMolecule) -> SimpleNamespace:
         gb_tanh=torch.tensor([1.0, 0.8, 4.85], dtype=torch.float64),
         gb_prefactor=torch.tensor(-137.0, dtype=torch.float64),
         gb_surface=torch.tensor(28.4, dtype=torch.float64),
+        gb_engulfed=torch.tensor(0),
+        gb_cutoff=torch.tensor(torch.inf, dtype=torch.float64),
     )
 
 
@@ -50,17 +64,21 @@ def growth_flow(toy: ToyMolecule, dtype: torch.dtype = torch.float32) -> GrowthF
     with torch.no_grad():
         for parameter in flow.parameters():
             parameter += 0.03 * torch.randn(parameter.shape, generator=seeded)
-    return flow.serve(made_up_force_field(toy), kT(TEMPERATURE_K)).to(dtype)
+    return flow.to(dtype)
 
 
-def growth(name, dtype=torch.float32, kind=GrowthKernel):
-    return lambda toy, target: kind(target, growth_flow(toy, dtype), name)
+def regrowths(toy: ToyMolecule, dtype: torch.dtype = torch.float32) -> dict[str, RegrowthProposer]:
+    """Its proposers."""
+    return growth_flow(toy, dtype).proposers(made_up_parameters(toy), kT(TEMPERATURE_K))
+
+
+def growth(name, dtype=torch.float32, kind=RegrowthMove):
+    return lambda toy, target: kind(target, regrowths(toy, dtype)[name], name)
 
 
 def balanced(toy, target):
     """All three learned moves, and sweeps of torsion moves and HMC."""
-    density = growth_flow(toy)
-    learned = [GrowthKernel(target, density, name) for name in ("flow", "flow_suffix", "flow_subset")]
+    learned = [RegrowthMove(target, proposer, name) for name, proposer in regrowths(toy).items()]
     masses = torch.tensor(toy.atoms.masses, dtype=torch.float64).clamp(min=8.0)
     hmc = HMC(target, masses, n_steps=3, step_fs=25.0, adaptive=False)
     kernel = Balanced(learned, [TorsionMove(target, toy.tree), hmc], toy.tree.torsions)

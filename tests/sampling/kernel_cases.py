@@ -15,16 +15,17 @@ from analytic_targets import (
     RoughTorsions,
     ToyMolecule,
     WideInternal,
+    flow_move,
     worst_z,
 )
 from cartesian_densities import augmented_case
 from growth_cases import balanced, growth
 
-from timewarp.flows.weights import build_flow
+from timewarp.flows import build_network
 from timewarp.sampling import (
     HMC,
     Cycle,
-    FlowKernel,
+    FlowMove,
     Kernel,
     Mixture,
     Proposal,
@@ -83,14 +84,18 @@ def toy_hmc(toy, target, **kwargs):
     return HMC(target, TOY_MASSES, **{"n_steps": 3, "step_fs": 25.0, "adaptive": False, **kwargs})
 
 
-def flow(density, engine=None):
-    return lambda toy, target: FlowKernel(target, density(toy), toy.tree, engine=engine)
+def flow(density):
+    return lambda toy, target: flow_move(target, density(toy))
 
 
-def network(toy, family):
+def network_flow(kind, engine=None):
+    return lambda toy, target: FlowMove(target, network(toy, kind).proposers(None, target.kT, engine=engine)["flow"])
+
+
+def network(toy, kind):
     """A real network with random weights: a poor proposal, and so a good test."""
     sizes = {"C": {"n_couplings": 2, "context_blocks": 1}, "B": {"torsion_couplings": 2, "stiff_couplings": 1}}
-    built = build_flow(toy.atoms, family, {**sizes[family], "width": 16, "n_heads": 2})
+    built = build_network(toy.atoms, kind, {**sizes[kind], "width": 16, "n_heads": 2})
     built.fit_standardiser(toy.draw_internal(2000, torch.Generator().manual_seed(5)).float())
     seeded = torch.Generator().manual_seed(6)
     with torch.no_grad():
@@ -131,10 +136,10 @@ CASES = {
     "flow C, rough and conditioned on the torsions": lambda: toy_case(flow(RoughTorsions)),
     "flow B, exact": lambda: toy_case(flow(ExactInternal)),
     "flow B, rough": lambda: toy_case(flow(WideInternal)),
-    "flow C, network": lambda: toy_case(flow(lambda toy: network(toy, "C"))),
-    "flow C, network in plain torch": lambda: toy_case(flow(lambda toy: network(toy, "C"), "torch")),
-    "flow B, network": lambda: toy_case(flow(lambda toy: network(toy, "B"))),
-    "flow B, network in plain torch": lambda: toy_case(flow(lambda toy: network(toy, "B"), "torch")),
+    "flow C, network": lambda: toy_case(network_flow("C")),
+    "flow C, network in plain torch": lambda: toy_case(network_flow("C", "torch")),
+    "flow B, network": lambda: toy_case(network_flow("B")),
+    "flow B, network in plain torch": lambda: toy_case(network_flow("B", "torch")),
     "growth, full": lambda: toy_case(growth("flow")),
     "growth, full, in plain torch": lambda: toy_case(growth("flow", torch.float64)),
     "growth, suffix": lambda: toy_case(growth("flow_suffix")),

@@ -24,10 +24,10 @@ from cartesian_densities import (
 )
 from kernel_cases import CAUGHT, LIMIT, TOY_MASSES, invariance_z
 
-from timewarp.flows.conditional import Candidate, CartesianDensity
+from timewarp.flows import AuxiliaryProposer, Candidate, CartesianDensity
 from timewarp.sampling import (
     HMC,
-    AugmentedKernel,
+    BatchedMove,
     ChainSettings,
     Cycle,
     Restriction,
@@ -60,10 +60,10 @@ def test_batches_are_exact(name, local, proposals, generator):
 @pytest.mark.parametrize(
     ("case", "proposals"),
     [
-        ({"kernel": SharedAuxiliary}, 16),
-        ({"kernel": SharedAuxiliary}, 4),
-        ({"kernel": FlippedRatio}, 4),
-        ({"kernel": NoAuxiliaryDensity}, 4),
+        ({"proposer": SharedAuxiliary}, 16),
+        ({"proposer": SharedAuxiliary}, 4),
+        ({"proposer": FlippedRatio}, 4),
+        ({"proposer": NoAuxiliaryDensity}, 4),
         ({"cycle": LocalPerBatch}, 16),
         ({"cycle": StoredPerBatch}, 16),
     ],
@@ -74,12 +74,12 @@ def test_batches_are_exact(name, local, proposals, generator):
 def test_broken_batches_are_caught(case, proposals, generator):
     law, kernel = augmented_case("lopsided", proposals, **case)
     z, _ = invariance_z(
-        law, kernel, generator, steps=3, chains=2000 if case.get("kernel") is FlippedRatio else 2 * CHAINS
+        law, kernel, generator, steps=3, chains=2000 if case.get("proposer") is FlippedRatio else 2 * CHAINS
     )
     assert z > CAUGHT, f"went unnoticed: |z| is {z:.1f}"
 
 
-@pytest.mark.parametrize("case", [{"kernel": SharedAuxiliary}, {"cycle": LocalPerBatch}])
+@pytest.mark.parametrize("case", [{"proposer": SharedAuxiliary}, {"cycle": LocalPerBatch}])
 def test_with_one_proposal_in_a_batch_these_mistakes_are_none(case, generator):
     """So that what is caught above is the batch, and not something else about the broken kernels."""
     law, kernel = augmented_case("lopsided", 1, 1, **case)
@@ -101,7 +101,9 @@ def test_the_exact_ornstein_uhlenbeck_transition_is_always_accepted(name, propos
     law = lower_gaussian()
     density = Linear.exact(EXACT[name], law.mean, law.factor)
     assert isinstance(density, CartesianDensity)
-    kernel = AugmentedKernel(Target(law, TEMPERATURE_K, invariant=False), density, proposals=proposals, n_steps=4)
+    kernel = BatchedMove(
+        Target(law, TEMPERATURE_K, invariant=False), AuxiliaryProposer(density), proposals=proposals, n_steps=4
+    )
     state = kernel.init(law.draw(300, generator))
     for _ in range(3):
         state, info = kernel.step(state, generator)
@@ -113,7 +115,6 @@ def test_the_exact_ornstein_uhlenbeck_transition_is_always_accepted(name, propos
 class Shrinking:
     """Pulls atoms towards the centroid and shakes them; does not see where the molecule is."""
 
-    family = "A"
     uses_auxiliary = False
     PULL, WIDTH = 0.01, 0.006
 
@@ -133,7 +134,7 @@ class Shrinking:
 def test_a_molecule_is_centred_without_harm(generator):
     toy = ToyMolecule()
     target = Target(toy, TEMPERATURE_K)
-    flow = AugmentedKernel(target, Shrinking(), proposals=4, n_steps=6)
+    flow = BatchedMove(target, AuxiliaryProposer(Shrinking()), proposals=4, n_steps=6)
     hmc = HMC(target, TOY_MASSES, n_steps=3, step_fs=25.0, adaptive=False)
     z, info = invariance_z(toy, Cycle([flow, hmc]), generator, chains=1000)
     assert z < LIMIT
@@ -163,7 +164,8 @@ def test_a_network_of_bond_vectors_is_exact(generator):
 
 def test_a_network_in_single_precision_serves_chains_in_double(generator):
     toy, double = network_case()
-    single = AugmentedKernel(double.target, double.kernels[0].density.float(), proposals=4, n_steps=6)
+    density = double.kernels[0].proposer.density.float()
+    single = BatchedMove(double.target, AuxiliaryProposer(density), proposals=4, n_steps=6)
     state, info = single.step(single.init(toy.draw(100, generator)), generator)
     assert state.positions.dtype == state.energy.dtype == torch.float64
     torch.testing.assert_close(toy.energy(state.positions), state.energy)
@@ -181,7 +183,7 @@ def test_centring_before_the_way_back_would_be_caught(generator):
             return Candidate(moved, candidate.auxiliary), log_q
 
     toy = ToyMolecule()
-    flow = AugmentedKernel(Target(toy, TEMPERATURE_K), CentresFirst(), proposals=1)
+    flow = BatchedMove(Target(toy, TEMPERATURE_K), AuxiliaryProposer(CentresFirst()), proposals=1)
     z, _ = invariance_z(toy, flow, generator, steps=50, chains=3000)
     assert z > CAUGHT
 
@@ -279,7 +281,7 @@ def test_flipped_candidates_are_rejected_and_counted(generator):
         internal.shape[:-2], dtype=internal.dtype
     )  # nothing else rejects
     target = Target(toy, TEMPERATURE_K, restriction)
-    kernel = AugmentedKernel(target, Reckless(), proposals=4, n_steps=8)
+    kernel = BatchedMove(target, AuxiliaryProposer(Reckless()), proposals=4, n_steps=8)
     state, info = kernel.step(kernel.init(start), generator)
     assert int(info["flow"].flipped.sum()) > 50
     assert torch.equal(info["flow"].flipped, info["flow"].restricted)
@@ -297,7 +299,7 @@ class SometimesNaN(Lopsided):
 
 def test_candidates_without_a_density_are_rejected_and_counted(generator):
     law, cycle = augmented_case("lopsided", 4, local=False)
-    kernel = AugmentedKernel(cycle.target, SometimesNaN(), proposals=4, n_steps=8)
+    kernel = BatchedMove(cycle.target, AuxiliaryProposer(SometimesNaN()), proposals=4, n_steps=8)
     start = law.draw(400, generator)
     start = start[start[:, 0, 1] < 0.8]
     state, info = kernel.step(kernel.init(start), generator)
@@ -313,7 +315,7 @@ def test_jumps_of_accepted_candidates_are_counted(generator):
         density = Shrinking()
         density.WIDTH = width
         toy.reduced_internal = lambda internal: torch.zeros(internal.shape[:-2], dtype=internal.dtype)
-        kernel = AugmentedKernel(target, density, proposals=2, n_steps=4)
+        kernel = BatchedMove(target, AuxiliaryProposer(density), proposals=2, n_steps=4)
         _, info = kernel.step(kernel.init(toy.draw(100, generator)), generator)
         assert (int(info["flow"].jumped.sum()) > 0) == some
         assert (info["flow"].jumped <= info["flow"].accepted).all()
@@ -322,7 +324,7 @@ def test_jumps_of_accepted_candidates_are_counted(generator):
 @pytest.mark.parametrize("rows", [1, 30])
 def test_chunks_of_the_network_are_exact_too(rows, generator):
     law, cycle = augmented_case("lopsided", 4, local=False)
-    kernel = AugmentedKernel(cycle.target, Lopsided(), proposals=4, n_steps=6, rows=rows)
+    kernel = BatchedMove(cycle.target, AuxiliaryProposer(Lopsided()), proposals=4, n_steps=6, rows=rows)
     z, info = invariance_z(law, kernel, generator, steps=2, chains=100)
     assert z < LIMIT
     assert info["flow"].proposed.unique().tolist() == [12]
@@ -353,7 +355,7 @@ def test_the_batch_is_tuned_in_warm_up_and_then_frozen(generator):
     state, info = cycle.step(state, generator)
     cycle.adapt(info, state)
     assert kernel.proposals == tuned
-    again = AugmentedKernel(kernel.target, kernel.density)
+    again = BatchedMove(kernel.target, kernel.proposer)
     again.retune(cycle.tuning)
     again.adapt(info, state)
     assert again.tuning == cycle.tuning
@@ -380,11 +382,11 @@ def test_wrong_numbers_say_so():
     _, cycle = augmented_case("lopsided", 3, local=False)
     target, density, rng = cycle.target, Lopsided(), torch.Generator()
     for wrong, message in (
-        (lambda: AugmentedKernel(target, density, proposals=0), "proposals"),
-        (lambda: AugmentedKernel(target, density, n_steps=0), "n_steps"),
-        (lambda: AugmentedKernel(target, density, rows=0), "rows"),
-        (lambda: AugmentedKernel(target, density).retune({"flow": {"proposals": 0.5}}), "proposals"),
-        (lambda: AugmentedKernel(target, density).retune({"flow": {"proposals": 1e6}}), "proposals"),
+        (lambda: BatchedMove(target, AuxiliaryProposer(density), proposals=0), "proposals"),
+        (lambda: BatchedMove(target, AuxiliaryProposer(density), n_steps=0), "n_steps"),
+        (lambda: BatchedMove(target, AuxiliaryProposer(density), rows=0), "rows"),
+        (lambda: BatchedMove(target, AuxiliaryProposer(density)).retune({"flow": {"proposals": 0.5}}), "proposals"),
+        (lambda: BatchedMove(target, AuxiliaryProposer(density)).retune({"flow": {"proposals": 1e6}}), "proposals"),
         (
             lambda: cycle.kernels[0].step(State(torch.zeros(1, 1, 3), torch.tensor([torch.nan])), rng),
             "cannot be sampled",
@@ -420,7 +422,7 @@ class Dying(Cycle):
 def sample(path, last_step=10**9):
     toy = ToyMolecule()
     target = Target(toy, TEMPERATURE_K)
-    flow = AugmentedKernel(target, Shrinking(), most_proposals=6, rows=20)
+    flow = BatchedMove(target, AuxiliaryProposer(Shrinking()), most_proposals=6, rows=20)
     hmc = HMC(target, TOY_MASSES, n_steps=2, step_fs=10.0)
     folder = RunFolder.create(path, kind="chain", name="toy", atoms=TOY, topology_pdb="END\n", config={"seed": 3})
     starts = lambda generator: toy.draw(SETTINGS.n_chains, generator).float()  # noqa: E731

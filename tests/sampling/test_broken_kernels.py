@@ -10,6 +10,7 @@ from analytic_targets import (
     ExactTorsions,
     RoughTorsions,
     WideInternal,
+    flow_move,
     worst_chain_z,
 )
 from kernel_cases import (
@@ -23,34 +24,35 @@ from kernel_cases import (
 from timewarp.geometry import log_volume, to_internal
 from timewarp.sampling import (
     HMC,
-    FlowKernel,
+    FlowMove,
     TorsionMove,
 )
 from timewarp.state import State
 
 
-class FlippedSign(FlowKernel):
+class FlippedSign(FlowMove):
     def propose(self, state, generator):
         proposal = super().propose(state, generator)
         return replace(proposal, log_ratio=-proposal.log_ratio)
 
 
-class NoVolumeElement(FlowKernel):
+class NoVolumeElement(FlowMove):
     def propose(self, state, generator):
         proposal = super().propose(state, generator)
-        here, there = (log_volume(to_internal(x, self.tree), self.tree) for x in (state.positions, proposal.positions))
+        tree = self.proposer.tree
+        here, there = (log_volume(to_internal(x, tree), tree) for x in (state.positions, proposal.positions))
         return replace(proposal, log_ratio=proposal.log_ratio + here - there)
 
 
-class ForgetsTheWayBack(FlowKernel):
+class ForgetsTheWayBack(FlowMove):
     """Takes both densities with the current state as the condition, though the condition sees what is redrawn."""
 
     def propose(self, state, generator):
-        self.density.condition_is_invariant = True
+        self.proposer.density.condition_is_invariant = True
         return super().propose(state, generator)
 
 
-class AlteredAfterScoring(FlowKernel):
+class AlteredAfterScoring(FlowMove):
     """Moves the candidate after its density was taken, as if a local kernel relaxed it before the decision."""
 
     def propose(self, state, generator):
@@ -90,14 +92,16 @@ class LopsidedTurns(TorsionMove):
 
 
 BROKEN = {
-    "sign of log_ratio flipped (C)": lambda: toy_case(lambda y, t: FlippedSign(t, RoughTorsions(y), y.tree)),
-    "sign of log_ratio flipped (B)": lambda: toy_case(lambda y, t: FlippedSign(t, WideInternal(y), y.tree)),
-    "volume element forgotten": lambda: toy_case(lambda y, t: NoVolumeElement(t, WideInternal(y), y.tree)),
+    "sign of log_ratio flipped (C)": lambda: toy_case(lambda y, t: flow_move(t, RoughTorsions(y), FlippedSign)),
+    "sign of log_ratio flipped (B)": lambda: toy_case(lambda y, t: flow_move(t, WideInternal(y), FlippedSign)),
+    "volume element forgotten": lambda: toy_case(lambda y, t: flow_move(t, WideInternal(y), NoVolumeElement)),
     "reverse density with the wrong condition": lambda: toy_case(
-        lambda y, t: ForgetsTheWayBack(t, RoughTorsions(y), y.tree)
+        lambda y, t: flow_move(t, RoughTorsions(y), ForgetsTheWayBack)
     ),
-    "condition left out of the score": lambda: toy_case(lambda y, t: FlowKernel(t, ForgetsItsCondition(y), y.tree)),
-    "candidate altered after scoring": lambda: toy_case(lambda y, t: AlteredAfterScoring(t, WideInternal(y), y.tree)),
+    "condition left out of the score": lambda: toy_case(lambda y, t: flow_move(t, ForgetsItsCondition(y))),
+    "candidate altered after scoring": lambda: toy_case(
+        lambda y, t: flow_move(t, WideInternal(y), AlteredAfterScoring)
+    ),
     "hmc without accept step": lambda: toy_case(
         lambda y, t: NoAcceptStep(t, TOY_MASSES, n_steps=4, step_fs=60.0, adaptive=False)
     ),

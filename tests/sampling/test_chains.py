@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import pytest
 import torch
-from analytic_targets import TOY, ExactTorsions, RoughTorsions, ToyMolecule, toy_target
+from analytic_targets import TOY, ExactTorsions, RoughTorsions, ToyMolecule, flow_move, toy_target
 
 from timewarp.sampling import (
     HMC,
     ChainSettings,
     Cycle,
-    FlowKernel,
     Restriction,
     TorsionMove,
     run_chains,
@@ -29,7 +28,7 @@ def make_kernel(density=RoughTorsions, **hmc):
     target.watched = WATCHED
     return Cycle(
         [
-            FlowKernel(target, density(toy), toy.tree),
+            flow_move(target, density(toy)),
             TorsionMove(target, toy.tree),
             HMC(target, MASSES, n_steps=2, step_fs=10.0, **hmc),
         ]

@@ -9,14 +9,12 @@ from analytic_targets import TEMPERATURE_K, TOY, ExactTorsions, ToyMolecule
 from cartesian_densities import Lopsided
 from test_augmented import Killed, Shrinking
 
-from timewarp.flows.conditional import Candidate
+from timewarp.flows import AuxiliaryProposer, Candidate, InternalProposer, Proposal
 from timewarp.geometry import dihedrals
 from timewarp.sampling import (
-    AugmentedKernel,
     ChainSettings,
     Cycle,
     ExplorationKernel,
-    FlowKernel,
     Restriction,
     Target,
     TorsionMove,
@@ -30,13 +28,13 @@ SETTINGS = ChainSettings(n_chains=6, n_samples=6 * 12, thin=2, warmup=0, seed=3,
 
 
 class Given:
-    """Proposes what it is told to."""
+    """Proposes what it is told to, and declares nothing."""
 
-    def __init__(self, target, candidates):
-        self.target, self.candidates = target, candidates
+    def __init__(self, candidates):
+        self.candidates = candidates
 
-    def draw(self, state, generator):
-        return self.candidates
+    def propose(self, x, generator):
+        return Proposal(self.candidates, is_centred=True)
 
 
 def explorer(threshold=300.0, density=Shrinking, **kwargs):
@@ -44,8 +42,7 @@ def explorer(threshold=300.0, density=Shrinking, **kwargs):
     start = toy.draw(1, torch.Generator().manual_seed(1))[0]
     target = Target(toy, TEMPERATURE_K, Restriction(start, TOY))
     target.watched = TOY.tree.torsions
-    flow = AugmentedKernel(target, density(), proposals=1)
-    return start, ExplorationKernel(flow, threshold_kJ_mol=threshold, **kwargs)
+    return start, ExplorationKernel(target, AuxiliaryProposer(density()), threshold_kJ_mol=threshold, **kwargs)
 
 
 def test_what_is_taken_and_what_is_refused(generator):
@@ -56,7 +53,7 @@ def test_what_is_taken_and_what_is_refused(generator):
     target = Target(toy, TEMPERATURE_K, Restriction(start, TOY))
     candidates = start + 0.03 * torch.randn(600, 8, 3, generator=generator, dtype=torch.float64)
     candidates[::50] = torch.nan
-    kernel = ExplorationKernel(Given(target, candidates), threshold_kJ_mol=60.0)
+    kernel = ExplorationKernel(target, Given(candidates), threshold_kJ_mol=60.0)
     state = kernel.init(start.repeat(600, 1, 1))
     start = state.positions[0]
     new, info = kernel.step(state, generator)
@@ -77,7 +74,7 @@ def test_what_is_taken_and_what_is_refused(generator):
 
 def test_chirality_holds_and_no_move_rises_too_far(generator):
     start, kernel = explorer(threshold=30.0)
-    kernel.proposal.density.WIDTH = 0.02
+    kernel.proposer.density.WIDTH = 0.02
     state = kernel.init(start.repeat(200, 1, 1))
     refused = 0
     for _ in range(20):
@@ -110,8 +107,8 @@ def test_any_family_can_explore(kind, generator):
     toy = ToyMolecule()
     target = Target(toy, TEMPERATURE_K)
     target.watched = TOY.tree.torsions
-    flow = AugmentedKernel(target, Shrinking()) if kind == "A" else FlowKernel(target, ExactTorsions(toy), toy.tree)
-    kernel = ExplorationKernel(flow)
+    exact = InternalProposer(ExactTorsions(toy), toy.tree)
+    kernel = ExplorationKernel(target, AuxiliaryProposer(Shrinking()) if kind == "A" else exact)
     _, info = kernel.step(kernel.init(toy.draw(50, generator)), generator)
     assert int(info["explore"].accepted.sum()) == 50
     assert (int(info["explore"].jumped.sum()) > 0) == (kind == "C")
@@ -133,7 +130,7 @@ class Hearing(Lopsided):
 def test_a_density_that_hears_v_can_explore(generator):
     from analytic_targets import DoubleWell
 
-    kernel = ExplorationKernel(AugmentedKernel(Target(DoubleWell(), TEMPERATURE_K, invariant=False), Hearing()))
+    kernel = ExplorationKernel(Target(DoubleWell(), TEMPERATURE_K, invariant=False), AuxiliaryProposer(Hearing()))
     _, info = kernel.step(kernel.init(torch.ones(20, 1, 3, dtype=torch.float64)), generator)
     assert int(info["explore"].accepted.sum()) == 20
 
@@ -153,7 +150,7 @@ class DyingExplorer(ExplorationKernel):
 
 def explore(path, last_step=10**9):
     start, kernel = explorer()
-    kernel = DyingExplorer(FlowKernel(kernel.target, ExactTorsions(ToyMolecule()), TOY.tree))
+    kernel = DyingExplorer(kernel.target, InternalProposer(ExactTorsions(ToyMolecule()), TOY.tree))
     kernel.left = last_step
     folder = RunFolder.create(path, kind="exploration", name="toy", atoms=TOY, topology_pdb="END\n", config={"seed": 3})
     record = run_chains(kernel, lambda g: start.repeat(6, 1, 1).float(), folder, SETTINGS, quiet=True)

@@ -7,32 +7,35 @@ import math
 import pytest
 import torch
 from analytic_targets import TEMPERATURE_K, ToyMolecule
-from growth_cases import balanced, growth, growth_flow
+from growth_cases import balanced, growth, growth_flow, made_up_parameters, regrowths
 from kernel_cases import CAUGHT, invariance_z, toy_case
 
 from timewarp import native
-from timewarp.flows.growth import Regrowth
+from timewarp.flows import Proposal
+from timewarp.flows.growth import Regrowth, RegrowthProposer
 from timewarp.geometry import measure_dihedrals, to_internal
-from timewarp.sampling import Balanced, GrowthKernel, Target, TorsionMove
+from timewarp.sampling import Balanced, RegrowthMove, Target, TorsionMove, learned_move
 from timewarp.sampling.balance import best_shares
 from timewarp.sampling.kernel import add_infos
+from timewarp.units import kT
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_a_regrowth_keeps_what_it_should(dtype, generator):
     toy = ToyMolecule()
     flow = growth_flow(toy, dtype)
+    plan = flow.plan(made_up_parameters(toy), kT(TEMPERATURE_K))
     x = toy.draw(50, generator)
     before = to_internal(x, toy.tree)
     for kept in range(3):
-        there, forward, backward = flow.regrow_positions(x, generator, Regrowth(flow.plan(), kept))
+        there, forward, backward = flow.regrow_positions(x, generator, Regrowth(plan, kept))
         changed = (to_internal(there, toy.tree) - before).abs() > 1e-7
         assert not changed[:, toy.lengths | toy.angles | toy.siblings].any()
-        redrawn = [toy.soft[place] for place in flow.plan().order[kept:]]
-        still = [toy.soft[place] for place in flow.plan().order[:kept]]
+        redrawn = [toy.soft[place] for place in plan.order[kept:]]
+        still = [toy.soft[place] for place in plan.order[:kept]]
         assert changed[:, redrawn, 2].all()
         assert not changed[:, still, 2].any()
-        way = Regrowth(flow.plan(), kept)
+        way = Regrowth(plan, kept)
         tolerance = 1e-5 if dtype == torch.float32 else 1e-9
         torch.testing.assert_close(flow.log_prob_positions(there, way), forward, atol=tolerance, rtol=0)
         torch.testing.assert_close(flow.log_prob_positions(x, way), backward, atol=tolerance, rtol=0)
@@ -43,43 +46,48 @@ def test_compiled_features_give_the_density_of_torch(generator):
     toy = ToyMolecule()
     x = toy.draw(200, generator)
     compiled, plain = growth_flow(toy), growth_flow(toy, torch.float64)
-    torch.testing.assert_close(compiled.log_prob_positions(x), plain.log_prob_positions(x), atol=2e-3, rtol=0)
+    way = Regrowth(plain.plan(made_up_parameters(toy), kT(TEMPERATURE_K)))
+    torch.testing.assert_close(compiled.log_prob_positions(x, way), plain.log_prob_positions(x, way), atol=2e-3, rtol=0)
 
 
-class FlippedSign(GrowthKernel):
-    def log_q_ratio(self, forward, here):
-        return forward - here
+class FlippedSign(RegrowthMove):
+    def log_ratio(self, forward, current):
+        return forward - current
 
 
-class ForgetsTheWayBack(GrowthKernel):
+class ForgetsTheWayBack(RegrowthMove):
     """Takes every state to be as likely to be drawn as any other."""
 
-    def log_q_ratio(self, forward, here):
-        return -self.plans[0].n_steps * math.log(2 * math.pi) - forward
+    def log_ratio(self, forward, current):
+        return -len(self.proposer.orders[0]) * math.log(2 * math.pi) - forward
 
 
-class ForgetsWhatItAccepted(GrowthKernel):
+class ForgetsWhatItAccepted(RegrowthMove):
     """Takes the density of a state for that of the state that it began the step with."""
 
-    def __init__(self, target, density, name):
-        super().__init__(target, density, name, draws=24)
+    def __init__(self, target, proposer, name):
+        super().__init__(target, proposer, name, draws=24)
 
-    def density_now(self, outcome, forward, here):
-        return here
+    def density_after(self, outcome, forward, current):
+        return current
 
 
-class LooksBeforeItChooses(GrowthKernel):
+class LookingProposer(RegrowthProposer):
     """Redraws all torsions where the first is near cis, and spares it elsewhere."""
 
-    def __init__(self, target, density, name):
-        super().__init__(target, density, name, draws=1)
-
-    def redraw(self, x, way, generator):
-        full, some = (self.density.regrow_positions(x, generator, Regrowth(way.plan, kept)) for kept in (0, 1))
-        corners = torch.tensor([way.plan.steps[0].corners])
+    def draw_and_score(self, x, chosen, generator):
+        score = super().draw_and_score
+        full, some = (score(x, Regrowth(chosen.plan, kept), generator) for kept in (0, 1))
+        corners = torch.tensor([chosen.plan.steps[0].corners])
         all_of_them = measure_dihedrals(x, corners)[:, 0].cos() > 0
-        there = torch.where(all_of_them[:, None, None], full[0], some[0])
-        return there, *(torch.where(all_of_them, full[k], some[k]) for k in (1, 2))
+        candidates = torch.where(all_of_them[:, None, None], full[0], some[0])
+        return candidates, *(torch.where(all_of_them, full[k], some[k]) for k in (1, 2))
+
+
+class LooksBeforeItChooses(RegrowthMove):
+    def __init__(self, target, proposer, name):
+        proposer.__class__ = LookingProposer
+        super().__init__(target, proposer, name, draws=1)
 
 
 BROKEN = [FlippedSign, ForgetsTheWayBack, ForgetsWhatItAccepted, LooksBeforeItChooses]
@@ -95,31 +103,30 @@ def test_broken_regrowths_are_caught(kind, generator):
 @pytest.mark.parametrize("name", ["flow", "flow_suffix", "flow_subset"])
 def test_a_step_makes_several_proposals(name, generator):
     toy = ToyMolecule()
-    kernel = GrowthKernel(Target(toy, TEMPERATURE_K), growth_flow(toy), name, draws=3)
+    kernel = RegrowthMove(Target(toy, TEMPERATURE_K), regrowths(toy)[name], name, draws=3)
     state = kernel.init(toy.draw(40, generator))
     scored = []
-    score = kernel.density_now
+    score = kernel.density_after
 
-    def density_now(outcome, forward, here):
-        scored.append(score(outcome, forward, here))
+    def density_after(outcome, forward, current):
+        scored.append(score(outcome, forward, current))
         return scored[-1]
 
-    kernel.density_now = density_now
-    way = kernel._choose(generator)
-    kernel._choose = lambda generator: way
+    kernel.density_after = density_after
+    chosen = kernel.proposer.choose(generator)
+    kernel.proposer.choose = lambda generator: chosen
     new, info = kernel.step(state, generator)
     assert (info[name].proposed == 3).all()
     # The density that is carried along is that of where the chain is.
-    torch.testing.assert_close(kernel.density.log_prob_positions(new.positions, way), scored[-1], atol=2e-5, rtol=0)
+    density = kernel.proposer.density
+    torch.testing.assert_close(density.log_prob_positions(new.positions, chosen), scored[-1], atol=2e-5, rtol=0)
 
 
 def test_refusals():
     toy = ToyMolecule()
     target = Target(toy, TEMPERATURE_K)
-    with pytest.raises(ValueError, match="there are flow, flow_suffix"):
-        GrowthKernel(target, growth_flow(toy), "flow_prefix")
     with pytest.raises(ValueError, match="at least one proposal, got 0"):
-        GrowthKernel(target, growth_flow(toy), draws=0)
+        RegrowthMove(target, regrowths(toy)["flow"], draws=0)
     with pytest.raises(ValueError, match="learned and local"):
         Balanced([], [TorsionMove(target, toy.tree)], toy.tree.torsions)
     kernel = balanced(toy, target)
@@ -128,24 +135,33 @@ def test_refusals():
             kernel.retune({"balance": {**kernel.tuning["balance"], **wrong}})
 
 
-class Useless(GrowthKernel):
+class Still:
     """Proposes the state itself."""
 
-    def __init__(self, target, density, name):
-        super().__init__(target, density, name, draws=1)
+    cost, cost_of_scoring = 2.0, 1.0
 
-    def redraw(self, x, way, generator):
-        here = self.density.log_prob_positions(x, way)
-        return x, here, here
+    def choose(self, generator):
+        return None
+
+    def draw(self, x, chosen, generator):
+        return x, torch.zeros(len(x))
+
+    def draw_and_score(self, x, chosen, generator):
+        return x, torch.zeros(len(x)), torch.zeros(len(x))
+
+    def propose(self, x, generator):
+        return Proposal(x)
 
 
-@pytest.mark.parametrize("kind", [GrowthKernel, Useless])
-def test_time_goes_to_the_moves_that_move(kind, generator):
+@pytest.mark.parametrize("useless", [False, True])
+def test_time_goes_to_the_moves_that_move(useless, generator):
     toy = ToyMolecule()
     target = Target(toy, TEMPERATURE_K)
-    learned = kind(target, growth_flow(toy), "flow")
+    proposer = Still() if useless else regrowths(toy)["flow"]
+    learned = learned_move(target, proposer, draws=1)
+    assert isinstance(learned, RegrowthMove)
     kernel = Balanced([learned], [TorsionMove(target, toy.tree)], toy.tree.torsions)
-    learned.cost = kernel.local.cost
+    proposer.cost, proposer.cost_of_scoring = kernel.local.cost, 0.0
     state = kernel.init(toy.draw(64, generator))
     kernel.begin_warmup(100)
     for _ in range(100):
@@ -153,7 +169,7 @@ def test_time_goes_to_the_moves_that_move(kind, generator):
         kernel.adapt(info, state)
     kernel.freeze()
     share = learned.cost / kernel.cost
-    if kind is Useless:
+    if useless:
         assert 0.05 < share < 0.15
     else:
         assert share > 0.3
@@ -165,7 +181,7 @@ def test_time_goes_to_the_moves_that_move(kind, generator):
     assert kernel.tuning == frozen
     learned_steps = int(total["flow"].proposed.sum()) // learned.draws
     assert int(total["torsion"].proposed.sum()) == kernel.sweeps * learned_steps
-    other = Balanced([kind(target, growth_flow(toy), "flow")], [TorsionMove(target, toy.tree)], toy.tree.torsions)
+    other = Balanced([learned_move(target, proposer, draws=1)], [TorsionMove(target, toy.tree)], toy.tree.torsions)
     other.retune(frozen)
     other.begin_warmup(100)
     for _ in range(50):  # a tuning that is replayed is not tuned again

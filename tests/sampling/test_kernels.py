@@ -13,6 +13,7 @@ from analytic_targets import (
     ExactTorsions,
     Gaussian,
     ToyMolecule,
+    flow_move,
     worst_chain_z,
 )
 from kernel_cases import (
@@ -31,7 +32,6 @@ from handmade import ALANINE_DIPEPTIDE
 from timewarp.geometry import to_internal, wrap
 from timewarp.sampling import (
     Cycle,
-    FlowKernel,
     Mixture,
     Outcome,
     Target,
@@ -103,7 +103,7 @@ def test_cycle_recovers_the_molecule_from_one_start(generator):
 def test_exact_density_is_always_accepted(density, dtype, generator):
     """The strongest test of the volume element: any wrong factor would move the ratio from 1."""
     toy = ToyMolecule()
-    kernel = FlowKernel(Target(toy, TEMPERATURE_K), density(toy), toy.tree)
+    kernel = flow_move(Target(toy, TEMPERATURE_K), density(toy))
     state = kernel.init(toy.draw(500, generator).to(dtype))
     for _ in range(3):
         state, info = kernel.step(state, generator)
@@ -137,7 +137,7 @@ class OrnsteinUhlenbeck(ExactInternal):
 
 def test_exact_ornstein_uhlenbeck_transition_is_always_accepted(generator):
     toy = ToyMolecule()
-    kernel = FlowKernel(Target(toy, TEMPERATURE_K), OrnsteinUhlenbeck(toy), toy.tree)
+    kernel = flow_move(Target(toy, TEMPERATURE_K), OrnsteinUhlenbeck(toy))
     _, info = kernel.step(kernel.init(toy.draw(500, generator)), generator)
     assert float((1 - info["flow"].acceptance).max()) < 1e-9
 
@@ -229,7 +229,7 @@ def test_wrong_arguments_say_so():
         (lambda: Cycle([toy_hmc(toy, target), toy_hmc(toy, other)]), "share one target"),
         (lambda: Mixture([toy_hmc(toy, target)], [0.0]), "positive weights"),
         (lambda: Target(toy, -5.0), "temperature"),
-        (lambda: FlowKernel(Target(toy, 310.0, invariant=False), ExactTorsions(toy), toy.tree), "invariant"),
+        (lambda: flow_move(Target(toy, 310.0, invariant=False), ExactTorsions(toy)), "invariant"),
         (lambda: toy_hmc(toy, target).retune({"hmc": {"step_fs": float("nan")}}), "step_fs"),
     ):
         with pytest.raises(ValueError, match=message):

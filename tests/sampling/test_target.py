@@ -6,11 +6,11 @@ import math
 
 import pytest
 import torch
-from analytic_targets import TEMPERATURE_K, TOY, EitherHand, Gaussian, ToyMolecule, worst_z
+from analytic_targets import TEMPERATURE_K, TOY, EitherHand, Gaussian, ToyMolecule, flow_move, worst_z
 
 from handmade import ALANINE_DIPEPTIDE, random_positions
 from timewarp.geometry import dihedrals, turn
-from timewarp.sampling import HMC, FlowKernel, Proposal, PuckerMove, Restriction, Target, TorsionMove, metropolis
+from timewarp.sampling import HMC, Proposal, PuckerMove, Restriction, Target, TorsionMove, metropolis
 from timewarp.sampling.kernel import add_infos
 from timewarp.state import State
 
@@ -81,7 +81,7 @@ def restricted_toy(kind, generator):
 def test_chains_stay_in_the_restriction_and_sample_it_exactly(generator):
     toy, target, hand, inside = restricted_toy(Restriction, generator)
     start, truth = inside[:1000], inside[1000:]
-    kernel = FlowKernel(target, EitherHand(toy), toy.tree)
+    kernel = flow_move(target, EitherHand(toy))
     state, total = kernel.init(start), {}
     for _ in range(4):
         state, info = kernel.step(state, generator)
@@ -99,7 +99,7 @@ def test_chains_stay_in_the_restriction_and_sample_it_exactly(generator):
 
 def test_a_broken_restriction_is_caught(generator):
     toy, target, hand, inside = restricted_toy(BrokenRestriction, generator)
-    kernel = FlowKernel(target, EitherHand(toy), toy.tree)
+    kernel = flow_move(target, EitherHand(toy))
     state, _ = kernel.step(kernel.init(inside[:500]), generator)
     assert int(hand.flipped(state.positions).sum()) > 100
 

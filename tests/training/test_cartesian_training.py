@@ -14,7 +14,7 @@ from share_batch import gradients
 from timewarp.commands import main
 from timewarp.files import read_json, read_toml
 from timewarp.flows import CartesianFlow, CartesianFlowConfig
-from timewarp.flows.weights import describe_weights, load_flow
+from timewarp.flows.weights import describe_weights, load_network
 from timewarp.pretrained import find
 from timewarp.training import TrainingSettings, cartesian, load_pairs, loop, train
 from timewarp.training.validation import Score
@@ -71,7 +71,7 @@ def test_training_lowers_the_loss_then_raises_the_log_ratio(tmp_path):
     assert summary["lag_ps"] == LAG_PS
     described = describe_weights(tmp_path / "run" / "model.toml")
     assert described.family == "A"
-    assert load_flow(described, METHANOL).config.n_couplings == TINY["n_couplings"]
+    assert load_network(described, METHANOL).config.n_couplings == TINY["n_couplings"]
 
 
 @pytest.mark.parametrize("stop_at", [2, 8, 10])
@@ -181,7 +181,7 @@ def test_precisions(precision, small, tmp_path):
         out = tmp_path / chosen
         done = train(small, settings(precision=chosen), out, reduced_energy=lambda device: watched, quiet=True)
         rows[chosen] = done.history
-        assert load_flow(describe_weights(out / "model.toml"), METHANOL).log_scale_position.dtype == torch.float32
+        assert load_network(describe_weights(out / "model.toml"), METHANOL).log_scale_position.dtype == torch.float32
     assert set(seen) == {(torch.float64, False)}
     for plain, other in zip(rows["32-true"], rows[precision], strict=True):
         assert other["validation_loss"] == pytest.approx(plain["validation_loss"], abs=1.0)
@@ -268,7 +268,7 @@ def test_the_command_trains_on_two_processes_as_on_one(runs, tmp_path, capsys):
     for a, b in zip(one, two, strict=True):
         assert b["training_loss"] == pytest.approx(a["training_loss"], rel=1e-3)
         assert b["validation_loss"] == pytest.approx(a["validation_loss"], rel=1e-3)
-    flow = load_flow(describe_weights(tmp_path / "two" / "model.toml"), MOLECULES[1])
+    flow = load_network(describe_weights(tmp_path / "two" / "model.toml"), MOLECULES[1])
     assert flow.atoms == MOLECULES[1]
     assert read_toml(tmp_path / "two" / "config.toml")["training"]["stages"]["likelihood"]["steps"] == 8
 

@@ -15,7 +15,7 @@ import torch
 
 from handmade import ALANINE_DIPEPTIDE, random_internal
 from timewarp.files import read_json
-from timewarp.flows.weights import describe_weights, load_flow
+from timewarp.flows.weights import describe_weights, load_network
 from timewarp.geometry import to_positions
 from timewarp.pretrained import find, load
 from timewarp.training import TrainingData, TrainingSettings, train
@@ -246,7 +246,7 @@ def test_ten_kills_lose_nothing(tmp_path):
 def test_a_trained_folder_loads_and_other_molecules_are_refused(tmp_path):
     train(DATA, settings(steps=20), tmp_path / "run", quiet=True)
     model = load(tmp_path / "run", ATOMS)
-    assert model.densities["flow"].family == "C"
+    assert model.network.kind == "C"
     from dataclasses import replace
 
     other = replace(ATOMS, names=(*ATOMS.names[:-1], "HX"))
@@ -305,6 +305,6 @@ def test_saved_flow_gives_the_same_numbers(tmp_path):
     train(DATA, settings(steps=20, family="B"), tmp_path / "run", quiet=True)
     described = find(tmp_path / "run")
     shutil.copytree(tmp_path / "run", tmp_path / "copy")
-    a, b = load_flow(described, ATOMS), load_flow(find(tmp_path / "copy"), ATOMS)
+    a, b = load_network(described, ATOMS), load_network(find(tmp_path / "copy"), ATOMS)
     internal = DATA.validation[:8]
     assert torch.equal(a.log_prob(internal, 8), b.log_prob(internal, 8))

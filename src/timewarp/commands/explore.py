@@ -58,7 +58,7 @@ def run(args: argparse.Namespace) -> int:
     state_torsions(molecule.atoms)
     model = moves.load_model(args, molecule)
     learned = moves.learned_kernel(target, molecule, model, setup.device, threads=setup.threads)
-    kernel = ExplorationKernel(learned, threshold_kJ_mol=args.threshold)
+    kernel = ExplorationKernel(target, learned.proposer, threshold_kJ_mol=args.threshold)
     settings = ChainSettings(
         n_chains=args.chains,
         n_samples=args.samples,
@@ -106,7 +106,7 @@ def run(args: argparse.Namespace) -> int:
         "molecule": molecule.name,
         "model": model.name,
         **summarise_exploration(folder.trajectory(), record, setup.restriction),
-        "family": model.densities["flow"].family,
+        "family": model.network.kind,
         "preset": molecule.preset.name,
         "threshold_kJ_mol": args.threshold,
         "starts": list(starts),

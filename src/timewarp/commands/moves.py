@@ -12,7 +12,7 @@ from .errors import UserError
 if TYPE_CHECKING:
     from ..molecules import Molecule
     from ..pretrained import LoadedModel
-    from ..sampling import AugmentedKernel, Cycle, FlowKernel, GrowthKernel, Target
+    from ..sampling import Cycle, FlowMove, Target
 
 KERNELS = ("flow", "torsion", "hmc")
 PUCKER = "pucker"
@@ -143,7 +143,7 @@ def load_model(args: argparse.Namespace, molecule: Molecule, without: str = "") 
             f"train one and give --model FOLDER{without}"
         )
     model = load(name, molecule.atoms)
-    family = model.densities["flow"].family
+    family = model.network.kind
     if args.family not in (None, family):
         raise UserError(f"model {model.name!r} is of family {family}, not {args.family}; leave out --family")
     trained = model.description.training.get("preset")
@@ -171,7 +171,7 @@ def learned_kernel(
     flow_steps: int | None = None,
     threads: int = 1,
     name: str = "flow",
-) -> FlowKernel | AugmentedKernel | GrowthKernel:
+) -> FlowMove:
     """The kernel of a network of any family.
 
     Args:
@@ -187,33 +187,31 @@ def learned_kernel(
     Raises:
         UserError: batches were asked for of another family than A.
     """
-    from ..energies import Potential
-    from ..flows import CartesianFlow, GrowthFlow
-    from ..sampling import AugmentedKernel, FlowKernel, GrowthKernel
-    from ..sampling.augmented import MOST_PROPOSALS
-    from ..units import kT
+    from ..flows import SpeculativeProposer
+    from ..sampling import learned_move
+    from ..sampling.batched import MOST_PROPOSALS
 
-    density = model.densities["flow"].to(device).eval()
-    if isinstance(density, CartesianFlow):
-        density.threads = threads
-        filled = (CPU_FILLED if device == "cpu" else GPU_FILLED) // n_chains
-        return AugmentedKernel(
-            target,
-            density,
-            proposals=proposals,
-            n_steps=flow_steps,
-            most_proposals=max(1, min(filled, MOST_PROPOSALS)),
+    parameters = getattr(target.potential, "parameters", (None,))[0]
+    proposers = model.proposers(parameters, target.kT, device=device, threads=threads)
+    if name not in proposers:
+        raise UserError(
+            f"{model.name!r} has no move {name} for {molecule.name}, only {', '.join(proposers)}; change --kernels"
         )
-    if proposals or flow_steps:
+    proposer = proposers[name]
+    if (proposals or flow_steps) and not isinstance(proposer, SpeculativeProposer):
         raise UserError(
             f"--proposals and --flow-steps are for networks of family A, and {model.name!r} is of family "
-            f"{density.family}; leave them out"
+            f"{model.network.kind}; leave them out"
         )
-    if isinstance(density, GrowthFlow):
-        assert isinstance(target.potential, Potential)
-        density.serve(target.potential.parameters[0], kT(target.temperature_K))
-        return GrowthKernel(target, density, name)
-    return FlowKernel(target, density, molecule.atoms.tree)
+    filled = (CPU_FILLED if device == "cpu" else GPU_FILLED) // n_chains
+    return learned_move(
+        target,
+        proposer,
+        name,
+        proposals=proposals,
+        n_steps=flow_steps,
+        most_proposals=max(1, min(filled, MOST_PROPOSALS)),
+    )
 
 
 def build_cycle(
@@ -251,7 +249,7 @@ def build_cycle(
     stiff = stiff_torsions(atoms)
     if "torsion" in names and not (atoms.tree.rotatable or stiff):
         names = tuple(name for name in names if name != "torsion")
-    regrows = model is not None and model.densities["flow"].family == "C2"
+    regrows = model is not None and model.network.kind == "C2"
     if regrows and not args.kernels and len(atoms.tree.rotatable) > 1:
         names = ("flow", *REGROWTHS, *(name for name in names if name != "flow"))
     has_proline = bool(proline_rings(atoms))
@@ -294,7 +292,7 @@ def build_cycle(
             target_acceptance=args.hmc_acceptance,
             trial=trial,
         )
-    if "hmc" not in names and (model is None or model.densities["flow"].family in ("C", "C2")):
+    if "hmc" not in names and (model is None or model.network.kind in ("C", "C2")):
         raise UserError("these kernels leave bond lengths and angles as they are; add hmc to --kernels")
     if regrows and not args.kernels:
         followed = torch.tensor(list(soft_torsions(atoms).values()), dtype=torch.long).reshape(-1, 4)

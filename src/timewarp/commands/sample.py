@@ -68,7 +68,7 @@ def run(args: argparse.Namespace) -> int:
 
 def sample_one(args: argparse.Namespace, heartbeat: Callable[[], None] = lambda: None) -> int:
     """Sample, summarise, and print what came out."""
-    from ..sampling import AugmentedKernel, ChainSettings, run_chains, summarise
+    from ..sampling import BatchedMove, ChainSettings, run_chains, summarise
     from ..starts import check_starts, settle
     from ..trajectories import RunFolder
 
@@ -93,7 +93,7 @@ def sample_one(args: argparse.Namespace, heartbeat: Callable[[], None] = lambda:
         seed=args.seed,
         frames_per_segment=running.frames_per_segment(args, molecule.atoms.n_atoms),
     )
-    batched = isinstance(flow, AugmentedKernel)
+    batched = isinstance(flow, BatchedMove)
     config: dict[str, Any] = {
         "molecule": molecule.name,
         "preset": molecule.preset.name,
@@ -158,9 +158,9 @@ def sample_one(args: argparse.Namespace, heartbeat: Callable[[], None] = lambda:
         "device": running.device_name(setup.device),
         "versions": running.versions(),
         "weights_sha256": config["weights_sha256"],
-        "family": None if model is None else model.densities["flow"].family,
-        "proposals": flow.proposals if isinstance(flow, AugmentedKernel) else None,
-        "flow_steps": flow.n_steps if isinstance(flow, AugmentedKernel) else None,
+        "family": None if model is None else model.network.kind,
+        "proposals": flow.proposals if isinstance(flow, BatchedMove) else None,
+        "flow_steps": flow.n_steps if isinstance(flow, BatchedMove) else None,
         "engines": running.engines(target, flow),
         "thin": settings.thin,
         "starts": list(starts),

@@ -139,7 +139,7 @@ def run(args: argparse.Namespace) -> int:
         from ..pretrained import load
 
         atoms = data.train[0].atoms if settings.family == "C2" else getattr(data, "atoms", None) or data.molecules[0]
-        start_from = load(args.start_from, atoms).densities["flow"]
+        start_from = load(args.start_from, atoms).network
     progression = train(
         data,
         settings,

@@ -14,6 +14,41 @@ from .parameters import Parameters
 from .rows import SumPlan
 
 PROBE_RADIUS_NM = 0.14
+CLOSEST_NM = 0.02
+"""Atoms that are closer descreen each other as if they were this far apart (in :func:`descreening` alone)."""
+
+
+def descreening(distance: Tensor, rho: Tensor, scaled: Tensor) -> Tensor:
+    """Twice the Born integral of one atom (of scaled radius ``scaled``) at another (of offset radius ``rho``), 1/nm.
+
+    All in nm, broadcast against each other. Hawkins, Cramer and Truhlar (1996), as in OpenMM's GBSAOBCForce without
+    the correction of an atom inside another.
+    """
+    distance = distance.clamp(min=CLOSEST_NM)
+    upper = torch.maximum(distance + scaled, rho)
+    lower = torch.maximum((distance - scaled).abs(), rho)
+    inverse_upper, inverse_lower = 1 / upper, 1 / lower
+    total, gap = inverse_lower + inverse_upper, inverse_lower - inverse_upper
+    bent = 1 - 0.25 * (distance - scaled * scaled / distance) * total
+    return bent * gap + 0.5 * torch.log(lower * inverse_upper) / distance
+
+
+def born_radii(integral: Tensor, rho: Tensor, radius: Tensor, tanh: Tensor) -> Tensor:
+    """Born radii in nm from summed :func:`descreening`, offset radii and radii; ``tanh`` holds alpha, beta, gamma."""
+    psi = 0.5 * rho * integral
+    alpha, beta, gamma = tanh.unbind()
+    return 1 / (1 / rho - torch.tanh(psi * (alpha - psi * (beta - psi * gamma))) / radius)
+
+
+def inverse_f(squared: Tensor, first: Tensor, second: Tensor) -> Tensor:
+    """1 / f_GB of Still et al. (1990), in 1/nm, from squared distances and two Born radii."""
+    product = first * second
+    return torch.rsqrt(squared + product * torch.exp(-0.25 * squared / product))
+
+
+def surface_coefficient(surface: Tensor, radius: Tensor) -> Tensor:
+    """What the inverse sixth power of a Born radius is multiplied by in the surface term of Schaefer et al. (1998)."""
+    return surface * (radius + PROBE_RADIUS_NM) ** 2 * radius**6
 
 
 @dataclass(frozen=True)
@@ -86,7 +121,7 @@ class Born:
             atom_beta=beta[:, None],
             atom_gamma=gamma[:, None],
             atom_self=(0.5 * prefactor * charge**2)[:, None],
-            atom_surface=(surface * (radius + PROBE_RADIUS_NM) ** 2 * radius**6)[:, None],
+            atom_surface=surface_coefficient(surface, radius)[:, None],
             both_sum=SumPlan.build(described.flatten(), len(parameters) * n_atoms),
         )
 

@@ -99,7 +99,7 @@ class Plain:
     @classmethod
     def build(cls, parameters: Sequence[Parameters]) -> Plain:
         """Columns of all molecules' pairs."""
-        columns = [_pair_columns(p) for p in parameters]
+        columns = [pair_columns(p) for p in parameters]
         epsilon, sigma, charge, plain = (torch.cat(c) for c in zip(*columns, strict=True))
         return cls(
             lj12=(4 * epsilon * sigma**12)[:, None],
@@ -144,8 +144,13 @@ def pair_list(parameters: Sequence[Parameters], n_atoms: int) -> tuple[Tensor, T
     return i, j
 
 
-def _pair_columns(p: Parameters) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Per pair of one molecule: epsilon, sigma, charge product, and whether it is no exception."""
+def pair_columns(p: Parameters) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Lennard-Jones and Coulomb of each pair i < j of one molecule, exceptions included.
+
+    Returns:
+        epsilon (kJ/mol), sigma (nm, 0 where epsilon is), q_i q_j / (4 pi eps0) (kJ nm/mol), and whether the pair is no
+        exception; each (pairs), in the order of :func:`torch.triu_indices`.
+    """
     i, j = torch.triu_indices(p.n_atoms, p.n_atoms, 1)
     epsilon = (p.epsilon[i] * p.epsilon[j]).sqrt()
     sigma = 0.5 * (p.sigma[i] + p.sigma[j])
@@ -158,6 +163,14 @@ def _pair_columns(p: Parameters) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         charge[rows], plain[rows] = p.exception_charge_product, False
     # Hydrogens without Lennard-Jones carry sigma = 1 nm, which would overflow long before anything matters.
     return epsilon, torch.where(epsilon > 0, sigma, 0.0), charge * COULOMB_CONSTANT, plain
+
+
+def pair_matrix(column: Float[Tensor, " pairs"], n_atoms: int) -> Float[Tensor, "atoms atoms"]:
+    """A symmetric matrix from one number per pair i < j, with zeros on its diagonal."""
+    matrix = column.new_zeros(n_atoms, n_atoms)
+    i, j = torch.triu_indices(n_atoms, n_atoms, 1)
+    matrix[i, j] = matrix[j, i] = column
+    return matrix
 
 
 def per_pair(parameters: Sequence[Parameters], values: Sequence[Tensor]) -> Tensor:

@@ -1,41 +1,37 @@
-"""Normalising flows over Cartesian (family A) and internal coordinates (B, C), and their weights on disk."""
+"""Networks that propose: the contract, the kinds of network, and their weights on disk."""
 
-from .augmentation import Relabelling, jitter, rotate_together, superpose_pairs
-from .cartesian import CartesianCondition, CartesianFlow
-from .cartesian_config import CartesianFlowConfig
-from .conditional import Candidate, CartesianDensity
-from .density import InternalDensity, Standardiser, soft_coordinates, stiff_coordinates
-from .growth import GrowthConfig, GrowthFlow, Regrowth
+from .cartesian import AuxiliaryProposer, Candidate, CartesianDensity, CartesianFlow, CartesianFlowConfig
+from .density import InternalDensity, InternalProposer, soft_coordinates, stiff_coordinates
+from .growth import GrowthConfig, GrowthFlow, RegrowthProposer
 from .internal import InternalFlow, InternalFlowConfig
-from .splines import circular_spline, linear_spline
-from .tokens import TokenGraph, TokenNetwork, atom_graph, torsion_graph
-from .torsion import TorsionFlow, TorsionFlowConfig
+from .proposer import IndependentProposer, Proposal, Proposer, SpeculativeProposer
+from .registry import KINDS, Network, build_network, network_class, register
+from .torsions import TorsionFlow, TorsionFlowConfig
 
 __all__ = [
+    "KINDS",
+    "AuxiliaryProposer",
     "Candidate",
-    "CartesianCondition",
     "CartesianDensity",
     "CartesianFlow",
     "CartesianFlowConfig",
     "GrowthConfig",
     "GrowthFlow",
+    "IndependentProposer",
     "InternalDensity",
     "InternalFlow",
     "InternalFlowConfig",
-    "Regrowth",
-    "Relabelling",
-    "Standardiser",
-    "TokenGraph",
-    "TokenNetwork",
+    "InternalProposer",
+    "Network",
+    "Proposal",
+    "Proposer",
+    "RegrowthProposer",
+    "SpeculativeProposer",
     "TorsionFlow",
     "TorsionFlowConfig",
-    "atom_graph",
-    "circular_spline",
-    "jitter",
-    "linear_spline",
-    "rotate_together",
+    "build_network",
+    "network_class",
+    "register",
     "soft_coordinates",
     "stiff_coordinates",
-    "superpose_pairs",
-    "torsion_graph",
 ]

@@ -1,33 +1,33 @@
-"""What every trained density offers, and the standardisation of stiff coordinates."""
+"""Densities over internal coordinates, and the proposer that is made of one."""
 
 from __future__ import annotations
 
+import math
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
 
-from ..geometry import InternalTree, wrap
-from ..shapes import Float
-from ..state import Atoms
-from .tokens import atom_graph, torsion_graph
+from ..geometry import InternalTree, log_volume, to_internal, to_positions
+from ..shapes import Bool, Float
+from .proposer import Proposal
 
 
 @runtime_checkable
 class InternalDensity(Protocol):
-    """A conditional density over internal coordinates (``docs/design.md`` section 2, *ConditionalDensity*).
+    """A conditional density over internal coordinates.
 
     It speaks in full tensors of internal coordinates, (batch, atoms, 3) with the bond length in nm, the angle and
     the dihedral in rad of each atom of ``atoms.tree``. Its log density is with respect to the product of
     db, dtheta and dphi of the coordinates that it redraws.
 
     Attributes:
-        family: ``C`` redraws the soft torsions and keeps the stiff coordinates; ``B`` redraws everything.
+        redraws: boolean (atoms, 3), which internal coordinates it redraws; the others it keeps.
         condition_is_invariant: a candidate leads to the same condition as the state that it was drawn from,
             so that one encoding serves both directions of a Metropolis-Hastings ratio.
     """
 
-    family: ClassVar[str]
+    redraws: Tensor
     condition_is_invariant: ClassVar[bool]
 
     def encode(self, internal: Float[Tensor, "batch atoms 3"]) -> Any:
@@ -57,118 +57,70 @@ def stiff_coordinates(tree: InternalTree) -> Tensor:
     return tree.defined & ~soft_coordinates(tree)
 
 
-class Standardiser(nn.Module):
-    """Means and covariance of one molecule's stiff coordinates, from its molecular dynamics.
+class InternalProposer:
+    """Proposes internal coordinates from a density of them, on the root atoms of the current positions.
 
-    Stiff coordinates are nearly Gaussian: after subtracting the mean (a circular one for dihedrals) and solving
-    with the Cholesky factor of the covariance, they are nearly independent N(0, 1).
-    """
+    Write x for positions, y for internal coordinates without the rigid motion, and V(y) = prod b^2 prod sin(theta), so
+    that dx = (rigid motion) V(y) dy. The rigid motion is kept, and neither U nor the target sees it. A density q of y'
+    with respect to dy' = prod db dtheta dphi is q / V(y') with respect to dx', so
 
-    stiff: Tensor
-    is_dihedral: Tensor
-    mean: Tensor
-    scale: Tensor
-    cholesky: Tensor
+        log q(x | x') - log q(x' | x) = [log q(y | y') - log V(y)] - [log q(y' | y) - log V(y')].
 
-    def __init__(self, atoms: Atoms) -> None:
-        super().__init__()
-        stiff = stiff_coordinates(atoms.tree)
-        n = int(stiff.sum())
-        self.register_buffer("stiff", stiff, persistent=False)
-        self.register_buffer("mean", torch.zeros(n))
-        self.register_buffer("scale", torch.ones(n))
-        self.register_buffer("cholesky", torch.eye(n))
-        dihedral = torch.zeros_like(stiff)
-        dihedral[:, 2] = True
-        self.register_buffer("is_dihedral", dihedral[stiff], persistent=False)
+    The same formula serves a density of the soft torsions alone: it keeps every bond length and angle, on which alone V
+    depends, so that V cancels; the coordinates that it keeps are the same conditioning in both directions, and no
+    density is needed for them. A density whose condition sees what it redraws is encoded twice.
 
-    @property
-    def n_coordinates(self) -> int:
-        """How many stiff coordinates there are."""
-        return self.mean.shape[0]
-
-    @torch.no_grad()
-    def fit(self, internal: Float[Tensor, "frames atoms 3"]) -> None:
-        """Take means and covariance from a trajectory.
-
-        Raises:
-            ValueError: fewer frames than twice the number of coordinates.
-        """
-        values = internal[:, self.stiff].double()
-        if len(values) < 2 * self.n_coordinates:
-            raise ValueError(
-                f"standardising {self.n_coordinates} stiff coordinates needs at least {2 * self.n_coordinates} "
-                f"frames, got {len(values)}; run a longer simulation"
-            )
-        if not values.isfinite().all():
-            raise ValueError("the frames hold coordinates that are not finite; check the run with `timewarp analyse`")
-        circular = torch.atan2(values.sin().mean(0), values.cos().mean(0))
-        mean = torch.where(self.is_dihedral, circular, values.mean(0))
-        centred = self._centred(values, mean)
-        covariance = centred.T @ centred / (len(values) - 1)
-        scale = covariance.diagonal().sqrt()
-        # A little of the diagonal keeps coordinates that geometry ties together (planar siblings) well-conditioned.
-        covariance = covariance + torch.diag(1e-4 * scale**2)
-        self.mean.copy_(mean)
-        self.scale.copy_(scale)
-        self.cholesky.copy_(torch.linalg.cholesky(covariance))
-
-    def _centred(self, values: Tensor, mean: Tensor) -> Tensor:
-        offset = values - mean
-        return torch.where(self.is_dihedral, wrap(offset), offset)
-
-    def scaled(self, internal: Float[Tensor, "*batch atoms 3"]) -> Float[Tensor, "*batch atoms 3"]:
-        """Each stiff coordinate as (value - mean) / standard deviation; zero for the others."""
-        out = torch.zeros_like(internal)
-        out[..., self.stiff] = self._centred(internal[..., self.stiff], self.mean) / self.scale
-        return out
-
-    def whiten(
-        self, internal: Float[Tensor, "batch atoms 3"]
-    ) -> tuple[Float[Tensor, "batch atoms 3"], Float[Tensor, ""]]:
-        """Nearly independent N(0, 1) variables in place of the stiff coordinates, and ``log |d white / d stiff|``."""
-        offset = self._centred(internal[:, self.stiff], self.mean)
-        out = torch.zeros_like(internal)
-        out[:, self.stiff] = torch.linalg.solve_triangular(self.cholesky, offset.T, upper=False).T
-        return out, -self.cholesky.diagonal().log().sum()
-
-    def unwhiten(self, white: Float[Tensor, "batch atoms 3"]) -> Float[Tensor, "batch atoms 3"]:
-        """Inverse of :meth:`whiten`; NaN where a dihedral winds around the circle, to be rejected."""
-        offset = white[:, self.stiff] @ self.cholesky.T
-        winds = self.is_dihedral & (offset.abs() >= torch.pi)
-        value = self.mean + offset
-        value = torch.where(self.is_dihedral, wrap(value), value)
-        out = torch.zeros_like(white)
-        out[:, self.stiff] = value.masked_fill(winds, torch.nan)
-        return out
-
-
-class MoleculeFlow(nn.Module):
-    """What the flows of one molecule share: its tokens, its rotatable bonds, its standardised stiff coordinates.
+    A draw outside the chart (b <= 0, theta outside (0, pi), a dihedral outside [-pi, pi]) would have other internal
+    coordinates than those whose density was taken; its log ratio is NaN, which rejects it.
 
     Args:
-        atoms: the molecule.
-
-    Raises:
-        ValueError: the molecule has no rotatable bond, or an element that the networks do not know.
+        density: of the internal coordinates of ``tree``.
+        tree: the molecule's.
+        cost: of a proposal, in forces.
     """
 
-    _rotatable: Tensor
+    engine = "torch"
 
-    def __init__(self, atoms: Atoms) -> None:
-        super().__init__()
-        if not atoms.tree.rotatable:
-            raise ValueError(f"{atoms.residues} has no rotatable bond: there is no torsion to propose")
-        self.atoms = atoms
-        self.standardiser = Standardiser(atoms)
-        self.register_buffer("_rotatable", torch.tensor(atoms.tree.rotatable), persistent=False)
-        self._atom_graph, self._torsion_graph = atom_graph(atoms), torsion_graph(atoms)
+    def __init__(self, density: InternalDensity, tree: InternalTree, cost: float = 90.0) -> None:
+        self.density, self.tree, self.cost = density, tree, cost
+        self.redraws = density.redraws
 
-    def _apply(self, fn, recurse=True):
-        super()._apply(fn, recurse)
-        self._atom_graph, self._torsion_graph = self._atom_graph.apply(fn), self._torsion_graph.apply(fn)
-        return self
+    @torch.no_grad()
+    def propose(self, x: Float[Tensor, "chains atoms 3"], generator: torch.Generator) -> Proposal:
+        """A candidate for each configuration ``x`` (nm)."""
+        internal = to_internal(x, self.tree)
+        candidate, log_ratio = self.propose_internal(internal, generator)
+        return Proposal(to_positions(candidate, self.tree, frame=x), log_ratio)
 
-    def fit_standardiser(self, internal: Float[Tensor, "frames atoms 3"]) -> None:
-        """Take the stiff coordinates' means and covariance from a trajectory, before training."""
-        self.standardiser.fit(internal)
+    @torch.no_grad()
+    def propose_internal(
+        self, internal: Float[Tensor, "batch atoms 3"], generator: torch.Generator
+    ) -> tuple[Float[Tensor, "batch atoms 3"], Float[Tensor, " batch"]]:
+        """The same in internal coordinates: y' and log q(x | x') - log q(x' | x) in Cartesian measure (float64)."""
+        density = self.density
+        cast = internal.to(dtype_of(density, internal))
+        condition = density.encode(cast)
+        drawn, log_q_candidate = density.sample(condition, 1, generator)
+        # What is not redrawn is kept to the last bit, even where the density works in a lower precision.
+        candidate = torch.where(self.redraws.to(internal.device), drawn[0].to(internal), internal)
+        back = condition if density.condition_is_invariant else density.encode(candidate.to(cast))
+        log_q_current = density.log_prob(cast, back)
+        volumes = [log_volume(y, self.tree).double() for y in (internal, candidate)]
+        log_ratio = (log_q_current.double() - volumes[0]) - (log_q_candidate[0].double() - volumes[1])
+        return candidate, torch.where(in_chart(candidate, self.tree), log_ratio, torch.nan)
+
+
+def in_chart(internal: Float[Tensor, "batch atoms 3"], tree: InternalTree) -> Bool[Tensor, " batch"]:
+    """Whether b > 0, 0 < theta < pi and -pi <= dihedral <= pi for every defined coordinate; False for NaN."""
+    defined = tree.defined.to(internal.device)
+    length, angle, dihedral = internal.unbind(-1)
+    good = torch.stack([length > 0, (angle > 0) & (angle < math.pi), dihedral.abs() <= math.pi + 1e-5], -1)
+    return (good | ~defined).flatten(1).all(-1)
+
+
+def dtype_of(density: object, like: Tensor) -> torch.dtype:
+    """The precision that a density computes in: that of its weights, or of ``like`` where it has none."""
+    if isinstance(density, nn.Module):
+        for parameter in density.parameters():
+            return parameter.dtype
+    return like.dtype

@@ -7,7 +7,6 @@ chemistry decides (attention weights, embedded features) is computed here, once.
 
 from __future__ import annotations
 
-import copy
 from typing import Any
 
 import numpy as np
@@ -16,96 +15,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .. import native
-from ..geometry import InternalTree
-from ..shapes import Bool, Float, Int
-from .density import MoleculeFlow, Standardiser
-from .internal import InternalFlow, StiffCoupling
+from ..shapes import Float, Int
 from .tokens import Block, TokenGraph, TokenNetwork
-from .torsion import HARMONICS, StiffContext, TorsionCouplings, TorsionFlow, coupling_mask
 
 
-@torch.no_grad()
-def fold_torsion_flow(flow: TorsionFlow) -> Any:
-    """The compiled form of a flow of family C, with its weights as they are now."""
-    flow = copy.deepcopy(flow).cpu().double()
-    context = None if flow.context is None else _context(flow.context, flow._atom_graph, flow.atoms.tree.torsions)
-    return _flow(flow, flow.couplings, context)
-
-
-@torch.no_grad()
-def fold_internal_flow(flow: InternalFlow) -> Any:
-    """The compiled form of a flow of family B, with its weights as they are now."""
-    flow = copy.deepcopy(flow).cpu().double()
-    folded = _flow(flow, flow.torsions, None)
-    stiff = flow.standardiser.stiff
-    couplings = [c for c in flow.couplings if isinstance(c, StiffCoupling)]
-    folded.add_stiff(
-        cholesky=real(flow.standardiser.cholesky),
-        couplings=[(_stiff_coupling(c, flow._atom_graph), _int(c.moves[stiff])) for c in couplings],
-        bins=flow.config.stiff_bins,
-    )
-    return folded
-
-
-def _flow(flow: MoleculeFlow, torsions: TorsionCouplings, context: Any) -> Any:
-    couplings = []
-    for layer, conditioner in enumerate(torsions.conditioners):
-        assert isinstance(conditioner, TokenNetwork)
-        moves = coupling_mask(layer, flow._torsion_graph.is_token)[0]
-        couplings.append(_coupling(conditioner, flow._torsion_graph, moves))
-    tree = flow.atoms.tree
-    return native.core().Flow(
-        **_tree(tree, flow.standardiser),
-        torsions=_int(tree.torsions),
-        context=context,
-        couplings=couplings,
-        bins=torsions.config.bins,
-    )
-
-
-def _context(context: StiffContext, graph: TokenGraph, torsions: Int[Tensor, "torsions 4"]) -> Any:
-    """The network over atoms, read out at the corners of torsions and joined."""
-    network = context.network
-    read, read_bias = after_norm(network.read_out, network.norm)
-    parts = context.join.weight.unflatten(1, (4, -1))  # (width, corner, width)
-    joined = torch.einsum("okm,mi->oki", parts, read).flatten(1)
-    bias = context.join.bias + parts.sum(1) @ read_bias
-    return _network(
-        network,
-        graph,
-        constant=torch.zeros_like(graph.features[0, :, :0]),
-        n_inputs=network.embed_inputs.in_features,
-        active=torsions.unique(),
-        read=(joined, bias),
-    )
-
-
-def _coupling(network: TokenNetwork, graph: TokenGraph, moves: Bool[Tensor, " torsions"]) -> Any:
-    """A coupling's conditioner; its active tokens are those that move."""
-    return _network(
-        network,
-        graph,
-        constant=(~moves).to(graph.features)[:, None],
-        n_inputs=2 * HARMONICS,
-        active=moves.nonzero()[:, 0],
-        read=after_norm(network.read_out, network.norm),
-    )
-
-
-def _stiff_coupling(coupling: StiffCoupling, graph: TokenGraph) -> Any:
-    """A conditioner over atoms; its active tokens are those of which a coordinate moves."""
-    network = coupling.conditioner
-    return _network(
-        network,
-        graph,
-        constant=coupling.known,
-        n_inputs=2 * HARMONICS + 3,
-        active=coupling.moves.any(-1).nonzero()[:, 0],
-        read=after_norm(network.read_out, network.norm),
-    )
-
-
-def _network(
+def fold_network(
     network: TokenNetwork,
     graph: TokenGraph,
     *,
@@ -137,7 +51,7 @@ def _network(
         embed=real(with_value(inputs).T),
         from_context=real(with_value(context) if context.shape[1] else weight.new_zeros(0, width)),
         blocks=[_block(block, graph) for block in blocks],
-        active=_int(active),
+        active=whole(active),
         read=real(padded(read[0])),
         read_bias=real(padded(read[1])),
     )
@@ -175,23 +89,11 @@ def padded(rows: Tensor) -> Tensor:
     return F.pad(rows, (0, 0) * (rows.dim() - 1) + (0, extra))
 
 
-def _tree(tree: InternalTree, standardiser: Standardiser) -> dict[str, np.ndarray]:
-    third = tree.order[2]
-    sibling = [-1 if first in (i, -1, third) else first for i, first in enumerate(tree.first_sibling)]
-    places = standardiser.stiff.nonzero()
-    return {
-        "order": _int(torch.tensor(tree.order)),
-        "references": _int(torch.tensor(tree.references)),
-        "sibling": _int(torch.tensor(sibling)),
-        "stiff": _int(torch.cat([places, standardiser.is_dihedral[:, None]], 1)),
-        "standard": real(torch.stack([standardiser.mean, 1 / standardiser.scale], 1)),
-    }
-
-
-def _int(values: Tensor) -> np.ndarray:
+def whole(values: Tensor) -> np.ndarray:
+    """Whole numbers as the extension module takes them."""
     return np.ascontiguousarray(values.numpy(), dtype=np.int32)
 
 
 def real(values: Tensor) -> np.ndarray:
-    """As the extension module takes it."""
+    """Real numbers as the extension module takes them."""
     return np.ascontiguousarray(values.numpy(), dtype=np.float64)

@@ -17,12 +17,7 @@ from torch import Tensor, nn
 
 from ..shapes import Bool, Float, Int
 from ..state import Atoms
-
-ELEMENTS = ("H", "C", "N", "O", "S")
-FARTHEST = 12
-"""Bond-graph distances are capped here."""
-CHARGE_SCALE = 0.5
-"""Partial charges are divided by this (in e)."""
+from .chemistry import FARTHEST, N_CHEMISTRY, atom_chemistry, graph_distance
 
 
 @dataclass(frozen=True)
@@ -73,28 +68,7 @@ def torsion_graph(atoms: Atoms) -> TokenGraph:
     return TokenGraph(features[None], distance[None], torch.ones(1, len(torsions), dtype=torch.bool))
 
 
-N_ATOM_FEATURES = len(ELEMENTS) + 4 + 3 + 8
-N_TORSION_FEATURES = 4 * (len(ELEMENTS) + 4 + 3)
-
-
-def atom_chemistry(atoms: Atoms) -> Float[Tensor, "atoms 12"]:
-    """Element (5), number of bonds (4), bonded hydrogens, partial charge, whether in a ring.
-
-    Raises:
-        ValueError: an element that the networks do not know.
-    """
-    adjacency = atoms.adjacency
-    hydrogens = torch.tensor([e == "H" for e in atoms.elements])
-    unknown = sorted(set(atoms.elements) - set(ELEMENTS))
-    if unknown:
-        raise ValueError(f"the networks know the elements {', '.join(ELEMENTS)}, not {', '.join(unknown)}")
-    element = F.one_hot(torch.tensor([ELEMENTS.index(e) for e in atoms.elements]), len(ELEMENTS))
-    degree = F.one_hot((adjacency.sum(-1) - 1).clamp(0, 3), 4)
-    n_hydrogens = (adjacency & hydrogens).sum(-1) / 3
-    charge = torch.tensor(atoms.charges, dtype=torch.float64) / CHARGE_SCALE
-    ring = torch.tensor(atoms.in_ring)
-    columns = [element, degree, n_hydrogens[:, None], charge[:, None], ring[:, None]]
-    return torch.cat([c.to(torch.float32) for c in columns], -1)
+N_ATOM_FEATURES = N_CHEMISTRY + 8
 
 
 def _tree_roles(atoms: Atoms) -> Tensor:
@@ -113,17 +87,6 @@ def _tree_roles(atoms: Atoms) -> Tensor:
         roles[atom, 4] = atom in tree.rotatable
         roles[atom, 5 + min(rank, 2)] = 1
     return roles
-
-
-def graph_distance(atoms: Atoms) -> Int[Tensor, "atoms atoms"]:
-    """Bonds between each two atoms, capped at ``FARTHEST``."""
-    reached = torch.eye(atoms.n_atoms, dtype=torch.bool)
-    distance = torch.full((atoms.n_atoms, atoms.n_atoms), FARTHEST)
-    step = atoms.adjacency | reached
-    for d in range(FARTHEST):
-        distance[reached & (distance == FARTHEST)] = d
-        reached = (reached.float() @ step.float()) > 0
-    return distance
 
 
 class ChemicalAttention(nn.Module):

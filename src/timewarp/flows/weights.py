@@ -1,10 +1,10 @@
-"""Trained densities on disk: ``<name>.safetensors`` for the weights, ``<name>.toml`` for what they are weights of."""
+"""Trained networks on disk: ``<name>.safetensors`` for the weights, ``<name>.toml`` for what they are weights of."""
 
 from __future__ import annotations
 
 import tomllib
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,29 +14,9 @@ from safetensors.torch import load, save
 
 from ..files import read_toml, sha256, write_atomically, write_toml
 from ..state import Atoms
-from .cartesian import CartesianFlow
-from .cartesian_config import CartesianFlowConfig
-from .growth import GrowthConfig, GrowthFlow
-from .internal import InternalFlow, InternalFlowConfig
-from .torsion import TorsionFlow, TorsionFlowConfig
+from .registry import Network, build_network, network_class
 
 SCHEMA = 1
-FAMILIES: dict[str, tuple[type, type]] = {
-    "A": (CartesianFlow, CartesianFlowConfig),
-    "B": (InternalFlow, InternalFlowConfig),
-    "C": (TorsionFlow, TorsionFlowConfig),
-    "C2": (GrowthFlow, GrowthConfig),
-}
-"""Family name -> (density, its config)."""
-
-TRANSFERABLE = ("A", "C2")
-"""Families whose weights serve any molecule of known elements, not only the one that they were trained on."""
-
-Flow = TorsionFlow | InternalFlow
-"""A density over internal coordinates."""
-
-Trainable = Flow | CartesianFlow | GrowthFlow
-"""A density that can be trained and saved."""
 
 
 @dataclass(frozen=True)
@@ -46,10 +26,10 @@ class WeightsFile:
     Attributes:
         toml: the description's path; the weights lie beside it.
         name: name of the model.
-        family: family of proposal, a key of ``FAMILIES``.
+        family: kind of network, a key of :data:`timewarp.flows.registry.KINDS`.
         residues: residue names of the molecule that it was trained for, such as ``ACE-ALA-NME``; or how many.
         fingerprint: :attr:`timewarp.state.Atoms.fingerprint` of that molecule, or of the first of them.
-        config: fields of the family's config.
+        config: fields of the network's config.
         training: how it was trained, and the figures of its validation.
         sha256: of the weights file.
     """
@@ -69,52 +49,32 @@ class WeightsFile:
         return self.toml.with_suffix(".safetensors")
 
 
-def build_flow(atoms: Atoms, family: str, config: Mapping[str, Any] | None = None) -> Any:
-    """A new, untrained density of a family for a molecule; family A's ``serve`` gives it others.
-
-    Raises:
-        ValueError: an unknown family, an unknown or impossible config field, or a molecule that it cannot serve.
-    """
-    if family not in FAMILIES:
-        raise ValueError(f"unknown family of proposals {family!r}; the families are {', '.join(sorted(FAMILIES))}")
-    density, config_type = FAMILIES[family]
-    given = dict(config or {})
-    allowed = {f.name for f in fields(config_type)}
-    if unknown := sorted(set(given) - allowed):
-        raise ValueError(
-            f"family {family} has no setting {unknown[0]!r}; its settings are {', '.join(sorted(allowed))}"
-        )
-    defaults = {f.name: f.default for f in fields(config_type)}
-    for name, value in given.items():
-        # The other kinds of setting are checked by the config that has them.
-        if type(defaults[name]) is int and (not isinstance(value, int) or isinstance(value, bool)):
-            raise ValueError(f"setting {name} of family {family} must be a whole number, got {value!r}")
-    return density(atoms, config_type(**given))
-
-
-def save_flow(folder: Path | str, name: str, flow: Trainable, training: Mapping[str, Any]) -> WeightsFile:
+def save_network(
+    folder: Path | str, name: str, network: Network, training: Mapping[str, Any], residues: str = ""
+) -> WeightsFile:
     """Write ``<name>.safetensors`` and ``<name>.toml`` (last, so that a description never lacks its weights).
 
     Args:
         folder: an existing folder.
         name: name of the model.
-        flow: the trained density.
+        network: the trained network.
         training: how it was trained: plain data for the description.
+        residues: what it was trained for, where that is more than its molecule.
     """
     toml = Path(folder) / f"{name}.toml"
     weights = toml.with_suffix(".safetensors")
-    tensors = {key: value.detach().cpu().contiguous() for key, value in flow.state_dict().items()}
+    tensors = {key: value.detach().cpu().contiguous() for key, value in network.state_dict().items()}
     write_atomically(weights, save(tensors))
     write_toml(
         toml,
         {
             "schema": SCHEMA,
             "name": name,
-            "family": flow.family,
-            "residues": flow.residues if isinstance(flow, CartesianFlow | GrowthFlow) else flow.atoms.residues,
-            "fingerprint": flow.atoms.fingerprint,
+            "family": network.kind,
+            "residues": residues or network.atoms.residues,
+            "fingerprint": network.atoms.fingerprint,
             "weights_sha256": sha256(weights),
-            "config": asdict(flow.config),
+            "config": asdict(network.config),
             "training": dict(training),
         },
     )
@@ -150,13 +110,13 @@ def describe_weights(toml: Path | str) -> WeightsFile:
     return described
 
 
-def load_flow(described: WeightsFile, atoms: Atoms) -> Any:
-    """Rebuild a trained density for a molecule; a transferable family's for any molecule of known elements.
+def load_network(described: WeightsFile, atoms: Atoms) -> Network:
+    """Rebuild a trained network for a molecule; a transferable one for any molecule of known elements.
 
     Raises:
         ValueError: the weights are of another molecule, or the file is damaged or does not fit its description.
     """
-    if described.family not in TRANSFERABLE and described.fingerprint != atoms.fingerprint:
+    if not network_class(described.family).transferable and described.fingerprint != atoms.fingerprint:
         same = " with other atom names or another atom order" if described.residues == atoms.residues else ""
         raise ValueError(
             f"model {described.name!r} was trained for {described.residues}, but the molecule is "
@@ -169,15 +129,15 @@ def load_flow(described: WeightsFile, atoms: Atoms) -> Any:
             f"{described.safetensors} is damaged or not the file that {described.toml.name} describes: its SHA-256 is "
             f"{found[:12]}..., expected {described.sha256[:12]}...; copy both files again"
         )
-    flow = build_flow(atoms, described.family, described.config)
-    expected = flow.state_dict()
+    network = build_network(atoms, described.family, described.config)
+    expected = network.state_dict()
     try:
         tensors = load(payload)
     except SafetensorError as error:
         raise ValueError(f"{described.safetensors} is not a safetensors file: {error}") from None
     check_tensors(tensors, expected, str(described.safetensors))
-    flow.load_state_dict(tensors)
-    return flow.eval()
+    network.load_state_dict(tensors)
+    return network.eval()
 
 
 def check_tensors(tensors: Mapping[str, torch.Tensor], expected: Mapping[str, torch.Tensor], source: str) -> None:

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from ..flows.cartesian import CartesianFlow
-from ..flows.growth import GrowthFlow
-from ..flows.tokens import ELEMENTS
-from ..flows.weights import Flow, WeightsFile, describe_weights, load_flow
+from ..energies import Parameters
+from ..flows import Network, Proposer, network_class
+from ..flows.chemistry import ELEMENTS
+from ..flows.weights import WeightsFile, describe_weights, load_network
 from ..state import Atoms
 
 TRAINED_NAME = "model"
 """Name of the model in a folder that ``timewarp train`` wrote."""
-
-PREFERENCE = ("C", "C2", "B", "A")
-"""Families in the order in which a default is chosen."""
 
 
 @dataclass(frozen=True)
@@ -24,20 +22,33 @@ class LoadedModel:
 
     Attributes:
         name: its name.
-        densities: kernel name -> density; every model has ``flow``.
+        network: the network.
         sha256: of the weights file.
         description: what its files say of it.
         card: the model card's path, or None.
     """
 
     name: str
-    densities: dict[str, Flow | CartesianFlow | GrowthFlow]
+    network: Network
     sha256: str
     description: WeightsFile
     card: Path | None
 
     def __repr__(self) -> str:
-        return f"LoadedModel({self.name!r}, family {self.description.family}, for {self.description.residues})"
+        return f"LoadedModel({self.name!r}, family {self.network.kind}, for {self.description.residues})"
+
+    def proposers(
+        self, parameters: Parameters | None, kT: float, *, device: str = "cpu", **options: Any
+    ) -> dict[str, Proposer]:
+        """What proposes with this network, by the name of the kernel; see :meth:`timewarp.flows.Network.proposers`.
+
+        Args:
+            parameters: of the molecule's energy; None where it is not known.
+            kT: thermal energy in kJ/mol.
+            device: where the network computes.
+            options: ``engine`` and ``threads``.
+        """
+        return self.network.to(device).eval().proposers(parameters, kT, **options)
 
 
 def package_folder() -> Path:
@@ -83,17 +94,22 @@ def load(name_or_path: str | Path, atoms: Atoms) -> LoadedModel:
         ValueError: it was trained for another molecule, or its files are damaged.
     """
     described = find(name_or_path)
-    flow = load_flow(described, atoms)
+    network = load_network(described, atoms)
     card = described.toml.with_suffix(".md")
-    return LoadedModel(described.name, {"flow": flow}, described.sha256, described, card if card.is_file() else None)
+    return LoadedModel(described.name, network, described.sha256, described, card if card.is_file() else None)
 
 
 def default_for(atoms: Atoms, family: str | None = None) -> str | None:
     """Name of the shipped network for a molecule (of one family, if given), or None.
 
-    One of the molecule's own where there is one, else the transferable one.
+    Of several networks that serve it, that of the most preferred kind (:attr:`timewarp.flows.Network.preference`).
     """
     serves_any = atoms.tree.rotatable and not set(atoms.elements) - set(ELEMENTS)
-    found = [d for d in map(find, names()) if d.fingerprint == atoms.fingerprint or (d.family == "C2" and serves_any)]
-    found = [d for d in found if family is None or d.family == family]
-    return min(found, key=lambda d: PREFERENCE.index(d.family)).name if found else None
+    best: tuple[int, str] | None = None
+    for described in map(find, names()):
+        kind = network_class(described.family)
+        own = described.fingerprint == atoms.fingerprint
+        general = kind.transferable and kind.trained_on == "peptides" and serves_any
+        if (own or general) and family in (None, kind.kind):
+            best = min(best or (kind.preference, described.name), (kind.preference, described.name))
+    return best[1] if best else None

@@ -2,33 +2,33 @@
 
 from ..flows.proposer import Proposal
 from ..state import repartition_hydrogen_mass
-from .augmented import AugmentedKernel, batch_size
 from .balance import Balanced
+from .batched import BatchedMove, batch_size
 from .chains import ChainRecord, ChainSettings, run_chains
 from .cycle import Cycle, Mixture
 from .exploration import ExplorationKernel, distinct_states, summarise_exploration
-from .flow import FlowKernel
-from .growth import GrowthKernel
+from .flow import FlowMove
 from .hmc import HMC
 from .kernel import Info, Kernel, Outcome, Tuning
+from .learned import learned_move
 from .length import LengthTrial
 from .metropolis import Speculation, first_accepted, jumps, metropolis
 from .move import Move
 from .pucker import PuckerMove, proline_rings
+from .regrowth import RegrowthMove
 from .summary import kernel_table, summarise
 from .target import Restriction, Target, backbone_torsions
 from .torsion import TorsionMove, stiff_torsions
 
 __all__ = [
     "HMC",
-    "AugmentedKernel",
     "Balanced",
+    "BatchedMove",
     "ChainRecord",
     "ChainSettings",
     "Cycle",
     "ExplorationKernel",
-    "FlowKernel",
-    "GrowthKernel",
+    "FlowMove",
     "Info",
     "Kernel",
     "LengthTrial",
@@ -37,6 +37,7 @@ __all__ = [
     "Outcome",
     "Proposal",
     "PuckerMove",
+    "RegrowthMove",
     "Restriction",
     "Speculation",
     "Target",
@@ -48,6 +49,7 @@ __all__ = [
     "first_accepted",
     "jumps",
     "kernel_table",
+    "learned_move",
     "metropolis",
     "proline_rings",
     "repartition_hydrogen_mass",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any, ClassVar, Protocol, runtime_checkable
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -11,6 +11,7 @@ from torch import Tensor
 
 from ..analysis import find_states, named_torsions
 from ..analysis.states import STATE_RADIUS_DEGREES, TorsionStates, farthest_first
+from ..flows.proposer import Proposal, Proposer, SpeculativeProposer
 from ..geometry import dihedrals
 from ..shapes import Float
 from ..state import Atoms, State
@@ -28,17 +29,6 @@ MOST_LISTED = 1000
 """States that a summary lists."""
 
 
-@runtime_checkable
-class Draws(Protocol):
-    """Anything that draws a candidate per chain: :class:`AugmentedKernel`, :class:`FlowKernel`."""
-
-    target: Target
-
-    def draw(self, state: State, generator: torch.Generator) -> Float[Tensor, "chains atoms 3"]:
-        """One candidate per chain."""
-        ...
-
-
 class ExplorationKernel(Kernel):
     """Take what the proposal draws, unless its energy rises too far or it crosses the target's restriction.
 
@@ -50,7 +40,8 @@ class ExplorationKernel(Kernel):
     In its :class:`Outcome`, ``accepted`` and ``acceptance`` are the samples that were taken.
 
     Args:
-        proposal: where candidates come from.
+        target: the distribution whose states are looked for.
+        proposer: where candidates come from.
         threshold_kJ_mol: the largest rise of the energy, in kJ/mol.
         name: the key of its outcomes.
 
@@ -62,24 +53,26 @@ class ExplorationKernel(Kernel):
 
     def __init__(
         self,
-        proposal: Draws,
+        target: Target,
+        proposer: Proposer,
         *,
         threshold_kJ_mol: float = THRESHOLD_KJ_MOL,
         name: str = "explore",
     ) -> None:
         if not (math.isfinite(threshold_kJ_mol) and threshold_kJ_mol >= 0):
             raise ValueError(f"the energy threshold must be 0 kJ/mol or more, got {threshold_kJ_mol}; try 300")
-        super().__init__(proposal.target, name)
-        self.proposal = proposal
+        super().__init__(target, name)
+        self.proposer = proposer
         self.threshold_kJ_mol = threshold_kJ_mol
 
     def __repr__(self) -> str:
-        return f"ExplorationKernel({self.name!r}, {self.threshold_kJ_mol:g} kJ/mol, {self.proposal!r})"
+        return f"ExplorationKernel({self.name!r}, {self.threshold_kJ_mol:g} kJ/mol, {self.proposer!r})"
 
     @torch.no_grad()
     def step(self, state: State, generator: torch.Generator) -> tuple[State, Info]:
         """One candidate of every chain, taken or refused."""
-        candidate = self.proposal.draw(state, generator)
+        drawn = self._draw(state.positions, generator)
+        candidate = drawn.positions if drawn.is_centred else self.target.recentre(drawn.positions)
         energy = self.target.energy(candidate)
         finite = torch.isfinite(energy) & torch.isfinite(candidate).all(-1).all(-1)
         flipped = self.target.flipped(candidate) & finite
@@ -98,6 +91,13 @@ class ExplorationKernel(Kernel):
             acceptance=taken.double(),
         )
         return new, {self.name: outcome}
+
+    def _draw(self, x: Tensor, generator: torch.Generator) -> Proposal:
+        """One candidate per chain; its log ratio is not worked out where that is work of its own."""
+        if isinstance(self.proposer, SpeculativeProposer):
+            none = torch.zeros(len(x), dtype=torch.long, device=x.device)
+            return Proposal(self.proposer.speculate(x, 1, none, generator)[0][0])
+        return self.proposer.propose(x, generator)
 
 
 def state_torsions(atoms: Atoms) -> dict[str, tuple[int, int, int, int]]:

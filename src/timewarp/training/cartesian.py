@@ -8,10 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..flows.augmentation import Relabelling, jitter, rotate_together, superpose_pairs
-from ..flows.cartesian import CartesianFlow
-from ..flows.conditional import CartesianDensity
-from ..flows.weights import build_flow
+from ..flows import CartesianDensity, CartesianFlow, build_network
+from ..flows.cartesian.augmentation import Relabelling, jitter, rotate_together, superpose_pairs
 from ..shapes import Bool, Float
 from .losses import MixedEnergy, Reparametrised, acceptance, entropy, log_likelihood, propose
 from .pairs import PairData
@@ -109,7 +107,7 @@ class PairTask:
 
     def flow(self) -> CartesianFlow:
         """A new density whose prior has the width of the data's displacements."""
-        flow: CartesianFlow = build_flow(self.data.molecules[0], "A", self.settings.flow)
+        flow: CartesianFlow = build_network(self.data.molecules[0], self.settings.family, self.settings.flow)
         if len(self.data.molecules) > 1:
             flow.serve(self.data.molecules)
         which = spread(len(self.data.train), FIT_PAIRS)

@@ -12,7 +12,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
 from ..files import write_atomically
-from ..flows.weights import Trainable, check_tensors
+from ..flows import Network
+from ..flows.weights import check_tensors
 
 FILE = "checkpoint.safetensors"
 OPTIMISER_STATE = ("step", "exp_avg", "exp_avg_sq")
@@ -46,9 +47,9 @@ class Progression:
 def save_checkpoint(
     folder: Path,
     progression: Progression,
-    flow: Trainable,
-    averaged: Trainable,
-    best: Trainable,
+    flow: Network,
+    averaged: Network,
+    best: Network,
     optimiser: torch.optim.Optimizer,
 ) -> None:
     """Write everything that a resumed run needs to equal the uninterrupted one."""
@@ -63,7 +64,7 @@ def save_checkpoint(
 
 
 def load_checkpoint(
-    folder: Path, flow: Trainable, averaged: Trainable, best: Trainable, optimiser: torch.optim.Optimizer
+    folder: Path, flow: Network, averaged: Network, best: Network, optimiser: torch.optim.Optimizer
 ) -> Progression:
     """Read :func:`save_checkpoint`'s file into the modules and the optimiser.
 
@@ -101,5 +102,5 @@ def load_checkpoint(
     return progression
 
 
-def _optimiser_states(flow: Trainable, optimiser: torch.optim.Optimizer) -> dict[str, dict[str, torch.Tensor]]:
+def _optimiser_states(flow: Network, optimiser: torch.optim.Optimizer) -> dict[str, dict[str, torch.Tensor]]:
     return {name: optimiser.state[p] for name, p in flow.named_parameters() if p in optimiser.state}

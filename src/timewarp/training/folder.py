@@ -8,7 +8,8 @@ from typing import Any
 import torch
 
 from ..files import TEMPORARY_SUFFIX, read_toml, remove_temporaries, write_json, write_toml
-from ..flows.weights import Trainable, save_flow
+from ..flows import Network
+from ..flows.weights import save_network
 from .checkpoint import FILE, Progression
 from .settings import TrainingSettings
 
@@ -44,7 +45,7 @@ def finish(
     progression: Progression,
     settings: TrainingSettings,
     identity: dict[str, Any],
-    best: Trainable,
+    best: Network,
     provenance: dict[str, Any],
     device: str,
 ) -> None:
@@ -67,7 +68,7 @@ def finish(
         "device": device,
         "torch": torch.__version__,
     }
-    described = save_flow(out, MODEL_NAME, best.float(), training)
+    described = save_network(out, MODEL_NAME, best.float(), training, identity["residues"])
     summary = {
         "schema": 1,
         "molecule": identity["residues"],

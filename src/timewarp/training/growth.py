@@ -16,11 +16,10 @@ from torch import Tensor, nn
 
 from .. import native
 from ..energies import Parameters
+from ..flows import build_network
 from ..flows.growth import Features, GrowthFlow, GrowthPlan, Regrowth, Static, build_plan, random_order
 from ..flows.growth.circular import log_prob
-from ..flows.growth.native import features_of
-from ..flows.native import with_engine
-from ..flows.weights import build_flow
+from ..flows.growth.compiled_features import features_of
 from ..trajectories.compact import CompactMolecule
 from ..units import kT
 from .growth_energy import Drawn, EnergyPairs, energy_loss, plan_and_energy
@@ -155,9 +154,7 @@ class GrowthTask:
 
     def flow(self) -> GrowthFlow:
         """A new network: the physics prior."""
-        flow: GrowthFlow = build_flow(self.data.train[0].atoms, "C2", self.settings.flow)
-        flow.residues = f"{len(self.data.train)} peptides"
-        return flow
+        return build_network(self.data.train[0].atoms, self.settings.family, self.settings.flow)
 
     def objective(self, flow: Any) -> nn.Module:
         """Mean -log q, and the acceptance term."""
@@ -226,10 +223,10 @@ def validate_growth(
     """For each peptide: mean -log q, and the expected acceptance of a full redraw from its frames."""
     rows = []
     generator = torch.Generator(device).manual_seed(settings.seed + 1)
-    density = with_engine(flow)
+    density = flow.with_engine()
     for m in molecules:
         plan, potential = plan_and_energy(m, device)
-        way = Regrowth(plan, 0)
+        way = Regrowth(plan)
         here = m.positions.to(device, torch.float64)
         there, forward, back = density.regrow_positions(here, generator, way)
         before, after = (potential.energy(x) / kT(m.temperature_K) for x in (here, there))

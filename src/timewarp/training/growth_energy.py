@@ -11,9 +11,8 @@ from torch import Tensor
 from ..energies import Parameters, Potential
 from ..flows.growth import Features, GrowthFlow, GrowthPlan, Regrowth, Static, build_plan
 from ..flows.growth.circular import log_prob
+from ..flows.growth.compiled_features import features_of
 from ..flows.growth.flow import static_of
-from ..flows.growth.native import features_of
-from ..flows.native import with_engine
 from ..shapes import Float
 from ..trajectories.compact import CompactMolecule
 from ..units import kT
@@ -58,7 +57,7 @@ class EnergyPairs:
         rows = torch.randint(len(m.frames), (self.frames,), generator=generator)
         x = m.positions[rows].to(self.device).double()
         on_device = torch.Generator(self.device).manual_seed(int(torch.randint(2**31, (1,), generator=generator)))
-        y = with_engine(flow).regrow_positions(x, on_device, Regrowth(plan, 0))[0]
+        y = flow.with_engine().regrow_positions(x, on_device, Regrowth(plan))[0]
         thermal = kT(m.temperature_K)
         gap = (potential.energy(y) - potential.energy(x)) / thermal
         read = features_of(plan, torch.cat([x, y])).to(torch.float32)

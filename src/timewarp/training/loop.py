@@ -13,8 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from ..files import write_json
+from ..flows import Network
 from ..flows.threads import backward, one_thread_each
-from ..flows.weights import Trainable
 from ..progress import Progress
 from .cartesian import PairTask
 from .checkpoint import Progression, load_checkpoint, save_checkpoint
@@ -42,7 +42,7 @@ def train(
     accelerator: str = "cpu",
     devices: int = 1,
     minutes: float | None = None,
-    start_from: Trainable | None = None,
+    start_from: Network | None = None,
     quiet: bool = False,
 ) -> Progression:
     """Train a flow; the folder then holds ``model.safetensors`` and ``model.toml``.
@@ -185,9 +185,9 @@ def _judge(
     progression: Progression,
     settings: TrainingSettings,
     stages: Sequence[Stage],
-    flow: Trainable,
-    averaged: Trainable,
-    best: Trainable,
+    flow: Network,
+    averaged: Network,
+    best: Network,
     optimiser: torch.optim.Optimizer,
 ) -> None:
     """Keep the best; end the stage where its steps are done or nothing has got better for long."""

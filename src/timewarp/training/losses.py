@@ -33,7 +33,7 @@ from typing import Any, Protocol, runtime_checkable
 import torch
 from torch import Tensor
 
-from ..flows.conditional import Candidate, CartesianDensity
+from ..flows import Candidate, CartesianDensity
 from ..shapes import Bool, Float, Int
 
 MixedEnergy = Callable[[Float[Tensor, "batch atoms 3"], Int[Tensor, " batch"]], Float[Tensor, " batch"]]

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
-from ..flows.weights import FAMILIES
+from ..flows import network_class
 from .stages import Stage, parse_stages
 
 PRECISIONS = ("32-true", "bf16-mixed", "64-true")
@@ -87,10 +87,7 @@ class TrainingSettings:
     stages: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        if self.family not in FAMILIES:
-            raise ValueError(
-                f"unknown family of proposals {self.family!r}; the families are {', '.join(sorted(FAMILIES))}"
-            )
+        network_class(self.family)
         if self.precision not in PRECISIONS:
             raise ValueError(f"unknown precision {self.precision!r}; expected one of {', '.join(PRECISIONS)}")
         for name in (

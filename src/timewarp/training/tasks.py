@@ -8,7 +8,7 @@ from typing import Any, Protocol, runtime_checkable
 import torch
 from torch import Tensor, nn
 
-from ..flows.weights import Flow, Trainable, build_flow
+from ..flows import Network, build_network
 from .data import TrainingData
 from .settings import TrainingSettings
 from .validation import ReducedEnergy, negative_log_likelihood, validate
@@ -27,11 +27,11 @@ class Task(Protocol):
         """What tells this training's data from another's; saved, and compared on resuming."""
         ...
 
-    def flow(self) -> Trainable:
+    def flow(self) -> Network:
         """A new density, started from the data."""
         ...
 
-    def objective(self, flow: Trainable) -> nn.Module:
+    def objective(self, flow: Network) -> nn.Module:
         """A module from a batch and weights to the loss, which is minimised, and figures to be averaged."""
         ...
 
@@ -39,7 +39,7 @@ class Task(Protocol):
         """Move to a device."""
         ...
 
-    def batch(self, step: int, shard: Shard, flow: Trainable, weights: tuple[float, float, float]) -> tuple[Any, ...]:
+    def batch(self, step: int, shard: Shard, flow: Network, weights: tuple[float, float, float]) -> tuple[Any, ...]:
         """What the objective reads at a step: the part of the batch that this process takes."""
         ...
 
@@ -47,7 +47,7 @@ class Task(Protocol):
         """The batch in equal parts that may be worked on at once, or as it is."""
         ...
 
-    def row(self, averaged: Trainable, figures: Mapping[str, float]) -> dict[str, Any]:
+    def row(self, averaged: Network, figures: Mapping[str, float]) -> dict[str, Any]:
         """Validate; figures of the validation and of the steps since the last one, for the history."""
         ...
 
@@ -91,7 +91,7 @@ def spread(n_frames: int, n: int) -> Tensor:
 class _Likelihood(nn.Module):
     """Mean -log q of a batch, as a module, so that Fabric can wrap it."""
 
-    def __init__(self, flow: Flow) -> None:
+    def __init__(self, flow: Any) -> None:
         super().__init__()
         self.flow = flow
 
@@ -128,7 +128,7 @@ class FrameTask:
 
     def flow(self) -> Any:
         """A new density, standardised by the frames."""
-        flow: Any = build_flow(self.data.atoms, self.settings.family, self.settings.flow)
+        flow: Any = build_network(self.data.atoms, self.settings.family, self.settings.flow)
         flow.fit_standardiser(self.data.train)
         return flow
 
@@ -168,7 +168,7 @@ class FrameTask:
 
     def _noisy(self, batch: Tensor, flow: Any, step: int) -> Tensor:
         settings = self.settings
-        if not settings.stiff_noise or flow.family != "C":
+        if not settings.stiff_noise or flow.kind != "C":
             return batch
         generator = torch.Generator(batch.device).manual_seed((settings.seed + 7) * 1_000_003 + step)
         standardiser = flow.standardiser

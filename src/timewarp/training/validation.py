@@ -9,9 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..flows import InternalDensity
-from ..flows.proposal import propose
-from ..flows.weights import Flow
+from ..flows import InternalDensity, InternalProposer
 from ..geometry import InternalTree, to_positions
 from ..shapes import Float
 
@@ -74,7 +72,7 @@ def estimate_acceptance(
     accepted = 0.0
     for here in internal.split(CHUNK):
         frame = _canonical_frame(here)
-        there, log_q_ratio = propose(density, here, tree, generator)
+        there, log_q_ratio = InternalProposer(density, tree).propose_internal(here, generator)
         before = reduced_energy(to_positions(here, tree, frame))
         after = reduced_energy(to_positions(there, tree, frame))
         log_ratio = log_q_ratio.double() + before.double() - after.double()
@@ -99,7 +97,7 @@ def negative_log_likelihood(
 
 @torch.no_grad()
 def validate(
-    flow: Flow,
+    flow: Any,
     internal: Float[Tensor, "frames atoms 3"],
     reduced_energy: ReducedEnergy | None,
     generator: torch.Generator,

@@ -184,26 +184,20 @@ def _propose(source: Source, model: LoadedModel, x: Any, n: int, seed: int, thre
     import torch
 
     from ...energies import Parameters, Potential
-    from ...flows import CartesianFlow
-    from ...sampling import AugmentedKernel, FlowKernel, Restriction, Target
+    from ...sampling import Restriction, Target
 
-    potential = Potential(Parameters.load(source.path / "energy.safetensors"), dtype=torch.float32)
+    parameters = Parameters.load(source.path / "energy.safetensors")
+    potential = Potential(parameters, dtype=torch.float32)
     start = x - x.mean(0)
     restriction = Restriction(start, source.run.atoms)
     target = Target(potential, source.temperature_K, restriction)
-    density = model.densities["flow"].eval()
+    proposer = model.proposers(parameters, target.kT, threads=threads)["flow"]
     generator = torch.Generator().manual_seed(seed)
     state = target.init(start.expand(n, -1, -1).contiguous())
     with torch.no_grad():
-        if isinstance(density, CartesianFlow):
-            density.threads = threads
-            kernel = AugmentedKernel(target, density, proposals=1)
-            drawn = kernel.propose(state, 1, torch.ones(n, dtype=torch.long), generator)
-            positions, log_ratio = drawn.positions[0], drawn.log_ratio[0]
-        else:
-            single = FlowKernel(target, density, source.run.atoms.tree).propose(state, generator)
-            assert single.log_ratio is not None
-            positions, log_ratio = target.recentre(single.positions), single.log_ratio
+        proposed = proposer.propose(state.positions, generator)
+        assert proposed.log_ratio is not None
+        positions, log_ratio = target.recentre(proposed.positions), proposed.log_ratio
         energy = target.energy(positions).double()
         log_r = log_ratio.double() - (energy - state.energy.double()) / target.kT
         crossed = restriction.crossed(positions)

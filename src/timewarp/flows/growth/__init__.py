@@ -1,9 +1,11 @@
-"""Learned configurational-bias Monte Carlo: the transferable family C (``docs/design.md`` section 5)."""
+"""Family C2: learned configurational-bias Monte Carlo, the same weights for all molecules."""
 
-from .flow import GrowthFlow, Regrowth
+from .compiled import NativeGrowthFlow
+from .flow import GrowthFlow
 from .network import GrowthConfig, GrowthNetwork, Static
-from .plan import GrowthPlan, build_plan, order_by, random_order
+from .plan import GrowthPlan, Regrowth, build_plan, order_by, random_order
 from .profiles import Features, features
+from .proposer import RegrowthProposer
 
 __all__ = [
     "Features",
@@ -11,7 +13,9 @@ __all__ = [
     "GrowthFlow",
     "GrowthNetwork",
     "GrowthPlan",
+    "NativeGrowthFlow",
     "Regrowth",
+    "RegrowthProposer",
     "Static",
     "build_plan",
     "features",

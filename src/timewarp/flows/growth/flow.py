@@ -1,30 +1,29 @@
-"""Family C, transferable: soft torsions one after the other, from a physics prior that a network corrects."""
+"""Family C2, transferable: soft torsions one after the other, from a physics prior that a network corrects."""
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from ...geometry import measure_dihedrals, to_positions
+from ...energies import Parameters
 from ...shapes import Float
 from ...state import Atoms
+from ..proposer import Proposer
+from ..registry import Network, choose_engine, register
 from .circular import log_prob, sample
-from .native import features_at, features_of
+from .compiled import NativeGrowthFlow
+from .compiled_features import features_at, features_of
 from .network import Growing, GrowthConfig, GrowthNetwork, Static
-from .plan import ForceField, GrowthPlan, build_plan
+from .plan import GrowthPlan, Regrowth, build_plan, random_order
 from .profiles import turn_to
+from .proposer import RegrowthProposer
 
-
-@dataclass(frozen=True, eq=False)
-class Regrowth:
-    """A way to redraw some torsions: an order in which the first ``kept`` stay as they are."""
-
-    plan: GrowthPlan
-    kept: int
+N_ORDERS, ORDERS_SEED = 8, 0
+"""Random orders of growth that ``flow_subset`` chooses from, and their seed."""
 
 
 def static_of(plan: GrowthPlan, dtype: torch.dtype = torch.float32) -> Static:
@@ -80,104 +79,75 @@ def regrow(
     return new.to(x), forward, backward
 
 
-class GrowthFlow(nn.Module):
+@register
+class GrowthFlow(Network):
     """q(torsions | stiff coordinates) for any molecule, the same weights for all.
 
     Torsions are drawn outwards from the root. For each, the energy of what it places against all that is placed, on a
     grid of angles, is the prior (configurational-bias Monte Carlo: Siepmann and Frenkel 1992); a causal transformer
     adds what the prior cannot know: what will hang on it. Bond lengths, angles and all other stiff coordinates stay,
-    so that the Jacobian cancels.
+    so that the Jacobian cancels. Log densities are with respect to d phi, in float64.
 
     Args:
         atoms: the molecule.
         config: the network's size.
     """
 
-    family: ClassVar[str] = "C2"
-    condition_is_invariant: ClassVar[bool] = True
+    kind: ClassVar[str] = "C2"
+    config_type: ClassVar[type] = GrowthConfig
+    transferable: ClassVar[bool] = True
+    preference: ClassVar[int] = 1
+    trained_on: ClassVar[str] = "peptides"
+    has_compiled_form: ClassVar[bool] = True
+    engine = "torch"
 
     def __init__(self, atoms: Atoms, config: GrowthConfig | None = None) -> None:
         super().__init__()
         self.atoms = atoms
         self.config = config or GrowthConfig()
         self.network = GrowthNetwork(self.config)
-        self.residues = atoms.residues
-        self._force_field: ForceField | None = None
-        self._kT = 1.0
-        self._plan: GrowthPlan | None = None
 
-    def serve(self, force_field: ForceField, kT: float) -> GrowthFlow:
-        """Take the force field (of the flow's molecule) and the temperature (kT in kJ/mol) for the prior."""
-        self._force_field, self._kT = force_field, kT
-        self._plan = None
-        return self
+    def proposers(
+        self, parameters: Parameters | None, kT: float, *, engine: str | None = None, threads: int = 1
+    ) -> dict[str, Proposer]:
+        """Redraws of all torsions (``flow``), of some (``flow_suffix``), in a random order (``flow_subset``).
 
-    def plan(self, order: Sequence[int] | None = None) -> GrowthPlan:
-        """Tables of a growth in some order, on the weights' device and in float64.
-
-        Raises:
-            RuntimeError: :meth:`serve` was not called.
+        The last two need two soft torsions. See :meth:`Network.proposers`.
         """
-        if self._force_field is None:
-            raise RuntimeError("a growth flow needs the molecule's force field for its prior: call serve() first")
-        device = self.network.embed.weight.device
-        if order is not None:
-            return build_plan(self.atoms, self._force_field, self._kT, order).to(device, torch.float64)
-        if self._plan is None or self._plan.static.device != device:
-            self._plan = build_plan(self.atoms, self._force_field, self._kT).to(device, torch.float64)
-        return self._plan
+        if parameters is None:
+            raise ValueError("this network needs the parameters of the molecule's energy, which its prior is made of")
+        tree = self.atoms.tree
+        plan = functools.cache(functools.partial(self.plan, parameters, kT))
+        density = self.with_engine(engine)
+        usual = tuple(range(len(tree.rotatable)))
+        flows: dict[str, Proposer] = {"flow": RegrowthProposer(density, tree, plan, [usual])}
+        if len(usual) > 1:
+            generator = torch.Generator().manual_seed(ORDERS_SEED)
+            orders = sorted({random_order(self.atoms, generator) for _ in range(N_ORDERS)})
+            flows["flow_suffix"] = RegrowthProposer(density, tree, plan, [usual], in_part=True)
+            flows["flow_subset"] = RegrowthProposer(density, tree, plan, orders, in_part=True)
+        return flows
 
-    @property
-    def dtype(self) -> torch.dtype:
-        """Of the network."""
-        return self.network.embed.weight.dtype
+    def with_engine(self, engine: str | None = None) -> GrowthFlow | NativeGrowthFlow:
+        """The density as an engine computes it; see :func:`timewarp.flows.registry.choose_engine`."""
+        return NativeGrowthFlow(self) if choose_engine(self, engine) == "native" else self
 
-    def log_prob_positions(
-        self, x: Float[Tensor, "batch atoms 3"], regrowth: Regrowth | None = None
-    ) -> Float[Tensor, " batch"]:
-        """Log density of the torsions that a regrowth (by default all) redraws, with respect to d phi."""
-        return score(self.network, regrowth or Regrowth(self.plan(), 0), x)
+    def plan(self, parameters: Parameters, kT: float, order: Sequence[int] | None = None) -> GrowthPlan:
+        """Tables of a growth in some order, on the weights' device and in float64."""
+        return build_plan(self.atoms, parameters, kT, order).to(self.network.embed.weight.device, torch.float64)
+
+    def log_prob_positions(self, x: Float[Tensor, "batch atoms 3"], regrowth: Regrowth) -> Float[Tensor, " batch"]:
+        """Log density of the torsions that a regrowth redraws."""
+        return score(self.network, regrowth, x)
 
     def sample_positions(
-        self, x: Float[Tensor, "batch atoms 3"], generator: torch.Generator, regrowth: Regrowth | None = None
+        self, x: Float[Tensor, "batch atoms 3"], generator: torch.Generator, regrowth: Regrowth
     ) -> tuple[Float[Tensor, "batch atoms 3"], Float[Tensor, " batch"]]:
         """Redraw torsions of each configuration: candidates and their log density."""
         return self.regrow_positions(x, generator, regrowth)[:2]
 
     def regrow_positions(
-        self, x: Float[Tensor, "batch atoms 3"], generator: torch.Generator, regrowth: Regrowth | None = None
+        self, x: Float[Tensor, "batch atoms 3"], generator: torch.Generator, regrowth: Regrowth
     ) -> tuple[Float[Tensor, "batch atoms 3"], Float[Tensor, " batch"], Float[Tensor, " batch"]]:
         """Redraw torsions of each configuration: candidates, their log density, and that of what they replace."""
-        return regrow(self.network, regrowth or Regrowth(self.plan(), 0), x, generator)
-
-    def encode(self, internal: Float[Tensor, "batch atoms 3"]) -> Float[Tensor, "batch atoms 3"]:
-        """The condition: the configuration itself, of which the stiff coordinates alone are read."""
-        return internal
-
-    def sample(
-        self, condition: Float[Tensor, "batch atoms 3"], n: int, generator: torch.Generator
-    ) -> tuple[Float[Tensor, "n batch atoms 3"], Float[Tensor, "n batch"]]:
-        """Redraw all soft torsions, ``n`` times per condition."""
-        tree = self.atoms.tree
-        internal = condition.repeat(n, 1, 1)
-        new, log_q = self.sample_positions(to_positions(internal.double(), tree, _frame(internal)), generator)
-        out = internal.clone()
-        out[:, list(tree.rotatable), 2] = measure_dihedrals(new, tree.torsions.to(new.device)).to(out)
-        return out.unflatten(0, (n, -1)), log_q.unflatten(0, (n, -1))
-
-    def log_prob(
-        self, internal: Float[Tensor, "batch atoms 3"], condition: Float[Tensor, "batch atoms 3"]
-    ) -> Float[Tensor, " batch"]:
-        """Log density of the soft torsions in ``internal``; the stiff coordinates are the condition's."""
-        tree = self.atoms.tree
-        joined = condition.clone()
-        rotatable = list(tree.rotatable)
-        joined[:, rotatable, 2] = internal[:, rotatable, 2]
-        return self.log_prob_positions(to_positions(joined.double(), tree, _frame(joined)))
-
-
-def _frame(internal: Tensor) -> Tensor:
-    frame = torch.zeros_like(internal, dtype=torch.float64)
-    frame[..., 0] = torch.arange(internal.shape[-2], device=internal.device, dtype=torch.float64)
-    frame[..., 1] = frame[..., 0] ** 2 + 0.1 * frame[..., 0] ** 3
-    return frame
+        return regrow(self.network, regrowth, x, generator)

@@ -10,23 +10,20 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ...energies import Parameters
+from ...energies.born import descreening, surface_coefficient
+from ...energies.pairs import pair_columns, pair_matrix
 from ...geometry import beyond_bonds
 from ...state import Atoms
-from ...units import COULOMB_CONSTANT
-from ..tokens import FARTHEST, N_TORSION_FEATURES, atom_chemistry, graph_distance
-from .solvent import Solvent, descreening
+from ..chemistry import FARTHEST, N_TORSION_FEATURES, atom_chemistry, graph_distance
+from .solvent import Solvent
 
-PROBE_RADIUS_NM = 0.14
 TYPICAL_NM = (0.0, 0.14, 0.245, 0.31, 0.39, 0.46, 0.53, 0.60, 0.66, 0.72, 0.78, 0.83, 0.88)
 """Distance of two atoms by the number of bonds between them, for atoms whose place is not known yet."""
 N_FRAGMENT = 8
 N_SITE = N_TORSION_FEATURES + N_FRAGMENT + 2
 N_STATIC = N_SITE + 8
 N_RELATION = 6
-
-
-ForceField = Any
-"""A molecule's force field: an object with the fields of :class:`timewarp.energies.Parameters` (a room beside this)."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,7 +58,7 @@ class Step:
 
 @dataclass(frozen=True, eq=False)
 class GrowthPlan:
-    """A molecule, an order of its soft torsions, and a force field at a temperature.
+    """A molecule, an order of its soft torsions, and the numbers of its energy at a temperature.
 
     Attributes:
         order: the torsions, as places in ``atoms.tree.rotatable``.
@@ -96,6 +93,14 @@ class GrowthPlan:
     def to(self, device: torch.device | str, dtype: torch.dtype) -> GrowthPlan:
         """A copy of the tables on a device, real numbers in a dtype."""
         return _moved(self, torch.device(device), dtype)
+
+
+@dataclass(frozen=True, eq=False)
+class Regrowth:
+    """What is redrawn: of the torsions in the plan's order all but the first ``kept``."""
+
+    plan: GrowthPlan
+    kept: int = 0
 
 
 def _moved(table: Any, device: torch.device, dtype: torch.dtype) -> Any:
@@ -136,7 +141,7 @@ def _above(atoms: Atoms) -> list[set[int]]:
 
 def build_plan(
     atoms: Atoms,
-    force_field: ForceField,
+    parameters: Parameters,
     kT: float,
     order: Sequence[int] | None = None,
 ) -> GrowthPlan:
@@ -144,14 +149,14 @@ def build_plan(
 
     Args:
         atoms: the molecule.
-        force_field: its parameters.
+        parameters: of its energy.
         kT: in kJ/mol.
         order: of the torsions; outwards from the root by default.
 
     Raises:
         ValueError: no rotatable bond, or an order in which a torsion comes before one that it hangs on.
     """
-    tree, n = atoms.tree, atoms.n_atoms
+    tree = atoms.tree
     if not tree.rotatable:
         raise ValueError(f"{atoms.residues} has no rotatable bond: there is no torsion to propose")
     order = tuple(range(len(tree.rotatable))) if order is None else tuple(order)
@@ -164,18 +169,15 @@ def build_plan(
     corners = tree.torsions[list(order)]
     place = torch.arange(1, len(order) + 1)[:, None] * turning
     time = place.amax(0)  # 0 for the root's fragment
-    lj12, lj6, charge = _pairs(force_field, n)
-    solvent = _solvent(force_field, kT, graph_distance(atoms))
-    steps = tuple(
-        _step(k, corners[k], turning[k], time, (lj12 / kT, lj6 / kT, charge / kT), force_field, kT, solvent)
-        for k in range(len(order))
-    )
+    pairs = [table / kT for table in _pairs(parameters)]
+    solvent = _solvent(parameters, kT, graph_distance(atoms))
+    steps = tuple(_step(k, corners[k], turning[k], time, pairs, parameters, kT, solvent) for k in range(len(order)))
     membership = F.one_hot(time, len(order) + 1).T.double()
-    magnitude = force_field.charge.abs() + 1e-3
+    magnitude = parameters.charge.abs() + 1e-3
     weights = membership * magnitude
     beyond = torch.stack([turning[:, time == t].all(1) for t in range(len(order) + 1)], 1)
     heavy = torch.tensor([e != "H" for e in atoms.elements])
-    site_charge = membership @ force_field.charge
+    site_charge = membership @ parameters.charge
     site_heavy = membership @ heavy.double()
     sites = _site_features(atoms, corners, membership, site_charge)
     downstream = beyond.double()
@@ -208,24 +210,15 @@ def build_plan(
     )
 
 
-def _pairs(p: ForceField, n: int) -> tuple[Tensor, Tensor, Tensor]:
-    sigma = 0.5 * (p.sigma[:, None] + p.sigma[None, :])
-    epsilon = torch.sqrt(p.epsilon[:, None] * p.epsilon[None, :])
-    charge = p.charge[:, None] * p.charge[None, :]
-    i, j = p.exception_atoms.T
-    for table, values in (
-        (sigma, p.exception_sigma),
-        (epsilon, p.exception_epsilon),
-        (charge, p.exception_charge_product),
-    ):
-        table[i, j] = values
-        table[j, i] = values
+def _pairs(p: Parameters) -> list[Tensor]:
+    """4 epsilon sigma^12, -4 epsilon sigma^6 and the Coulomb constant of each two atoms."""
+    epsilon, sigma, charge, _ = pair_columns(p)
     sigma6 = sigma**6
-    return 4 * epsilon * sigma6**2, -4 * epsilon * sigma6, charge * COULOMB_CONSTANT
+    return [pair_matrix(c, p.n_atoms) for c in (4 * epsilon * sigma6**2, -4 * epsilon * sigma6, charge)]
 
 
-def _solvent(p: ForceField, kT: float, bonds: Tensor) -> Solvent | None:
-    if not len(p.gb_charge):
+def _solvent(p: Parameters, kT: float, bonds: Tensor) -> Solvent | None:
+    if not p.has_solvent:
         return None
     typical = torch.tensor(TYPICAL_NM, dtype=torch.float64)[bonds]
     mean = descreening(typical, p.gb_offset_radius[:, None], p.gb_scaled_radius[None, :]).fill_diagonal_(0)
@@ -237,7 +230,7 @@ def _solvent(p: ForceField, kT: float, bonds: Tensor) -> Solvent | None:
         tanh=p.gb_tanh,
         product=product,
         self_energy=0.5 * product.diagonal(),
-        surface=p.gb_surface / kT * (p.gb_radius + PROBE_RADIUS_NM) ** 2 * p.gb_radius**6,
+        surface=surface_coefficient(p.gb_surface / kT, p.gb_radius),
         descreening=mean,
     )
 
@@ -247,8 +240,8 @@ def _step(
     corners: Tensor,
     turning: Tensor,
     time: Tensor,
-    nonbonded: tuple[Tensor, Tensor, Tensor],
-    p: ForceField,
+    nonbonded: Sequence[Tensor],
+    p: Parameters,
     kT: float,
     solvent: Solvent | None,
 ) -> Step:

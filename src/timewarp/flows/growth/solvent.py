@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-CLOSEST_NM = 0.02
+from ...energies.born import born_radii, descreening, inverse_f
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,35 +31,6 @@ class Solvent:
     self_energy: Tensor
     surface: Tensor
     descreening: Tensor
-
-
-def descreening(distance: Tensor, rho: Tensor, scaled: Tensor) -> Tensor:
-    """Twice the Born integral of one atom (of scaled radius ``scaled``) at another (of offset radius ``rho``), 1/nm.
-
-    All in nm, broadcast against each other. Hawkins, Cramer and Truhlar (1996), as in OpenMM's GBSAOBCForce without
-    the correction of an atom inside another.
-    """
-    distance = distance.clamp(min=CLOSEST_NM)
-    upper = torch.maximum(distance + scaled, rho)
-    lower = torch.maximum((distance - scaled).abs(), rho)
-    inverse_upper, inverse_lower = 1 / upper, 1 / lower
-    total, gap = inverse_lower + inverse_upper, inverse_lower - inverse_upper
-    bent = 1 - 0.25 * (distance - scaled * scaled / distance) * total
-    return bent * gap + 0.5 * torch.log(lower * inverse_upper) / distance
-
-
-def born_radii(integral: Tensor, s: Solvent, which: Tensor) -> Tensor:
-    """Born radii in nm from summed descreening (..., atoms, angles) of the atoms ``which``."""
-    rho, radius = s.rho[which][:, None], s.radius[which][:, None]
-    psi = 0.5 * rho * integral
-    alpha, beta, gamma = s.tanh.unbind()
-    return 1 / (1 / rho - torch.tanh(psi * (alpha - psi * (beta - psi * gamma))) / radius)
-
-
-def interaction(squared: Tensor, first: Tensor, second: Tensor) -> Tensor:
-    """1 / f_GB of Still et al. (1990)."""
-    product = first * second
-    return torch.rsqrt(squared + product * torch.exp(-0.25 * squared / product))
 
 
 def solvation(
@@ -102,21 +73,26 @@ def solvation(
     own.index_add_(1, u, descreening(inside.sqrt(), rho[fragment[u]], scaled[fragment[v]]))
     own.index_add_(1, v, descreening(inside.sqrt(), rho[fragment[v]], scaled[fragment[u]]))
     m = len(old)
-    radius_old = born_radii(on_old + (fixed + unplaced[:m])[..., None], s, old)
-    radius_new = born_radii(on_new + (own + unplaced[m:])[..., None], s, fragment)
+    radius_old = _radii(on_old + (fixed + unplaced[:m])[..., None], s, old)
+    radius_new = _radii(on_new + (own + unplaced[m:])[..., None], s, fragment)
     energy = (s.self_energy[old][:, None] / radius_old + s.surface[old][:, None] * radius_old**-6).sum(1)
     energy = energy + (
         s.self_energy[fragment][:, None] / radius_new + s.surface[fragment][:, None] * radius_new**-6
     ).sum(1)
-    cross = interaction(squared, radius_new[:, :, None], radius_old[:, None])
+    cross = inverse_f(squared, radius_new[:, :, None], radius_old[:, None])
     energy = energy + torch.einsum("bfog,fo->bg", cross, s.product[fragment][:, old])
     inverse = 1 / radius_old
     slope = _slopes(among, 1 / inverse.mean(-1), i, j, s.product[old[i], old[j]])
     energy = energy + torch.einsum("bo,bog->bg", slope, inverse)
     if len(u):
-        bound = interaction(inside[..., None], radius_new[:, u], radius_new[:, v])
+        bound = inverse_f(inside[..., None], radius_new[:, u], radius_new[:, v])
         energy = energy + torch.einsum("bpg,p->bg", bound, s.product[fragment[u], fragment[v]])
     return energy
+
+
+def _radii(integral: Tensor, s: Solvent, which: Tensor) -> Tensor:
+    """Born radii of the atoms ``which`` from their summed descreening (..., atoms, angles)."""
+    return born_radii(integral, s.rho[which][:, None], s.radius[which][:, None], s.tanh)
 
 
 def _slopes(squared: Tensor, radius: Tensor, i: Tensor, j: Tensor, product: Tensor) -> Tensor:

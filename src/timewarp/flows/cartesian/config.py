@@ -22,7 +22,7 @@ class CartesianFlowConfig:
         feed_forward: hidden layer of the transformer layers' feed-forward networks.
         mlp_hidden: hidden layer of the token MLPs at both ends.
         embedding: size of an atom's embedding h.
-        attention: ``kernel``, ``dense`` or ``local`` (:mod:`timewarp.flows.attention`).
+        attention: ``kernel``, ``dense`` or ``local`` (``attention.py``).
         length_scales_nm: of kernel attention, one head each.
         learn_length_scales: train them, from these values on.
         merged_values: kernel attention learns one matrix per head in place of value and output projection.
@@ -34,7 +34,7 @@ class CartesianFlowConfig:
         frame: ``molecule`` expresses displacement and auxiliary in a frame that turns with the conditioning molecule
             (three bonded atoms at its centre), so that q is equivariant under rotation; ``laboratory`` does not, as in
             the paper, and rotations must be learned from augmented data. ``bonds`` is equivariant too, and in place of
-            displacements it works on bond vectors along axes of the bonds of x (:mod:`timewarp.flows.frames`).
+            displacements it works on bond vectors along axes of the bonds of x (``frames.py``).
         length_unit_nm: the networks see lengths in this unit; 1 nm in the paper.
         initial_scale: how far from the identity the couplings start, beside torch's own random start. At the identity
             itself (0) training finds a saddle: a coupling gains nothing from an auxiliary that knows nothing, nor an

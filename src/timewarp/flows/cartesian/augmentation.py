@@ -7,9 +7,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from ..geometry import best_rotation, dihedrals, interchangeable_leaves, random_rotations
-from ..shapes import Bool, Float, Int
-from ..state import Atoms
+from ...geometry import best_rotation, dihedrals, interchangeable_leaves, random_rotations
+from ...shapes import Bool, Float, Int
+from ...state import Atoms
 
 
 def rotate_together(generator: torch.Generator, *tensors: Float[Tensor, "batch atoms 3"]) -> tuple[Tensor, ...]:

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..shapes import Float
+from ...shapes import Float
 
 TYPICAL_ROWS = 352
 """Packed weights are laid out for so many rows; other numbers run as fast."""

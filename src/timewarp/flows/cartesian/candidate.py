@@ -1,14 +1,14 @@
-"""What a density over moves of all Cartesian coordinates offers (family A)."""
+"""Candidates with auxiliary variables, and what a density over them offers."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar, Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
 
-from ..shapes import Float, Int
+from ...shapes import Float, Int
 
 
 @dataclass(frozen=True)
@@ -32,11 +32,9 @@ class CartesianDensity(Protocol):
     :meth:`sample` (reparametrised) and :meth:`log_prob`.
 
     Attributes:
-        family: ``A``.
         uses_auxiliary: whether the condition's auxiliary variable is read.
     """
 
-    family: ClassVar[str]
     uses_auxiliary: bool
 
     def encode(

@@ -21,9 +21,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..shapes import Bool, Float, Int
+from ...shapes import Bool, Float, Int
+from ..tokens import FARTHEST
 from .products import Kept, linear, pack
-from .tokens import FARTHEST
 
 
 def add_product(summand: Tensor, left: Tensor, right: Tensor) -> Tensor:

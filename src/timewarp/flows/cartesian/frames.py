@@ -15,8 +15,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from ..shapes import Float, Int
-from ..state import Atoms
+from ...shapes import Float, Int
+from ...state import Atoms
 
 
 @dataclass(frozen=True)

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import copy
 import weakref
-from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -15,11 +14,13 @@ from torch import Tensor, nn
 from ... import native
 from ...shapes import Float
 from ..folding import after_norm, centred, padded, real
-from .flow import GrowthFlow, Regrowth
-from .native import growth_kernel
+from .compiled_features import growth_kernel
 from .network import GrowthBlock, GrowthNetwork
-from .plan import N_RELATION, GrowthPlan
+from .plan import N_RELATION, GrowthPlan, Regrowth
 from .profiles import ANGLES, COARSE, N_SPATIAL
+
+if TYPE_CHECKING:
+    from .flow import GrowthFlow
 
 N_CHANGING = 2 * ANGLES + 2 * COARSE + 2
 """Inputs of a step that come first; those that no configuration changes follow."""
@@ -34,34 +35,26 @@ class NativeGrowthFlow:
     nor on the number of threads (:func:`timewarp.native.threads`).
 
     Args:
-        flow: the flow, served with a force field; later changes of its weights are not seen.
+        flow: the flow; later changes of its weights are not seen.
 
     Raises:
         RuntimeError: the compiled kernels are not there.
     """
 
-    family: ClassVar[str] = "C2"
+    engine = "native"
 
     def __init__(self, flow: GrowthFlow) -> None:
-        self.atoms, self.config, self.residues = flow.atoms, flow.config, flow.residues
-        self._flow = flow
+        self.atoms, self.config = flow.atoms, flow.config
         self._network = copy.deepcopy(flow.network).cpu().double()
         self._folded = fold_network(self._network)
         self._samplers: weakref.WeakKeyDictionary[GrowthPlan, Any] = weakref.WeakKeyDictionary()
 
     def __repr__(self) -> str:
-        size = f"width {self.config.width}"
-        return f"{type(self).__name__}({self.residues}, family {self.family}, {size}, {native.instruction_set()})"
-
-    def plan(self, order: Sequence[int] | None = None) -> GrowthPlan:
-        """Tables of a growth in some order; see :meth:`GrowthFlow.plan`."""
-        return self._flow.plan(order)
+        return f"{type(self).__name__}(width {self.config.width}, {native.instruction_set()})"
 
     @torch.no_grad()
-    def log_prob_positions(
-        self, x: Float[Tensor, "batch atoms 3"], regrowth: Regrowth | None = None
-    ) -> Float[Tensor, " batch"]:
-        """Log density (float64) of the torsions that a regrowth (by default all) redraws, with respect to d phi."""
+    def log_prob_positions(self, x: Float[Tensor, "batch atoms 3"], regrowth: Regrowth) -> Float[Tensor, " batch"]:
+        """Log density (float64) of the torsions that a regrowth redraws, with respect to d phi."""
         backward = torch.empty(len(x), dtype=torch.float64)
         none = torch.empty(0, dtype=torch.float64)
         x = x.contiguous()
@@ -70,39 +63,37 @@ class NativeGrowthFlow:
 
     @torch.no_grad()
     def sample_positions(
-        self, x: Float[Tensor, "batch atoms 3"], generator: torch.Generator, regrowth: Regrowth | None = None
+        self, x: Float[Tensor, "batch atoms 3"], generator: torch.Generator, regrowth: Regrowth
     ) -> tuple[Float[Tensor, "batch atoms 3"], Float[Tensor, " batch"]]:
         """Redraw torsions of each configuration: candidates and their log density."""
         return self._draw(x, generator, regrowth, torch.empty(0, dtype=torch.float64))
 
     @torch.no_grad()
     def regrow_positions(
-        self, x: Float[Tensor, "batch atoms 3"], generator: torch.Generator, regrowth: Regrowth | None = None
+        self, x: Float[Tensor, "batch atoms 3"], generator: torch.Generator, regrowth: Regrowth
     ) -> tuple[Float[Tensor, "batch atoms 3"], Float[Tensor, " batch"], Float[Tensor, " batch"]]:
         """Redraw torsions of each configuration: candidates, their log density, and that of what they replace."""
         backward = torch.empty(len(x), dtype=torch.float64)
         return *self._draw(x, generator, regrowth, backward), backward
 
     def _draw(
-        self, x: Tensor, generator: torch.Generator, regrowth: Regrowth | None, backward: Tensor
+        self, x: Tensor, generator: torch.Generator, regrowth: Regrowth, backward: Tensor
     ) -> tuple[Tensor, Tensor]:
-        regrowth = regrowth or Regrowth(self.plan(), 0)
         n_drawn = regrowth.plan.n_steps - regrowth.kept
         uniform = torch.rand(n_drawn, len(x), generator=generator, dtype=torch.float64)
         x = x.contiguous()
-        there, forward = torch.empty_like(x), torch.empty(len(x), dtype=torch.float64)
-        self._run(x, regrowth, uniform, there, forward, backward)
-        return there, forward
+        candidates, forward = torch.empty_like(x), torch.empty(len(x), dtype=torch.float64)
+        self._run(x, regrowth, uniform, candidates, forward, backward)
+        return candidates, forward
 
     def _run(
-        self, x: Tensor, regrowth: Regrowth | None, uniform: Tensor, there: Tensor, forward: Tensor, backward: Tensor
+        self, x: Tensor, regrowth: Regrowth, uniform: Tensor, candidates: Tensor, forward: Tensor, backward: Tensor
     ) -> None:
-        regrowth = regrowth or Regrowth(self.plan(), 0)
         sampler = self._samplers.get(regrowth.plan)
         if sampler is None:
             sampler = fold_plan(self._network, self._folded, regrowth.plan)
             self._samplers[regrowth.plan] = sampler
-        sampler.regrow(x, regrowth.kept, uniform, there, forward, backward, native.threads())
+        sampler.regrow(x, regrowth.kept, uniform, candidates, forward, backward, native.threads())
 
 
 @torch.no_grad()

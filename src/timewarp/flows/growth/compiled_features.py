@@ -13,13 +13,13 @@ import torch
 from torch import Tensor
 
 from ... import native
+from ...energies.parameters import HIGHEST_PERIODICITY
 from ...shapes import Float
 from ...units import COULOMB_CONSTANT
 from .circular import grid, resample
 from .plan import GrowthPlan
 from .profiles import ANGLES, COARSE, N_SPATIAL, Features, features, outlook_at, step_features
 
-HIGHEST_PERIODICITY = 8
 _kernels: weakref.WeakKeyDictionary[GrowthPlan, Any] = weakref.WeakKeyDictionary()
 
 

@@ -1,4 +1,4 @@
-"""Metropolis-Hastings on the augmented target, with proposals in batches (family A: Timewarp as published)."""
+"""Metropolis-Hastings on an augmented target, with proposals in batches (Timewarp as published)."""
 
 from __future__ import annotations
 
@@ -7,12 +7,13 @@ from collections.abc import Mapping
 from dataclasses import fields
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from ..flows.conditional import Candidate, CartesianDensity
-from ..shapes import Float, Int
+from ..flows.proposer import SpeculativeProposer
+from ..shapes import Int
 from ..state import State
-from .kernel import Info, Kernel, Outcome, Tuning
+from .flow import FlowMove
+from .kernel import Info, Outcome, Tuning
 from .metropolis import Speculation, first_accepted
 from .target import Target
 
@@ -30,7 +31,7 @@ ROWS = 4096
 """Configurations that go through the network at once, at most."""
 
 
-class AugmentedKernel(Kernel):
+class BatchedMove(FlowMove):
     """``n_steps`` Metropolis-Hastings steps on ``exp(-U(x) / kT) N(v; 0, I)``, with v redrawn before each of them.
 
     A step is (Klein et al. 2023, section 4): the Gibbs update ``v ~ N(0, I)``; a candidate ``(x', v') ~ q(. | x)``;
@@ -50,34 +51,33 @@ class AugmentedKernel(Kernel):
     candidates behind the first accepted one. Warm-up chooses the size that holds an accepted proposal with probability
     0.9 at the acceptance p met there, ``ceil(ln(1 - 0.9) / ln(1 - p))``; :meth:`freeze` fixes it.
 
-    The density is one of displacements: on a target that is invariant to rigid motion it must not see where the
-    molecule is, since accepted states are centred.
-
     Args:
         target: the distribution.
-        density: the trained density (``timewarp.flows``), or an analytic one.
+        proposer: of candidates with auxiliary variables, several from one state.
+        name: the key of its outcomes.
         proposals: size of a batch; None to tune it in warm-up.
         n_steps: Metropolis-Hastings steps of one :meth:`step`; None for as many as there are proposals in a batch.
         most_proposals: largest batch to be tuned.
         rows: configurations that go through the network at once, at most.
-        name: the key of its outcomes.
 
     Raises:
         ValueError: a number is below 1.
     """
 
+    proposer: SpeculativeProposer
+
     def __init__(
         self,
         target: Target,
-        density: CartesianDensity,
+        proposer: SpeculativeProposer,
+        name: str | None = None,
         *,
         proposals: int | None = None,
         n_steps: int | None = None,
         most_proposals: int = MOST_PROPOSALS,
         rows: int = ROWS,
-        name: str = "flow",
     ) -> None:
-        super().__init__(target, name)
+        super().__init__(target, proposer, name)
         for what, value in (
             ("proposals", proposals),
             ("n_steps", n_steps),
@@ -86,7 +86,6 @@ class AugmentedKernel(Kernel):
         ):
             if value is not None and value < 1:
                 raise ValueError(f"{what} must be at least 1, got {value}")
-        self.density = density
         self.tuned = proposals is None
         self.most_proposals = most_proposals
         self.proposals = min(FIRST_PROPOSALS, most_proposals) if proposals is None else proposals
@@ -96,12 +95,7 @@ class AugmentedKernel(Kernel):
         self._proposed = self._accepted = 0.0
 
     def __repr__(self) -> str:
-        return f"AugmentedKernel({self.name!r}, {self.n_steps} steps in batches of {self.proposals})"
-
-    @property
-    def engine(self) -> str:
-        """What computes the density: ``"native"`` or ``"torch"``."""
-        return str(getattr(self.density, "engine", "torch"))
+        return f"{type(self).__name__}({self.name!r}, {self.n_steps} steps in batches of {self.proposals})"
 
     @property
     def n_steps(self) -> int:
@@ -110,9 +104,8 @@ class AugmentedKernel(Kernel):
 
     @property
     def cost(self) -> float:  # type: ignore[override]
-        """Rough computing time in force evaluations: the network's matrix products, there and back."""
-        n_weights = sum(p.numel() for p in self.density.parameters()) if isinstance(self.density, nn.Module) else 0
-        return self.n_steps * max(1.0, n_weights * 5e-4)
+        """Of all its steps."""
+        return self.n_steps * self.proposer.cost
 
     @torch.no_grad()
     def step(self, state: State, generator: torch.Generator) -> tuple[State, Info]:
@@ -134,54 +127,9 @@ class AugmentedKernel(Kernel):
         self, state: State, n: int, most: Int[Tensor, " chains"], generator: torch.Generator
     ) -> tuple[State, Outcome]:
         """At most ``n`` (and ``most``) steps of each chain, up to the first that accepts."""
-        speculation = self.propose(state, n, most, generator)
-        return first_accepted(state, speculation, self.target, generator)
-
-    def propose(self, state: State, n: int, most: Int[Tensor, " chains"], generator: torch.Generator) -> Speculation:
-        """``n`` candidates per chain with the log ratios of their densities, those of the auxiliaries included.
-
-        The way back is worked out for the first ``most`` candidates only; the others have a ratio of NaN.
-        """
-        x = state.positions.to(self._dtype(state.positions))
-        v = self.draw_auxiliaries(n, x, generator)
-        wanted = torch.arange(n, device=x.device)[:, None] < most
-        there, log_q_there = self._draw(x, v, generator)
-        heard = self.density.uses_auxiliary
-        back = self.density.encode(there.positions[wanted], there.auxiliary[wanted] if heard else None)
-        here = Candidate(x.expand_as(v)[wanted][None], v[wanted][None])
-        log_q_here = self.density.log_prob(here, back)[0]
-        log_normal = 0.5 * (v.double().square() - there.auxiliary.double().square()).sum((-1, -2))
-        log_ratio = torch.full(log_normal.shape, torch.nan, dtype=torch.float64, device=x.device)
-        log_ratio[wanted] = log_q_here.double() - log_q_there[wanted].double() + log_normal[wanted]
-        positions = self.target.recentre(there.positions.to(state.positions).flatten(0, 1)).reshape(v.shape)
-        return Speculation(positions, log_ratio, most)
-
-    @torch.no_grad()
-    def draw(self, state: State, generator: torch.Generator) -> Float[Tensor, "chains atoms 3"]:
-        """One candidate per chain without the density's opinion of it."""
-        x = state.positions.to(self._dtype(state.positions))
-        there, _ = self._draw(x, self.draw_auxiliaries(1, x, generator), generator)
-        return self.target.recentre(there.positions[0].to(state.positions))
-
-    def draw_auxiliaries(
-        self, n: int, positions: Float[Tensor, "chains atoms 3"], generator: torch.Generator
-    ) -> Float[Tensor, "n chains atoms 3"]:
-        """The Gibbs updates of ``n`` steps: standard normal, and never one for two steps."""
-        return torch.randn(n, *positions.shape, generator=generator, dtype=positions.dtype, device=positions.device)
-
-    def _draw(self, x: Tensor, v: Tensor, generator: torch.Generator) -> tuple[Candidate, Tensor]:
-        """One candidate for each v (n, chains), with its log density; a condition of x alone is encoded once."""
-        if not self.density.uses_auxiliary:
-            return self.density.sample(self.density.encode(x), len(v), generator)
-        condition = self.density.encode(x.expand_as(v).flatten(0, 1), v.flatten(0, 1))
-        there, log_q = self.density.sample(condition, 1, generator)
-        return Candidate(there.positions.reshape(v.shape), there.auxiliary.reshape(v.shape)), log_q.reshape(v.shape[:2])
-
-    def _dtype(self, positions: Tensor) -> torch.dtype:
-        if isinstance(self.density, nn.Module):
-            for parameter in self.density.parameters():
-                return parameter.dtype
-        return positions.dtype
+        candidates, log_ratio = self.proposer.speculate(state.positions, n, most, generator)
+        centred = self.target.recentre(candidates.flatten(0, 1)).reshape(candidates.shape)
+        return first_accepted(state, Speculation(centred, log_ratio, most), self.target, generator)
 
     # --- tuning ---------------------------------------------------------------------------------------------------
 

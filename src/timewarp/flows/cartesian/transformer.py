@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..shapes import Float
+from ...shapes import Float
 from .products import Linear, linear
 
 TOKENS_AT_ONCE = 352

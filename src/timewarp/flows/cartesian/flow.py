@@ -12,16 +12,20 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from ..shapes import Bool, Float, Int
-from ..state import Atoms
+from ...energies import Parameters
+from ...shapes import Bool, Float, Int
+from ...state import Atoms
+from ..chemistry import ELEMENTS
+from ..proposer import Proposer
+from ..registry import Network, choose_engine, register
+from ..threads import run_all
 from . import transformer
 from .attention import KernelMixing, KernelWeights, PairMask, QueryKeyMixing
-from .cartesian_config import CartesianFlowConfig
-from .chemistry import N_FEATURES, MoleculeTable
-from .conditional import Candidate
+from .candidate import Candidate
+from .config import CartesianFlowConfig
 from .frames import Axes, plane_axes
-from .threads import run_all
-from .tokens import ELEMENTS
+from .molecules import N_FEATURES, MoleculeTable
+from .proposer import AuxiliaryProposer
 from .transformer import AtomTransformer, Layer
 
 Moved = tuple[Tensor, Tensor, Tensor]
@@ -89,7 +93,8 @@ class Coupling(nn.Module):
         return torch.addcmul(shift, moved, log_scale.exp()), log_det
 
 
-class CartesianFlow(nn.Module):
+@register
+class CartesianFlow(Network):
     """q(x', v' | x): RealNVP over displacement and auxiliary, with atom transformers for s and t.
 
     Latents z^p ~ N(0, e^(2 s_p)) and z^v ~ N(0, e^(2 s_v)) pass through couplings that move the auxiliary given the
@@ -97,7 +102,7 @@ class CartesianFlow(nn.Module):
     centred on its centroid, so that q is invariant under translation. Nothing depends on which molecule it is: the
     same weights serve any molecule of known elements, and padding changes nothing.
 
-    Implements :class:`timewarp.flows.conditional.CartesianDensity`.
+    Implements :class:`timewarp.flows.cartesian.candidate.CartesianDensity`.
 
     Args:
         molecules: those that the rows of a batch can be.
@@ -111,7 +116,11 @@ class CartesianFlow(nn.Module):
         ValueError: a molecule has an element that the networks do not know.
     """
 
-    family: ClassVar[str] = "A"
+    kind: ClassVar[str] = "A"
+    config_type: ClassVar[type] = CartesianFlowConfig
+    transferable: ClassVar[bool] = True
+    preference: ClassVar[int] = 3
+    trained_on: ClassVar[str] = "pairs"
     _elements: Tensor
     _features: Tensor
     _bonds: Tensor
@@ -150,6 +159,14 @@ class CartesianFlow(nn.Module):
             f"{count:,} parameters, for {self.residues})"
         )
 
+    def proposers(
+        self, parameters: Parameters | None, kT: float, *, engine: str | None = None, threads: int = 1
+    ) -> dict[str, Proposer]:
+        """``flow`` moves all atoms; see :meth:`Network.proposers`."""
+        choose_engine(self, engine)
+        self.threads = threads
+        return {"flow": AuxiliaryProposer(self)}
+
     def serve(self, molecules: Atoms | Sequence[Atoms]) -> None:
         """Change the molecules that the rows of a batch can be; the weights stay."""
         self.molecules = (molecules,) if isinstance(molecules, Atoms) else tuple(molecules)
@@ -162,7 +179,7 @@ class CartesianFlow(nn.Module):
             self.register_buffer(f"_{field.name}", value, persistent=False)
 
     @property
-    def atoms(self) -> Atoms:
+    def atoms(self) -> Atoms:  # type: ignore[override]
         """The first molecule."""
         return self.molecules[0]
 

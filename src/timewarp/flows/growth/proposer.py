@@ -1,0 +1,105 @@
+"""The proposals of the growth network: all soft torsions redrawn, or some of them regrown."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Protocol, runtime_checkable
+
+import torch
+from torch import Tensor
+
+from ...geometry import InternalTree
+from ...shapes import Float
+from ..proposer import Proposal
+from .plan import GrowthPlan, Regrowth
+
+COST = {"native": (35.0, 31.0), "torch": (100.0, 300.0)}
+"""Of scoring the current state and of drawing a candidate, by engine.
+
+Of the shipped network on one core, 17 to 77 atoms (benchmarks/growth.py): both grow with the molecule about as a force
+does.
+"""
+
+
+@runtime_checkable
+class GrowthDensity(Protocol):
+    """What :class:`~timewarp.flows.GrowthFlow` and its compiled twin offer."""
+
+    engine: str
+
+    def sample_positions(self, x: Tensor, generator: torch.Generator, regrowth: Regrowth) -> tuple[Tensor, Tensor]:
+        """Candidates and their log density."""
+        ...
+
+    def regrow_positions(
+        self, x: Tensor, generator: torch.Generator, regrowth: Regrowth
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Candidates, their log density, and that of what they replace."""
+        ...
+
+
+class RegrowthProposer:
+    """Redraws soft torsions one after the other, given all that stays.
+
+    All of them, or (``in_part``) those that come late in an order of growth: the order and the place where the regrowth
+    begins are drawn anew for each proposal, the same for all chains. With random orders what is redrawn may be one side
+    chain or one end, given everything else. What is redrawn never depends on the state: each choice is a
+    Metropolis-Hastings move that leaves the target invariant, and so does a choice among them that does not look.
+    Stiff coordinates stay, so that the Jacobian cancels. An :class:`~timewarp.flows.proposer.IndependentProposer`.
+
+    Args:
+        density: the network, or its compiled twin.
+        tree: the molecule's internal-coordinate tree.
+        plan: makes the tables of an order of growth; asked when they are needed.
+        orders: of growth.
+        in_part: whether torsions at the beginning of the order stay.
+    """
+
+    def __init__(
+        self,
+        density: GrowthDensity,
+        tree: InternalTree,
+        plan: Callable[[tuple[int, ...]], GrowthPlan],
+        orders: Sequence[tuple[int, ...]],
+        *,
+        in_part: bool = False,
+    ) -> None:
+        self.density, self.plan, self.orders, self.in_part = density, plan, tuple(orders), in_part
+        self.engine = density.engine
+        self.redraws = torch.zeros(tree.n_atoms, 3, dtype=torch.bool)
+        for order in orders:
+            self.redraws[[tree.rotatable[k] for k in order[1 if in_part else 0 :]], 2] = True
+        share = 0.5 if in_part else 1.0
+        self.cost_of_scoring = COST[self.engine][0]
+        self.cost = self.cost_of_scoring + share * COST[self.engine][1]
+
+    def __repr__(self) -> str:
+        return f"RegrowthProposer({len(self.orders[0])} torsions, {len(self.orders)} orders, {self.engine} engine)"
+
+    def choose(self, generator: torch.Generator) -> Regrowth:
+        """An order of growth, and how many of its torsions stay."""
+        if not self.in_part:
+            return Regrowth(self.plan(self.orders[0]))
+        which = torch.randint(len(self.orders), (1,), generator=generator, device=generator.device)
+        order = self.orders[int(which)]
+        kept = torch.randint(1, len(order), (1,), generator=generator, device=generator.device)
+        return Regrowth(self.plan(order), int(kept))
+
+    @torch.no_grad()
+    def draw(
+        self, x: Float[Tensor, "chains atoms 3"], chosen: Regrowth, generator: torch.Generator
+    ) -> tuple[Float[Tensor, "chains atoms 3"], Float[Tensor, " chains"]]:
+        """Candidates and their log density."""
+        return self.density.sample_positions(x, generator, chosen)
+
+    @torch.no_grad()
+    def draw_and_score(
+        self, x: Float[Tensor, "chains atoms 3"], chosen: Regrowth, generator: torch.Generator
+    ) -> tuple[Float[Tensor, "chains atoms 3"], Float[Tensor, " chains"], Float[Tensor, " chains"]]:
+        """Candidates, their log density, and that of ``x``."""
+        return self.density.regrow_positions(x, generator, chosen)
+
+    def propose(self, x: Float[Tensor, "chains atoms 3"], generator: torch.Generator) -> Proposal:
+        """A candidate for each configuration ``x`` (nm)."""
+        candidates, log_q_candidate, log_q_current = self.draw_and_score(x, self.choose(generator), generator)
+        return Proposal(candidates, log_q_current - log_q_candidate)
