@@ -1,4 +1,4 @@
-"""Laws that hold whatever the force field: forces, motions, renumbering, padding, batches, precision, bad positions."""
+"""Laws that hold whatever the force field: forces, motions, renumbering, batches, precision, bad positions."""
 
 import subprocess
 import sys
@@ -106,33 +106,6 @@ def test_renumbering_the_atoms(name, preset):
     close(other_forces, forces[:, order], SAME_ARITHMETIC)
 
 
-@pytest.mark.parametrize("garbage", [0.0, float("nan"), float("inf")])
-def test_padded_molecules_equal_each_on_its_own(garbage):
-    molecules = [peptide(name, preset) for name, preset in (*MOLECULES, ("Ace-G-Nme", "amber14-vacuum"))]
-    parameters = [compile_system(m.system) for m in molecules]
-    potential = Potential(parameters, torch.float64)
-    most = max(p.n_atoms for p in parameters)
-    configurations = [shaken(m.start_positions, 3) for m in molecules]
-    x = torch.full((len(molecules), 3, most, 3), garbage, dtype=torch.float64)
-    for row, c in zip(x, configurations, strict=True):
-        row[:, : c.shape[1]] = c
-    x.requires_grad_()
-    energy = potential.energy(x)
-    (gradient,) = torch.autograd.grad(energy.sum(), x)
-    forces = potential.forces(x.detach())
-    terms = potential.energy_terms(x.detach())
-    assert torch.equal(potential.is_atom.sum(1), torch.tensor([p.n_atoms for p in parameters]))
-    for m, (p, c) in enumerate(zip(parameters, configurations, strict=True)):
-        alone = Potential(p, torch.float64)
-        expected, expected_forces = alone.energy_and_forces(c)
-        close(energy[m].detach(), expected, SAME_ARITHMETIC)
-        close(forces[m, :, : p.n_atoms], expected_forces, SAME_ARITHMETIC)
-        assert (forces[m, :, p.n_atoms :] == 0).all()
-        for name, value in alone.energy_terms(c).items():
-            torch.testing.assert_close(terms[name][m], value)
-    assert torch.equal(gradient, -forces)
-
-
 @pytest.mark.parametrize("n", [0, 1, 5])
 def test_a_batch_equals_a_loop(n, monkeypatch, threads):
     monkeypatch.setattr(eager_module, "CPU_CHUNK_NUMBERS", 1)  # sixteen configurations at a time
@@ -227,10 +200,6 @@ def test_positions_of_the_wrong_shape_say_what_was_expected():
     p = compile_system(molecule.system)
     with pytest.raises(ValueError, match=r"\(batch, 22, 3\), got \(4, 21, 3\)"):
         Potential(p).energy(torch.zeros(4, 21, 3))
-    with pytest.raises(ValueError, match=r"\(2, batch, 22, 3\), got \(3, 4, 22, 3\)"):
-        Potential([p, p]).energy(torch.zeros(3, 4, 22, 3))
-    with pytest.raises(ValueError, match="at least one molecule"):
-        Potential([])
     with pytest.raises(ValueError, match="float32 or float64"):
         Potential(p, torch.float16)
 

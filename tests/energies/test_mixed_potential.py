@@ -40,7 +40,6 @@ def test_one_molecule_needs_no_sorting_and_no_rows_are_no_energies(potentials):
     assert MixedPotential(potentials).energy(x[:0], torch.zeros(0, dtype=torch.long)).shape == (0,)
 
 
-def test_a_potential_of_several_molecules_is_refused(potentials):
-    both = Potential([p.parameters[0] for p in potentials], torch.float64)
-    with pytest.raises(ValueError, match="each of a single molecule"):
-        MixedPotential([both])
+def test_no_potential_is_refused():
+    with pytest.raises(ValueError, match="at least one potential"):
+        MixedPotential([])

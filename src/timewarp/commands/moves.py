@@ -191,7 +191,7 @@ def learned_kernel(
     from ..sampling import learned_move
     from ..sampling.batched import MOST_PROPOSALS
 
-    parameters = getattr(target.potential, "parameters", (None,))[0]
+    parameters = getattr(target.potential, "parameters", None)
     proposers = model.proposers(parameters, target.kT, device=device, threads=threads)
     if name not in proposers:
         raise UserError(

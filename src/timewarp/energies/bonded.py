@@ -29,19 +29,19 @@ class Bonds:
     force_sum: SumPlan
 
     @classmethod
-    def build(cls, parameters: Sequence[Parameters], offsets: Sequence[int], n_rows: int) -> Bonds | None:
-        """Table of all molecules' bonds, or None where there are none."""
-        atoms = _indices(parameters, offsets, "bond_atoms")
+    def build(cls, p: Parameters) -> Bonds | None:
+        """Table of a molecule's bonds, or None where there are none."""
+        atoms, n_atoms = p.bond_atoms, p.n_atoms
         if not len(atoms):
             return None
         i, j = atoms.T
         return cls(
-            component_rows(i, n_rows),
-            component_rows(j, n_rows),
-            _column(parameters, "bond_length"),
-            _column(parameters, "bond_k"),
-            SumPlan.build(i, n_rows),
-            _force_plan(n_rows, 1, [(i, 0, 1.0), (j, 0, -1.0)]),
+            component_rows(i, n_atoms),
+            component_rows(j, n_atoms),
+            p.bond_length[:, None],
+            p.bond_k[:, None],
+            SumPlan.build(i, n_atoms),
+            _force_plan(n_atoms, 1, [(i, 0, 1.0), (j, 0, -1.0)]),
         )
 
     def __call__(self, x: Tensor, with_forces: bool) -> tuple[Tensor, Tensor | None]:
@@ -69,19 +69,19 @@ class Angles:
     force_sum: SumPlan
 
     @classmethod
-    def build(cls, parameters: Sequence[Parameters], offsets: Sequence[int], n_rows: int) -> Angles | None:
-        """Table of all molecules' angles, or None where there are none."""
-        atoms = _indices(parameters, offsets, "angle_atoms")
+    def build(cls, p: Parameters) -> Angles | None:
+        """Table of a molecule's angles, or None where there are none."""
+        atoms, n_atoms = p.angle_atoms, p.n_atoms
         if not len(atoms):
             return None
         i, j, k = atoms.T
         return cls(
-            component_rows(torch.cat([i, k]), n_rows, CYCLIC),
-            component_rows(torch.cat([j, j]), n_rows, CYCLIC),
-            _column(parameters, "angle_theta"),
-            _column(parameters, "angle_k"),
-            SumPlan.build(j, n_rows),
-            _force_plan(n_rows, 2, [(i, 0, 1.0), (j, 0, -1.0), (k, 1, 1.0), (j, 1, -1.0)]),
+            component_rows(torch.cat([i, k]), n_atoms, CYCLIC),
+            component_rows(torch.cat([j, j]), n_atoms, CYCLIC),
+            p.angle_theta[:, None],
+            p.angle_k[:, None],
+            SumPlan.build(j, n_atoms),
+            _force_plan(n_atoms, 2, [(i, 0, 1.0), (j, 0, -1.0), (k, 1, 1.0), (j, 1, -1.0)]),
         )
 
     def __call__(self, x: Tensor, with_forces: bool) -> tuple[Tensor, Tensor | None]:
@@ -124,14 +124,16 @@ class Dihedrals:
     force_sum: SumPlan
 
     @classmethod
-    def build(cls, atoms: Tensor, n_rows: int) -> Dihedrals:
+    def build(cls, atoms: Tensor, n_atoms: int) -> Dihedrals:
         """Table for rows of four atoms."""
         i, j, k, m = atoms.T
         # Blocks: 0 the force on the first atom, 1 minus that on the last, 2 the share that moves from j to k.
         parts = [(i, 0, 1.0), (j, 0, -1.0), (j, 2, -1.0), (k, 2, 1.0), (k, 1, 1.0), (m, 1, -1.0)]
         heads, tails = torch.cat([j, k, m]), torch.cat([i, j, k])
         return cls(
-            component_rows(heads, n_rows, CYCLIC), component_rows(tails, n_rows, CYCLIC), _force_plan(n_rows, 3, parts)
+            component_rows(heads, n_atoms, CYCLIC),
+            component_rows(tails, n_atoms, CYCLIC),
+            _force_plan(n_atoms, 3, parts),
         )
 
     def geometry(self, x: Float[Tensor, "rows batch"]) -> DihedralGeometry:
@@ -170,14 +172,13 @@ class Torsions:
     energy_sum: SumPlan
 
     @classmethod
-    def build(cls, parameters: Sequence[Parameters], offsets: Sequence[int], n_rows: int) -> Torsions | None:
-        """Table of all molecules' torsions, or None where there are none."""
-        atoms = _indices(parameters, offsets, "torsion_atoms")
+    def build(cls, p: Parameters) -> Torsions | None:
+        """Table of a molecule's torsions, or None where there are none."""
+        atoms, n_atoms = p.torsion_atoms, p.n_atoms
         if not len(atoms):
             return None
         quadruples, group = atoms.unique(dim=0, return_inverse=True)
-        periodicity = torch.cat([p.torsion_periodicity for p in parameters])
-        phase, k = (torch.cat([getattr(p, f"torsion_{name}") for p in parameters]) for name in ("phase", "k"))
+        periodicity, phase, k = p.torsion_periodicity, p.torsion_phase, p.torsion_k
         first, second = _chebyshev(int(periodicity.max()))
         shape = (first.shape[0], len(quadruples))
         even, odd = torch.zeros(shape, dtype=torch.float64), torch.zeros(shape, dtype=torch.float64)
@@ -188,10 +189,10 @@ class Torsions:
         sine_weight[sine_weight.abs() < 1e-12 * k.abs()] = 0.0
         odd.index_add_(1, group, second[:, periodicity] * sine_weight)
         return cls(
-            Dihedrals.build(quadruples, n_rows),
+            Dihedrals.build(quadruples, n_atoms),
             even[..., None],
             odd[..., None] if odd.any() else None,
-            SumPlan.build(quadruples[:, 1], n_rows),
+            SumPlan.build(quadruples[:, 1], n_atoms),
         )
 
     def __call__(self, x: Tensor, with_forces: bool) -> tuple[Tensor, Tensor | None]:
@@ -221,28 +222,19 @@ class Maps:
     energy_sum: SumPlan
 
     @classmethod
-    def build(cls, parameters: Sequence[Parameters], offsets: Sequence[int], n_rows: int) -> Maps | None:
-        """Table of all molecules' maps, or None where there are none."""
-        atoms = _indices(parameters, offsets, "cmap_atoms")
+    def build(cls, p: Parameters) -> Maps | None:
+        """Table of a molecule's maps, or None where there are none."""
+        atoms, n_atoms = p.cmap_atoms, p.n_atoms
         if not len(atoms):
             return None
-        using = [p for p in parameters if len(p.cmap_atoms)]
-        sizes = {p.cmap_grids.shape[-1] for p in using}
-        if len(sizes) > 1:
-            raise ValueError(f"molecules with correction maps of different sizes {sorted(sizes)} cannot be batched")
-        size = sizes.pop()
-        tables = torch.cat([bicubic_coefficients(p.cmap_grids) for p in using])
-        starts, start = [], 0
-        for p in using:
-            starts.append(p.cmap_map + start)
-            start += len(p.cmap_grids)
+        size = p.cmap_grids.shape[-1]
         return cls(
-            Dihedrals.build(atoms[:, :4], n_rows),
-            Dihedrals.build(atoms[:, 4:], n_rows),
-            tables.reshape(-1, 16),
-            torch.cat(starts)[:, None] * size**2,
+            Dihedrals.build(atoms[:, :4], n_atoms),
+            Dihedrals.build(atoms[:, 4:], n_atoms),
+            bicubic_coefficients(p.cmap_grids).reshape(-1, 16),
+            p.cmap_map[:, None] * size**2,
             size,
-            SumPlan.build(atoms[:, 1], n_rows),
+            SumPlan.build(atoms[:, 1], n_atoms),
         )
 
     def __call__(self, x: Tensor, with_forces: bool) -> tuple[Tensor, Tensor | None]:
@@ -257,30 +249,22 @@ class Maps:
         return self.energy_sum(energy), forces[0] + forces[1]
 
 
-def _indices(parameters: Sequence[Parameters], offsets: Sequence[int], name: str) -> Tensor:
-    return torch.cat([getattr(p, name) + offset for p, offset in zip(parameters, offsets, strict=True)])
-
-
-def _column(parameters: Sequence[Parameters], name: str) -> Tensor:
-    return torch.cat([getattr(p, name) for p in parameters])[:, None]
-
-
 def _difference(x: Tensor, heads: Tensor, tails: Tensor, *shape: int) -> Float[Tensor, "components *rows"]:
     """Vectors from the tails to the heads, viewed as (*shape, terms, batch)."""
     d = x.index_select(0, heads).sub_(x.index_select(0, tails))
     return d.view(*shape, -1, x.shape[1])
 
 
-def _force_plan(n_rows: int, n_blocks: int, parts: Sequence[tuple[Tensor, int, float]]) -> SumPlan:
+def _force_plan(n_atoms: int, n_blocks: int, parts: Sequence[tuple[Tensor, int, float]]) -> SumPlan:
     """Sum of (atom, block, sign) contributions from force rows laid out (axis, block, term)."""
     targets, sources, signs = [], [], []
     for atoms, block, sign in parts:
         terms = torch.arange(len(atoms))
         for axis in range(3):
-            targets.append(atoms + axis * n_rows)
+            targets.append(atoms + axis * n_atoms)
             sources.append(terms + (axis * n_blocks + block) * len(atoms))
             signs.append(torch.full((len(atoms),), sign, dtype=torch.float64))
-    return SumPlan.build(torch.cat(targets), 3 * n_rows, torch.cat(sources), torch.cat(signs))
+    return SumPlan.build(torch.cat(targets), 3 * n_atoms, torch.cat(sources), torch.cat(signs))
 
 
 def _chebyshev(order: int) -> tuple[Tensor, Tensor]:

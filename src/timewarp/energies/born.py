@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from .pairs import per_pair
 from .parameters import Parameters
 from .rows import SumPlan
 
@@ -71,58 +69,37 @@ class Born:
     shift: Tensor
     atom_offset_radius: Tensor
     atom_radius: Tensor
-    atom_alpha: Tensor
-    atom_beta: Tensor
-    atom_gamma: Tensor
+    tanh: Tensor
     atom_self: Tensor
     atom_surface: Tensor
     both_sum: SumPlan
 
     @classmethod
-    def build(cls, parameters: Sequence[Parameters], i: Tensor, j: Tensor, n_atoms: int) -> Born | None:
-        """Table of all molecules' pairs, padded to ``n_atoms`` rows each, or None where none has a solvent."""
-        if not any(p.has_solvent for p in parameters):
+    def build(cls, p: Parameters, i: Tensor, j: Tensor) -> Born | None:
+        """Table of a molecule's pairs i < j, or None where it has no solvent."""
+        if not p.has_solvent:
             return None
-
-        def atoms(name: str, neutral: float) -> Tensor:
-            column = torch.full((len(parameters), n_atoms), neutral, dtype=torch.float64)
-            for row, p in zip(column, parameters, strict=True):
-                values = getattr(p, name)
-                row[: len(values)] = values
-            return column.flatten()
-
-        def repeated(values: list[Tensor]) -> Tensor:
-            return torch.stack(values).repeat_interleave(n_atoms)
-
-        offset_radius, radius = atoms("gb_offset_radius", 0.1), atoms("gb_radius", 0.109)
-        scaled, charge = atoms("gb_scaled_radius", 0.0), atoms("gb_charge", 0.0)
-        prefactor = repeated([p.gb_prefactor for p in parameters])
-        is_real = atoms("gb_charge", math.nan).isfinite()
-        surface = torch.where(is_real, repeated([p.gb_surface for p in parameters]), 0.0)
-        alpha, beta, gamma = (repeated([p.gb_tanh[k] for p in parameters]) for k in range(3))
+        radius, offset_radius = p.gb_radius[:, None], p.gb_offset_radius[:, None]
         described, other = torch.stack([i, j]), torch.stack([j, i])
-        outer, inner = offset_radius[described], scaled[other]
-        product = prefactor[i] * charge[i] * charge[j]
-        cut = any(p.has_solvent and math.isfinite(p.gb_cutoff) for p in parameters)
+        outer, inner = p.gb_offset_radius[described], p.gb_scaled_radius[other]
+        product = p.gb_prefactor * p.gb_charge[i] * p.gb_charge[j]
         return cls(
             described=described.flatten(),
             other=other.flatten(),
             offset_radius=outer[..., None],
             scaled=inner[..., None],
             scaled_squared=(inner**2)[..., None],
-            engulfed=repeated([p.gb_engulfed.double() for p in parameters])[i][:, None],
+            engulfed=p.gb_engulfed.double(),
             closest=float((inner - outer).max().clamp_min(0)) if len(i) else 0.0,
             charge=product[:, None],
-            squared_cutoff=per_pair(parameters, [p.gb_cutoff**2 for p in parameters])[:, None] if cut else None,
-            shift=(product * per_pair(parameters, [1 / p.gb_cutoff for p in parameters]))[:, None],
-            atom_offset_radius=offset_radius[:, None],
-            atom_radius=radius[:, None],
-            atom_alpha=alpha[:, None],
-            atom_beta=beta[:, None],
-            atom_gamma=gamma[:, None],
-            atom_self=(0.5 * prefactor * charge**2)[:, None],
-            atom_surface=surface_coefficient(surface, radius)[:, None],
-            both_sum=SumPlan.build(described.flatten(), len(parameters) * n_atoms),
+            squared_cutoff=p.gb_cutoff**2 if math.isfinite(p.gb_cutoff) else None,
+            shift=(product * (1 / p.gb_cutoff))[:, None],
+            atom_offset_radius=offset_radius,
+            atom_radius=radius,
+            tanh=p.gb_tanh,
+            atom_self=(0.5 * p.gb_prefactor * p.gb_charge**2)[:, None],
+            atom_surface=surface_coefficient(p.gb_surface, radius),
+            both_sum=SumPlan.build(described.flatten(), p.n_atoms),
         )
 
     def __call__(self, squared: Tensor, inverse: Tensor, with_forces: bool) -> tuple[Tensor, Tensor, Tensor | None]:
@@ -149,7 +126,8 @@ class Born:
         if inside is not None:
             integral *= inside
         psi = self.both_sum(integral.flatten(0, 1)).mul_(self.atom_offset_radius).mul_(0.5)
-        tanh = torch.tanh(psi * (self.atom_alpha - psi * (self.atom_beta - psi * self.atom_gamma)))
+        alpha, beta, gamma = self.tanh
+        tanh = torch.tanh(psi * (alpha - psi * (beta - psi * gamma)))
         radius = (1 / self.atom_offset_radius - tanh / self.atom_radius).reciprocal_()
 
         atom_energy = self.atom_self / radius
@@ -174,7 +152,7 @@ class Born:
         per_product = slope.mul_(damped).mul_(ratio.mul_(0.25).add_(1)).mul_(-0.5)
         by_radius = self.both_sum(partners.mul_(per_product).flatten(0, 1))
         by_radius -= (atom_energy + 6 * surface) / radius
-        chain = (1 - tanh * tanh) * (self.atom_alpha - psi * (2 * self.atom_beta - 3 * psi * self.atom_gamma))
+        chain = (1 - tanh * tanh) * (alpha - psi * (2 * beta - 3 * psi * gamma))
         by_integral = by_radius * radius**2 * chain * self.atom_offset_radius / self.atom_radius
         weight = by_integral.index_select(0, self.described).view(2, *squared.shape)
 

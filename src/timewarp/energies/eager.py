@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -13,7 +13,7 @@ from torch import Tensor
 from ..shapes import Float
 from .bonded import Angles, Bonds, Maps, Torsions
 from .born import Born
-from .pairs import Distances, Plain, pair_list
+from .pairs import Distances, Plain
 from .parameters import Parameters
 from .rows import SumPlan, moved
 from .threads import run_chunks
@@ -27,38 +27,35 @@ SIMD_WIDTH = 16
 
 
 class TorchEvaluator:
-    """Energies and forces of several molecules, padded to one size, in torch.
+    """Energies and forces of a molecule in torch.
 
     Args:
-        parameters: of the molecules.
+        parameters: of the molecule.
         dtype: of the computation.
         device: where the positions are.
         compiled: run each chunk through ``torch.compile`` (of use on a GPU; needs a working compiler).
     """
 
     def __init__(
-        self, parameters: Sequence[Parameters], dtype: torch.dtype, device: torch.device, compiled: bool = False
+        self, parameters: Parameters, dtype: torch.dtype, device: torch.device, compiled: bool = False
     ) -> None:
-        self.parameters, self.dtype, self.device = tuple(parameters), dtype, device
+        self.dtype, self.device = dtype, device
         if device.type == "cpu":
             _keep_freed_memory()
-        self.n_atoms = max(p.n_atoms for p in self.parameters)
-        n_molecules = len(self.parameters)
-        n_rows = n_molecules * self.n_atoms
-        offsets = [m * self.n_atoms for m in range(n_molecules)]
-        i, j = pair_list(self.parameters, self.n_atoms)
+        n_atoms = parameters.n_atoms
+        i, j = torch.triu_indices(n_atoms, n_atoms, 1)
         self._n_pairs = max(len(i), 1)
         tables: dict[str, Any] = {
-            "bonds": Bonds.build(self.parameters, offsets, n_rows),
-            "angles": Angles.build(self.parameters, offsets, n_rows),
-            "torsions": Torsions.build(self.parameters, offsets, n_rows),
-            "cmap": Maps.build(self.parameters, offsets, n_rows),
+            "bonds": Bonds.build(parameters),
+            "angles": Angles.build(parameters),
+            "torsions": Torsions.build(parameters),
+            "cmap": Maps.build(parameters),
         }
         self._bonded = {name: moved(t, dtype, device) for name, t in tables.items() if t is not None}
-        self._distances = moved(Distances.build(i, j, n_rows), dtype, device)
-        self._pair_sum = moved(SumPlan.build(i, n_rows), dtype, device)
-        self._plain = moved(Plain.build(self.parameters), dtype, device)
-        born = Born.build(self.parameters, i, j, self.n_atoms)
+        self._distances = moved(Distances.build(i, j, n_atoms), dtype, device)
+        self._pair_sum = moved(SumPlan.build(i, n_atoms), dtype, device)
+        self._plain = moved(Plain.build(parameters), dtype, device)
+        born = Born.build(parameters, i, j)
         self._born = None if born is None else moved(born, dtype, device)
         self._chunk: Callable[..., tuple[Tensor, Tensor | None]] = self._evaluate_chunk
         self.compile_s = 0.0
@@ -87,29 +84,20 @@ class TorchEvaluator:
         """Names of the terms that there are."""
         return [*self._bonded, "nonbonded", *(["solvent"] if self._born is not None else [])]
 
-    def energy_terms(
-        self, positions: Float[Tensor, "molecules batch atoms 3"]
-    ) -> dict[str, Float[Tensor, "molecules batch"]]:
+    def energy_terms(self, positions: Float[Tensor, "batch atoms 3"]) -> dict[str, Float[Tensor, " batch"]]:
         """The energy by term: those present of bonds, angles, torsions, cmap, nonbonded and solvent."""
         x = self._rows(positions)
-        energies = {name: self._per_molecule(term(x, False)[0]) for name, term in self._bonded.items()}
+        energies = {name: term(x, False)[0].sum(0) for name, term in self._bonded.items()}
         _, squared, inverse = self._distances(x)
-        energies["nonbonded"] = self._per_molecule(self._pair_sum(self._plain(squared, inverse, False)[0]))
+        energies["nonbonded"] = self._plain(squared, inverse, False)[0].sum(0)
         if self._born is not None:
             pairs, atoms, _ = self._born(squared, inverse, False)
-            energies["solvent"] = self._per_molecule(self._pair_sum(pairs) + atoms)
+            energies["solvent"] = pairs.sum(0) + atoms.sum(0)
         return {name: e.to(positions.dtype) for name, e in energies.items()}
 
-    def _rows(self, positions: Float[Tensor, "molecules batch atoms 3"]) -> Float[Tensor, "rows batch"]:
-        """Structure of arrays: rows x, then y, then z, of all molecules' atoms; the batch innermost.
-
-        No term names a padding row, so what it holds does not matter.
-        """
-        x = positions.permute(3, 0, 2, 1).to(self.dtype)
-        return x.reshape(3 * x.shape[1] * x.shape[2], x.shape[3])
-
-    def _per_molecule(self, rows: Float[Tensor, "rows batch"]) -> Float[Tensor, "molecules batch"]:
-        return rows.view(len(self.parameters), self.n_atoms, rows.shape[1]).sum(1)
+    def _rows(self, positions: Float[Tensor, "batch atoms 3"]) -> Float[Tensor, "rows batch"]:
+        """Structure of arrays: rows x, then y, then z, of all atoms; the batch innermost."""
+        return positions.permute(2, 1, 0).to(self.dtype).reshape(3 * positions.shape[1], positions.shape[0])
 
     def _chunks(self, batch: int, n_threads: int) -> list[slice]:
         """Cut a batch into equal pieces of whole SIMD widths."""
@@ -123,20 +111,21 @@ class TorchEvaluator:
         return [slice(start, start + size) for start in range(0, batch, size)]
 
     def evaluate(
-        self, batched: Float[Tensor, "molecules batch atoms 3"], with_forces: bool
-    ) -> tuple[Float[Tensor, "molecules batch"], Float[Tensor, "molecules batch atoms 3"] | None]:
+        self, positions: Float[Tensor, "batch atoms 3"], with_forces: bool
+    ) -> tuple[Float[Tensor, " batch"], Float[Tensor, "batch atoms 3"] | None]:
         """Energies and, if wanted, forces, in the dtype of the positions."""
-        energy = batched.new_empty(batched.shape[:2])
-        forces = torch.empty_like(batched, memory_format=torch.contiguous_format) if with_forces else None
+        batch, n_atoms, _ = positions.shape
+        energy = positions.new_empty(batch)
+        forces = torch.empty_like(positions, memory_format=torch.contiguous_format) if with_forces else None
 
         def work(part: slice) -> None:
-            e, f = self._chunk(self._rows(batched[:, part]), with_forces)
-            energy[:, part] = e
+            e, f = self._chunk(self._rows(positions[part]), with_forces)
+            energy[part] = e
             if forces is not None and f is not None:
-                forces[:, part] = f.view(3, len(self.parameters), self.n_atoms, f.shape[1]).permute(1, 3, 2, 0)
+                forces[part] = f.view(3, n_atoms, f.shape[1]).permute(2, 1, 0)
 
         n_threads = torch.get_num_threads() if self.device.type == "cpu" else 1
-        run_chunks(work, self._chunks(batched.shape[1], n_threads), n_threads)
+        run_chunks(work, self._chunks(batch, n_threads), n_threads)
         return energy, forces
 
     def _evaluate_chunk(self, x: Float[Tensor, "rows batch"], with_forces: bool) -> tuple[Tensor, Tensor | None]:
@@ -157,7 +146,7 @@ class TorchEvaluator:
             total += energy
             if forces is not None:
                 forces += force
-        return self._per_molecule(total), forces
+        return total.sum(0), forces
 
 
 def _keep_freed_memory() -> None:

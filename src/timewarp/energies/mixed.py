@@ -14,21 +14,20 @@ from .potential import Potential
 class MixedPotential:
     """Energies of rows that each say which molecule they are.
 
-    :class:`~timewarp.energies.Potential` of several molecules wants equally many configurations of each; a batch for
-    training has a random mixture. Rows are gathered by molecule, and each molecule's own potential sees its own atoms
-    alone, so that padding costs nothing and may hold anything.
+    A batch for training has a random mixture of molecules. Rows are gathered by molecule, and each molecule's own
+    potential sees its own atoms alone, so that padding costs nothing and may hold anything.
 
     Args:
-        potentials: of single molecules.
+        potentials: one of each molecule.
 
     Raises:
-        ValueError: there is none, or one is of several molecules.
+        ValueError: there is none.
     """
 
     def __init__(self, potentials: Sequence[Potential]) -> None:
         self.potentials = tuple(potentials)
-        if not self.potentials or not all(p.is_single for p in self.potentials):
-            raise ValueError("a mixed potential needs at least one potential, each of a single molecule")
+        if not self.potentials:
+            raise ValueError("a mixed potential needs at least one potential")
 
     def __repr__(self) -> str:
         largest = max(p.n_atoms for p in self.potentials)

@@ -13,7 +13,7 @@ from ..shapes import Float
 from .bonded import Torsions
 from .born import Born
 from .cmap import bicubic_coefficients
-from .pairs import Plain, pair_list
+from .pairs import Plain
 from .parameters import HIGHEST_PERIODICITY, Parameters
 
 POWERS = HIGHEST_PERIODICITY + 1
@@ -42,10 +42,7 @@ class NativePotential:
         single: bool,
         n_threads: int,
     ) -> None:
-        """Write energies (kJ/mol) and, if wanted, forces (kJ/mol/nm) of contiguous positions (nm) of one dtype.
-
-        Rows beyond the molecule's atoms are padding: not read, and their forces not written.
-        """
+        """Write energies (kJ/mol) and, if wanted, forces (kJ/mol/nm) of contiguous positions (nm) of one dtype."""
         wanted = forces is not None
         self.handle.evaluate(
             positions, energy, positions.new_empty(0, 1, 3) if forces is None else forces, wanted, single, n_threads
@@ -78,16 +75,15 @@ class NativePotential:
 
 def _tables(p: Parameters) -> dict[str, Any]:
     n = p.n_atoms
-    i, j = pair_list([p], n)
-    plain, born = Plain.build([p]), Born.build([p], i, j, n)
-    torsions = Torsions.build([p], [0], n)
+    i, j = torch.triu_indices(n, n, 1)
+    plain, born, torsions = Plain.build(p), Born.build(p, i, j), Torsions.build(p)
     pair = torch.zeros(len(i), 4, dtype=torch.float64)
     pair[:, 0], pair[:, 1], pair[:, 2] = plain.charge[:, 0], plain.lj12[:, 0], plain.lj6[:, 0]
     pair_cut = torch.zeros(0, 5, dtype=torch.float64)
     born_atom, globals_ = torch.zeros(0, 8, dtype=torch.float64), torch.zeros(5, dtype=torch.float64)
     if born is not None:
         pair[:, 3] = born.charge[:, 0]
-        columns = [1 / born.atom_radius, born.atom_alpha, born.atom_beta, born.atom_gamma, born.atom_self]
+        columns = [1 / born.atom_radius, born.tanh.expand(n, 3), born.atom_self]
         born_atom = torch.cat([born.atom_offset_radius, p.gb_scaled_radius[:, None], *columns, born.atom_surface], 1)
         globals_[0] = torch.nan_to_num(p.gb_cutoff**2, posinf=_FAR**2)
         globals_[1] = 1 / p.gb_cutoff

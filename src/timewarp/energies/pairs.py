@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -17,21 +16,21 @@ from .rows import SumPlan, component_rows
 
 @dataclass(frozen=True)
 class Distances:
-    """All pairs i < j of each molecule."""
+    """All pairs i < j of a molecule."""
 
     first: Tensor
     second: Tensor
     force_sum: SumPlan
 
     @classmethod
-    def build(cls, i: Tensor, j: Tensor, n_rows: int) -> Distances:
-        """Table for pairs of atom rows."""
+    def build(cls, i: Tensor, j: Tensor, n_atoms: int) -> Distances:
+        """Table for pairs of atoms."""
         n = len(i)
         sources = torch.arange(3 * n).view(3, 1, n).expand(3, 2, n)
-        targets = torch.stack([i, j]) + n_rows * torch.arange(3)[:, None, None]
+        targets = torch.stack([i, j]) + n_atoms * torch.arange(3)[:, None, None]
         signs = torch.tensor([1.0, -1.0], dtype=torch.float64)[:, None].expand(3, 2, n)
-        plan = SumPlan.build(targets.flatten(), 3 * n_rows, sources.flatten(), signs.flatten())
-        return cls(component_rows(i, n_rows), component_rows(j, n_rows), plan)
+        plan = SumPlan.build(targets.flatten(), 3 * n_atoms, sources.flatten(), signs.flatten())
+        return cls(component_rows(i, n_atoms), component_rows(j, n_atoms), plan)
 
     def __call__(self, x: Tensor) -> tuple[Float[Tensor, "3 pairs batch"], Float[Tensor, "pairs batch"], Tensor]:
         """Vectors from j to i, squared distances and inverse distances."""
@@ -57,29 +56,21 @@ class Cutoff:
     switch_scale: Tensor
 
     @classmethod
-    def build(cls, parameters: Sequence[Parameters], charge: Tensor, plain: Tensor) -> Cutoff | None:
-        """Columns for pairs that are ``plain`` (no exceptions), or None where no molecule has a cutoff."""
-        if all(math.isinf(p.cutoff) for p in parameters):
+    def build(cls, p: Parameters, charge: Tensor, plain: Tensor) -> Cutoff | None:
+        """Columns for pairs that are ``plain`` (no exceptions), or None where the molecule has no cutoff."""
+        if math.isinf(p.cutoff):
             return None
 
-        def column(values: list[Tensor], exception: float) -> Tensor:
-            return torch.where(plain, per_pair(parameters, values), exception)[:, None]
+        def column(value: Tensor, exception: float) -> Tensor:
+            return torch.where(plain, value, exception)[:, None]
 
-        eps = [p.reaction_field_dielectric for p in parameters]
-        field = column([(e - 1) / (2 * e + 1) / p.cutoff**3 for e, p in zip(eps, parameters, strict=True)], 0.0)
-        shift = column([3 * e / (2 * e + 1) / p.cutoff for e, p in zip(eps, parameters, strict=True)], 0.0)
-        switched = any(math.isfinite(p.switching_distance) for p in parameters)
-        # An unswitched pair starts beyond every distance that it is evaluated at.
-        start = column([p.switching_distance for p in parameters], math.inf)
-        width = column([p.cutoff - p.switching_distance for p in parameters], math.inf)
-        scale = torch.where(start.isfinite(), 1 / width, 0.0)
-        start = torch.where(start.isfinite(), start, 0.0)
+        eps, switched = p.reaction_field_dielectric, math.isfinite(p.switching_distance)
         return cls(
-            squared=column([p.cutoff**2 for p in parameters], math.inf),
-            field=charge[:, None] * field,
-            shift=charge[:, None] * shift,
-            switch_start=start if switched else None,
-            switch_scale=scale,
+            squared=column(p.cutoff**2, math.inf),
+            field=charge[:, None] * column((eps - 1) / (2 * eps + 1) / p.cutoff**3, 0.0),
+            shift=charge[:, None] * column(3 * eps / (2 * eps + 1) / p.cutoff, 0.0),
+            switch_start=column(p.switching_distance, 0.0) if switched else None,
+            switch_scale=column(1 / (p.cutoff - p.switching_distance), 0.0),  # 0: an exception is never switched
         )
 
 
@@ -97,15 +88,14 @@ class Plain:
     cutoff: Cutoff | None
 
     @classmethod
-    def build(cls, parameters: Sequence[Parameters]) -> Plain:
-        """Columns of all molecules' pairs."""
-        columns = [pair_columns(p) for p in parameters]
-        epsilon, sigma, charge, plain = (torch.cat(c) for c in zip(*columns, strict=True))
+    def build(cls, p: Parameters) -> Plain:
+        """Columns of a molecule's pairs."""
+        epsilon, sigma, charge, plain = pair_columns(p)
         return cls(
             lj12=(4 * epsilon * sigma**12)[:, None],
             lj6=(-4 * epsilon * sigma**6)[:, None],
             charge=charge[:, None],
-            cutoff=Cutoff.build(parameters, charge, plain),
+            cutoff=Cutoff.build(p, charge, plain),
         )
 
     def __call__(self, squared: Tensor, inverse: Tensor, with_forces: bool) -> tuple[Tensor, Tensor | None]:
@@ -137,13 +127,6 @@ class Plain:
         return energy, pull
 
 
-def pair_list(parameters: Sequence[Parameters], n_atoms: int) -> tuple[Tensor, Tensor]:
-    """Rows (i, j), i < j within each molecule, of all pairs; molecule m starts at row m * n_atoms."""
-    pairs = [torch.triu_indices(p.n_atoms, p.n_atoms, 1) + m * n_atoms for m, p in enumerate(parameters)]
-    i, j = torch.cat(pairs, 1)
-    return i, j
-
-
 def pair_columns(p: Parameters) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Lennard-Jones and Coulomb of each pair i < j of one molecule, exceptions included.
 
@@ -171,9 +154,3 @@ def pair_matrix(column: Float[Tensor, " pairs"], n_atoms: int) -> Float[Tensor, 
     i, j = torch.triu_indices(n_atoms, n_atoms, 1)
     matrix[i, j] = matrix[j, i] = column
     return matrix
-
-
-def per_pair(parameters: Sequence[Parameters], values: Sequence[Tensor]) -> Tensor:
-    """One number per molecule, repeated for each of its pairs."""
-    counts = [p.n_atoms * (p.n_atoms - 1) // 2 for p in parameters]
-    return torch.stack(list(values)).repeat_interleave(torch.tensor(counts))
