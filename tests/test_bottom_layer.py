@@ -8,14 +8,13 @@ import tomllib
 from dataclasses import replace
 
 import pytest
-import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
 from handmade import ALANINE_DIPEPTIDE
 from timewarp.files import read_json, read_toml, sha256, to_toml, write_atomically, write_json, write_toml
 from timewarp.progress import Progress
-from timewarp.state import Atoms, Batch
+from timewarp.state import Atoms
 from timewarp.units import kT
 
 scalars = st.one_of(st.integers(-(2**60), 2**60), st.booleans(), st.text(max_size=20), st.floats(allow_nan=False))
@@ -107,14 +106,6 @@ def test_inconsistent_atoms_are_refused(change):
 def test_atoms_from_foreign_json():
     with pytest.raises(ValueError, match="not a description of atoms"):
         Atoms.from_json({"schema": 1})
-
-
-def test_a_batch_marks_real_atoms():
-    batch = Batch.pad([torch.ones(2, 3), torch.ones(4, 3)])
-    assert batch.positions.shape == (2, 4, 3)
-    assert batch.positions[~batch.is_atom].abs().sum() == 0
-    with pytest.raises(ValueError, match="at least one"):
-        Batch.pad([])
 
 
 def test_shapes_mean_nothing_without_jaxtyping():

@@ -1,10 +1,9 @@
-"""The OpenMM-free description of a molecule, and the states and batches that samplers move."""
+"""The OpenMM-free description of a molecule, and the states that samplers move."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import Any
@@ -199,30 +198,3 @@ class State:
     def n_chains(self) -> int:
         """Number of chains."""
         return self.positions.shape[0]
-
-
-@dataclass(frozen=True)
-class Batch:
-    """Configurations of different molecules, padded to the largest.
-
-    Attributes:
-        positions: in nm; zero where there is no atom.
-        is_atom: True for real atoms.
-    """
-
-    positions: Float[Tensor, "batch atoms 3"]
-    is_atom: Bool[Tensor, "batch atoms"]
-
-    @classmethod
-    def pad(cls, configurations: Sequence[Float[Tensor, "_ 3"]]) -> Batch:
-        """Stack configurations of different size.
-
-        >>> Batch.pad([torch.ones(2, 3), torch.ones(3, 3)]).is_atom.sum(1).tolist()
-        [2, 3]
-        """
-        if not configurations:
-            raise ValueError("a batch needs at least one configuration")
-        most = max(len(c) for c in configurations)
-        positions = torch.stack([torch.nn.functional.pad(c, (0, 0, 0, most - len(c))) for c in configurations])
-        sizes = torch.tensor([len(c) for c in configurations], device=positions.device)
-        return cls(positions, torch.arange(most, device=positions.device) < sizes[:, None])

@@ -1,4 +1,4 @@
-"""Lagged pairs, splits and padded batches: laws over chains, blocks and lags."""
+"""Lagged pairs, splits: laws over chains, blocks and lags."""
 
 import pytest
 import torch
@@ -6,7 +6,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from timewarp.state import Atoms
-from timewarp.trajectories import FrameBlocks, Trajectory, draw_batch, split_frames, time_lagged_pairs, whole
+from timewarp.trajectories import FrameBlocks, Trajectory, split_frames, time_lagged_pairs, whole
 
 
 def trajectory(n_chains=2, n_frames=30, n_atoms=4, spacing=0.2):
@@ -66,23 +66,16 @@ def test_impossible_lags():
     chains=st.integers(1, 3),
     frames=st.integers(30, 90),
     n_blocks=st.integers(3, 10),
-    gap=st.integers(0, 3),
     seed=st.integers(0, 5),
 )
-def test_splits_are_disjoint_and_apart(chains, frames, n_blocks, gap, seed):
-    assume(frames // (gap + 1) >= 3)
+def test_splits_are_disjoint(chains, frames, n_blocks, seed):
     t = trajectory(chains, frames)
-    parts = split_frames(t, (0.6, 0.2, 0.2), n_blocks=n_blocks, gap=gap, seed=seed)
+    parts = split_frames(t, (0.6, 0.2, 0.2), n_blocks=n_blocks, seed=seed)
     seen = [set(map(tuple, part.index.tolist())) for part in parts]
     assert [len(s) for s in seen] == [len(part) for part in parts]
     assert min(len(s) for s in seen) > 0
-    for a in range(3):
-        for b in range(a):
-            for chain, frame in seen[a]:
-                assert not any((chain, frame + d) in seen[b] for d in range(-gap, gap + 1))
-    dropped = chains * frames - sum(map(len, seen))
-    assert dropped <= chains * gap * (n_blocks - 1)
-    again = split_frames(t, (0.6, 0.2, 0.2), n_blocks=n_blocks, gap=gap, seed=seed)
+    assert len(set().union(*seen)) == sum(map(len, seen)) == chains * frames
+    again = split_frames(t, (0.6, 0.2, 0.2), n_blocks=n_blocks, seed=seed)
     assert all(torch.equal(x.blocks, y.blocks) for x, y in zip(parts, again, strict=True))
     for part in parts:  # each chain takes part in each part
         assert set(part.blocks[:, 0].tolist()) == set(range(chains))
@@ -100,20 +93,3 @@ def test_bad_splits():
 def test_whole_is_everything():
     t = trajectory()
     assert torch.equal(t.frames(whole(t).index), t.positions.flatten(0, 1))
-
-
-def test_batches_of_different_molecules_are_padded(generator):
-    several = [trajectory(n_atoms=4), trajectory(n_atoms=6, n_frames=50)]
-    only = [FrameBlocks(torch.tensor([(1, 3, 5)])), whole(several[1])]
-    batch, molecule = draw_batch(several, 200, generator, within=only)
-    assert batch.positions.shape == (200, 6, 3)
-    assert torch.equal(batch.is_atom.sum(1), torch.where(molecule == 0, 4, 6))
-    small = batch.positions[molecule == 0]
-    assert set(map(tuple, small[:, 0, :2].tolist())) == {(1.0, 3.0), (1.0, 4.0)}
-    assert (small[:, 4:] == 0).all()
-    assert 60 < int((molecule == 0).sum()) < 140
-
-
-def test_empty_batches_are_refused(generator):
-    with pytest.raises(ValueError, match="at least one"):
-        draw_batch([], 4, generator)

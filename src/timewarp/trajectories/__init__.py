@@ -1,6 +1,5 @@
-"""The store of trajectories: append, read, lagged pairs, splits, padded batches; files of other programs, both ways."""
+"""The store of trajectories: append, read, lagged pairs, splits; files of other programs, both ways."""
 
-from .batches import draw_batch
 from .campaigns import open_campaign, run_folders, run_in_campaign
 from .exporting import export, mdtraj_topology
 from .folder import RunFolder
@@ -21,7 +20,6 @@ __all__ = [
     "RunFolder",
     "Source",
     "Trajectory",
-    "draw_batch",
     "export",
     "mdtraj_topology",
     "open_campaign",

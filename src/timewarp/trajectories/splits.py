@@ -98,9 +98,9 @@ def whole(trajectory: Trajectory) -> FrameBlocks:
 
 
 def split_frames(
-    trajectory: Trajectory, fractions: Sequence[float] = (0.9, 0.1), *, n_blocks: int = 20, gap: int = 0, seed: int = 0
+    trajectory: Trajectory, fractions: Sequence[float] = (0.9, 0.1), *, n_blocks: int = 20, seed: int = 0
 ) -> tuple[FrameBlocks, ...]:
-    """Split every chain into contiguous blocks and deal them out, leaving a gap after each.
+    """Split every chain into contiguous blocks and deal them out.
 
     Neighbouring frames are correlated, so that single frames dealt at random would let a model be tested on what it
     has learnt. Each part gets its share of the blocks of *each* chain, at random places.
@@ -109,26 +109,21 @@ def split_frames(
         trajectory: the frames.
         fractions: share of each part, summing to at most 1; what is left over is unused.
         n_blocks: blocks per chain (fewer where there are fewer frames).
-        gap: frames dropped at the end of each block but the last.
         seed: of the dealing.
 
     Returns:
         One :class:`FrameBlocks` per fraction.
 
     Raises:
-        ValueError: bad fractions, or too few frames for the parts and gaps asked for.
+        ValueError: bad fractions, or too few frames for the parts asked for.
     """
     if not fractions or min(fractions) <= 0 or sum(fractions) > 1 + 1e-9:
         raise ValueError(f"the fractions of a split must be positive and sum to at most 1, got {list(fractions)}")
-    if n_blocks < len(fractions) or gap < 0:
-        raise ValueError(
-            f"a split needs at least {len(fractions)} blocks and a gap of at least 0, got {n_blocks}, {gap}"
-        )
-    n_blocks = max(min(n_blocks, trajectory.n_frames // (gap + 1)), 1)
     if n_blocks < len(fractions):
-        raise ValueError(
-            f"{trajectory.n_frames} frames per chain are too few for {len(fractions)} parts with gaps of {gap} frames"
-        )
+        raise ValueError(f"a split needs at least {len(fractions)} blocks, got {n_blocks}")
+    n_blocks = min(n_blocks, trajectory.n_frames)
+    if n_blocks < len(fractions):
+        raise ValueError(f"{trajectory.n_frames} frames per chain are too few for {len(fractions)} parts")
     counts = _shares(fractions, n_blocks)
     generator = torch.Generator().manual_seed(seed)
     edges = [trajectory.n_frames * b // n_blocks for b in range(n_blocks + 1)]
@@ -138,8 +133,7 @@ def split_frames(
         for part, count in enumerate(counts):
             mine, order = order[:count], order[count:]
             for block in sorted(mine):
-                stop = edges[block + 1] - (gap if block + 1 < n_blocks else 0)
-                rows[part].append((chain, edges[block], stop))
+                rows[part].append((chain, edges[block], edges[block + 1]))
     return tuple(FrameBlocks(torch.tensor(part)) for part in rows)
 
 
