@@ -15,7 +15,7 @@ from timewarp.energies import Potential, compile_system
 from timewarp.geometry import dihedrals, wrap
 from timewarp.molecules import build_molecule
 from timewarp.restriction import Restriction
-from timewarp.starts import check_starts, minimise, set_torsions, settle, start_positions, superchain_of
+from timewarp.starts import check_starts, minimise, set_torsions, settle, start_positions
 from timewarp.units import kT
 
 KT = kT(310.0)
@@ -41,7 +41,7 @@ class Case:
         self.built = self.molecule.start_positions.to(dtype)
         self.restriction = Restriction(self.built, self.atoms)
 
-    def starts(self, kinds, n_chains, superchains=None, seed=0):
+    def starts(self, kinds, n_chains, superchains=8, seed=0):
         generator = torch.Generator().manual_seed(seed)
         more = {"kT": KT, "restriction": self.restriction, "superchains": superchains}
         return start_positions(self.potential, self.atoms, self.built, kinds, n_chains, generator, **more)
@@ -61,7 +61,7 @@ def degrees(x, name, atoms=ALANINE_DIPEPTIDE):
     return dihedrals(x, torch.tensor([named_torsions(atoms)[name]]))[:, 0] * 180 / math.pi
 
 
-def flat_starts(kinds, n, superchains=None):
+def flat_starts(kinds, n, superchains=8):
     built = random_positions(ALANINE_DIPEPTIDE, 1, seed=8)[0]
     restriction = Restriction(built, ALANINE_DIPEPTIDE)
     generator = torch.Generator().manual_seed(1)
@@ -73,21 +73,12 @@ def flat_starts(kinds, n, superchains=None):
 
 def test_superchains_take_the_kinds_in_turn():
     x, built = flat_starts(("built", "phi_1=60,psi_1=-40"), 10, superchains=3)
-    assert torch.equal(superchain_of(10, 3), torch.arange(10) % 3)
     for chain in range(10):
         assert torch.equal(x[chain], x[chain % 3]), "chains of a superchain start at the same positions"
     torch.testing.assert_close(x[[0, 2]], built.expand(2, -1, -1))
     torch.testing.assert_close(degrees(x[1:2], "phi_1"), torch.full((1,), 60.0), atol=1e-2, rtol=0)
     torch.testing.assert_close(degrees(x[1:2], "psi_1"), torch.full((1,), -40.0), atol=1e-2, rtol=0)
     torch.testing.assert_close(degrees(x, "omega_1"), degrees(built[None], "omega_1").expand(10), atol=1e-2, rtol=0)
-
-
-def test_superchains_are_eight_or_as_many_as_there_are_chains():
-    assert int(superchain_of(128).max()) + 1 == 8
-    assert superchain_of(3).tolist() == [0, 1, 2]
-    for n_chains, superchains in ((4, 5), (4, 0), (0, None)):
-        with pytest.raises(ValueError, match=r"chain"):
-            superchain_of(n_chains, superchains)
 
 
 def test_spread_starts_without_an_energy_are_everywhere():
@@ -133,11 +124,16 @@ def test_a_model_of_a_pdb_file(dipeptide, tmp_path):
     assert 30 < float(phi[1]) < 110
     with pytest.raises(ValueError, match="has models 1 to 2, not 3"):
         check_starts(dipeptide.atoms, [f"{path}#3"])
-    with pytest.raises(ValueError, match="does not hold the atoms"):
+    with pytest.raises(ValueError, match=r"model of .* must be a whole number"):
+        check_starts(dipeptide.atoms, [f"{path}#second"])
+    shuffled = [lines[k] for k in torch.randperm(len(lines), generator=torch.Generator().manual_seed(0)).tolist()]
+    (tmp_path / "shuffled.pdb").write_text("\n".join([*shuffled, "END\n"]))
+    assert torch.equal(dipeptide.starts((f"{tmp_path}/shuffled.pdb",), 1)[0], x[0]), "atoms are matched, not counted"
+    with pytest.raises(ValueError, match="holds ACE-ALA-NME, expected ALA-GLY"):
         check_starts(build_molecule("AG").atoms, [f"{path}"])
     mirrored = [line[:30] + f"{-float(line[30:38]):8.3f}" + line[38:] for line in lines]
     (tmp_path / "mirrored.pdb").write_text("\n".join([*mirrored, "END\n"]))
-    with pytest.raises(ValueError, match="another chirality"):
+    with pytest.raises(ValueError, match="handedness"):
         dipeptide.starts((f"{tmp_path}/mirrored.pdb",), 1)
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -18,12 +17,11 @@ from .analysis.torsions import named_torsions, soft_torsions
 from .energies import EnergyFunction
 from .geometry import beyond_bonds, dihedrals, measure_dihedrals, turn, wrap
 from .restriction import Restriction
-from .shapes import Bool, Float, Int
+from .shapes import Bool, Float
 from .state import Atoms
+from .trajectories import SUPERCHAINS, read_positions, superchain_labels
 
 BUILT, SPREAD = "built", "spread"
-SUPERCHAINS = 8
-"""Starts by default, where there are as many chains."""
 CANDIDATES_PER_START, FEWEST_CANDIDATES = 4, 64
 DRAWS_PER_CANDIDATE = 8
 MINIMISATION_STEPS = 400
@@ -39,27 +37,6 @@ HIGHEST_START_KT = 100.0
 """A start farther than this above the built structure, or above another chain's, is strained."""
 
 
-def superchain_of(n_chains: int, superchains: int | None = None) -> Int[Tensor, " chains"]:
-    """The superchain of each chain: chain c belongs to superchain ``c % superchains``.
-
-    Args:
-        n_chains: number of chains.
-        superchains: number of starts; by default 8, or ``n_chains`` where there are fewer chains.
-
-    Raises:
-        ValueError: there is no chain, or more superchains than chains.
-
-    >>> superchain_of(5, 2).tolist()
-    [0, 1, 0, 1, 0]
-    """
-    if n_chains < 1:
-        raise ValueError(f"at least one chain is needed, got {n_chains}")
-    superchains = min(SUPERCHAINS, n_chains) if superchains is None else superchains
-    if not 1 <= superchains <= n_chains:
-        raise ValueError(f"superchains must be 1 to the number of chains, {n_chains}, got {superchains}")
-    return torch.arange(n_chains) % superchains
-
-
 @torch.no_grad()
 def start_positions(
     energy_function: EnergyFunction,
@@ -71,7 +48,7 @@ def start_positions(
     *,
     kT: float,
     restriction: Restriction | None = None,
-    superchains: int | None = None,
+    superchains: int = SUPERCHAINS,
 ) -> Float[Tensor, "chains atoms 3"]:
     """Start positions of chains; those of one superchain share theirs, and superchain k takes kind k of ``starts``.
 
@@ -90,15 +67,18 @@ def start_positions(
         generator: source of the drawn torsions, on the device of the chains.
         kT: thermal energy in kJ/mol.
         restriction: the stereochemistry that starts must have; any by default.
-        superchains: number of starts; by default 8, or ``n_chains`` where there are fewer chains.
+        superchains: number of starts; chain c takes that of superchain ``c % superchains``, and where there are fewer
+            chains, each has a start of its own.
 
     Raises:
-        ValueError: a start cannot be understood, names an unknown torsion or one that does not turn, is of another
-            chirality or cis/trans pattern than the restriction, or stays strained.
+        ValueError: there is no chain, or a start cannot be understood, names an unknown torsion or one that does not
+            turn, is of another chirality or cis/trans pattern than the restriction, or stays strained.
         FileNotFoundError: no such PDB file.
     """
-    check_starts(atoms, starts)
-    chains = superchain_of(n_chains, superchains)
+    check_starts(atoms, starts, built)
+    if n_chains < 1:
+        raise ValueError(f"at least one chain is needed, got {n_chains}")
+    chains = torch.tensor(superchain_labels(n_chains, superchains))
     n_starts = int(chains.max()) + 1
     kinds = [starts[k % len(starts)] for k in range(n_starts)]
     positions = built[None].repeat(n_starts, 1, 1)
@@ -243,8 +223,13 @@ def check_torsions(atoms: Atoms, degrees: Mapping[str, float]) -> None:
             raise ValueError(f"the bond of {name} does not turn (a ring or a peptide bond); set another torsion")
 
 
-def check_starts(atoms: Atoms, starts: Sequence[str]) -> None:
+def check_starts(atoms: Atoms, starts: Sequence[str], built: Float[Tensor, "atoms 3"] | None = None) -> None:
     """Check that starts can be made, before anything is written.
+
+    Args:
+        atoms: the molecule.
+        starts: kinds of starts.
+        built: positions of the molecule in nm; see :func:`timewarp.trajectories.read_positions`.
 
     Raises:
         ValueError: there is no start, or one cannot be understood, names a torsion that cannot be set, or is a file of
@@ -255,37 +240,27 @@ def check_starts(atoms: Atoms, starts: Sequence[str]) -> None:
         raise ValueError(f"at least one start is needed: {BUILT}, {SPREAD}, torsions such as phi_1=60, or FILE.pdb")
     for start in starts:
         if is_file(start):
-            read_start(atoms, start)
+            read_start(atoms, start, built)
         elif start not in (BUILT, SPREAD):
             check_torsions(atoms, parse_torsions(start))
 
 
 def is_file(start: str) -> bool:
     """Whether a start is a PDB file, ``FILE.pdb`` or ``FILE.pdb#MODEL``."""
-    return start.partition("#")[0].lower().endswith(".pdb")
+    return start.rpartition("#")[0].lower().endswith(".pdb") or start.lower().endswith(".pdb")
 
 
-def read_start(atoms: Atoms, start: str) -> Float[Tensor, "atoms 3"]:
-    """Positions in nm (float64) of a model of a PDB file, the first by default.
+def read_start(atoms: Atoms, start: str, built: Float[Tensor, "atoms 3"] | None = None) -> Float[Tensor, "atoms 3"]:
+    """Positions in nm (float64) of a model of a PDB file, the first by default, atoms matched by names and bonds.
 
     Raises:
         FileNotFoundError: no such file.
-        ValueError: the file has no such model, or other atoms than the molecule.
+        ValueError: the file cannot be read, has no such model, or is of another molecule.
     """
-    from openmm.app import PDBFile
-
-    name, _, model = start.partition("#")
-    if not Path(name).exists():
-        raise FileNotFoundError(f"no such file of start positions: {name}")
-    pdb = PDBFile(name)
-    number = int(model) if model.isdigit() else 1
-    if not 1 <= number <= pdb.getNumFrames():
-        raise ValueError(f"{name} has models 1 to {pdb.getNumFrames()}, not {model}")
-    if tuple(atom.name for atom in pdb.topology.atoms()) != atoms.names:
-        raise ValueError(
-            f"{name} does not hold the atoms of {atoms.residues} in its order; export a run of it to see them"
-        )
-    return torch.from_numpy(pdb.getPositions(asNumpy=True, frame=number - 1)._value).double()
+    name, _, model = (start, "", "1") if start.lower().endswith(".pdb") else start.rpartition("#")
+    if not model.isdecimal():
+        raise ValueError(f"the model of {start!r} must be a whole number from 1 on; write {name}#1")
+    return read_positions(name, atoms, int(model), start=None if built is None else built.double().cpu())[0]
 
 
 # --- parts ----------------------------------------------------------------------------------------------------------
@@ -300,7 +275,7 @@ def _minimised(
     restriction: Restriction | None,
 ) -> Float[Tensor, "atoms 3"]:
     """A start that was asked for, checked against the built structure."""
-    given = read_start(atoms, start).to(built) if is_file(start) else None
+    given = read_start(atoms, start, built).to(built) if is_file(start) else None
     x = set_torsions(built[None], atoms, parse_torsions(start)) if given is None else given[None]
     x = minimise(energy_function, x)
     if restriction is not None and bool(restriction.crossed(x)):

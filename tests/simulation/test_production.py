@@ -185,6 +185,8 @@ def test_replicas_start_apart(tmp_path):
     molecule = build_molecule("Ace-A-Nme")
     spread = replica_starts(molecule, settings(starts=("spread",), replicas=4), 310.0)
     assert len(np.unique(spread.reshape(4, -1), axis=0)) == 4
+    many = replica_starts(molecule, settings(starts=("spread",), replicas=16), 310.0)
+    assert np.array_equal(many[:8], many[8:]), "replicas of a superchain share their start"
     mixed = replica_starts(molecule, settings(starts=("built", "phi_1=60"), replicas=3), 310.0)
     assert np.array_equal(mixed[0], mixed[2])
     assert np.array_equal(mixed[0], molecule.start_positions.numpy())

@@ -54,7 +54,7 @@ def run(args: argparse.Namespace) -> int:
     starts = tuple(args.start or ("built",))
     setup = running.set_up(args)
     molecule, target = setup.molecule, setup.target
-    check_starts(molecule.atoms, starts)
+    check_starts(molecule.atoms, starts, setup.built)
     state_torsions(molecule.atoms)
     model = moves.load_model(args, molecule)
     learned = moves.learned_kernel(target, molecule, model, setup.device, threads=setup.threads)

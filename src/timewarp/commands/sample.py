@@ -78,7 +78,7 @@ def sample_one(args: argparse.Namespace, heartbeat: Callable[[], None] = lambda:
     setup = running.set_up(args, args.temperature)
     molecule, target = setup.molecule, setup.target
     if args.start_from is None:
-        check_starts(molecule.atoms, starts)
+        check_starts(molecule.atoms, starts, setup.built)
     explored = None if args.start_from is None else running.states_of(args.start_from, setup, args.chains)
     model = None
     if moves.needs_model(names):

@@ -26,7 +26,7 @@ from ..progress import Progress
 from ..restriction import Restriction
 from ..starts import start_positions
 from ..state import repartition_hydrogen_mass
-from ..trajectories import ClosedSteps, RunFolder
+from ..trajectories import ClosedSteps, RunFolder, superchains_of_starts
 from ..units import FEMTOSECONDS_PER_PICOSECOND, PICOSECONDS_PER_NANOSECOND, SECONDS_PER_DAY, kT
 from .batched import STREAM, BatchedRun
 from .engines import choose_engine
@@ -135,7 +135,7 @@ def simulate(
 
 
 def replica_starts(molecule: Molecule, settings: SimulationSettings, temperature_K: float) -> np.ndarray:
-    """Start positions (replicas, atoms, 3) in nm, of its own for each replica; see :mod:`timewarp.starts`.
+    """Start positions (replicas, atoms, 3) in nm; see :mod:`timewarp.starts`.
 
     Raises:
         ValueError: a start cannot be understood or made.
@@ -155,7 +155,7 @@ def replica_starts(molecule: Molecule, settings: SimulationSettings, temperature
         torch.Generator().manual_seed(settings.seed),
         kT=kT(temperature_K),
         restriction=Restriction(molecule.start_positions, molecule.atoms),
-        superchains=settings.n_replicas,
+        superchains=superchains_of_starts(len(settings.starts)),
     )
     return positions.numpy()
 
