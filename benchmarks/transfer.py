@@ -144,10 +144,9 @@ def acceptances(
     """Of learned moves, from each of some states."""
     import torch
 
-    from timewarp.analysis import jump_fraction
     from timewarp.energies import Potential, compile_system
     from timewarp.flows.growth import GrowthFlow
-    from timewarp.geometry import dihedrals
+    from timewarp.geometry import dihedrals, jumps
     from timewarp.molecules import build_molecule
     from timewarp.pretrained import load
     from timewarp.sampling import Restriction, Target, backbone_torsions, learned_move
@@ -171,15 +170,16 @@ def acceptances(
         outcome = info[name]
         each = outcome.acceptance.double().reshape(args.proposals, -1).mean(0).numpy()
         moved = outcome.accepted.bool()
-        before, after, other = (
-            dihedrals(p.double(), watched).numpy()
-            for p in (state.positions[moved], new.positions[moved], x[torch.randperm(len(x), generator=generator)])
+        before, after, one, other = (
+            dihedrals(p.double(), watched)
+            for p in (state.positions[moved], new.positions[moved], x, x[torch.randperm(len(x), generator=generator)])
         )
+        jumped, independent = (float(jumps(*pair).any(-1).double().mean()) for pair in ((before, after), (one, other)))
         found[name] = {
             "mean": float(each.mean()),
             "states": {f"{q}%": float(np.percentile(each, q)) for q in (5, 25, 50, 75, 95)},
             "stuck": float((each < STUCK).mean()),
-            "jump": float(jump_fraction(before, after, other)) if int(moved.sum()) > 20 else None,
+            "jump": jumped / independent if int(moved.sum()) > 20 else None,
         }
     return found
 

@@ -63,3 +63,18 @@ def relative_errors(system: openmm.System, positions: Tensor) -> tuple[float, fl
     largest = expected_forces.abs().amax((1, 2)).clamp_min(1.0)
     force_error = ((forces - expected_forces).abs().amax((1, 2)) / largest).max()
     return float(energy_error), float(force_error)
+
+
+def openmm_terms(system: openmm.System, positions: Tensor) -> dict[str, Tensor]:
+    """OpenMM's energies by the class name of the force."""
+    system = openmm.XmlSerializer.clone(system)
+    names: dict[str, int] = {}
+    for force in system.getForces():
+        force.setForceGroup(names.setdefault(type(force).__name__, len(names)))
+    context = openmm.Context(system, openmm.VerletIntegrator(0.001), openmm.Platform.getPlatformByName("Reference"))
+    energies = positions.new_empty(len(names), len(positions))
+    for b, configuration in enumerate(positions.numpy()):
+        context.setPositions(configuration)
+        for group in names.values():
+            energies[group, b] = context.getState(getEnergy=True, groups=1 << group).getPotentialEnergy()._value
+    return {name: energies[group] for name, group in names.items()}

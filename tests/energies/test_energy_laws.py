@@ -163,8 +163,7 @@ def test_results_come_in_the_dtype_of_the_positions():
     potential = Potential(compile_system(molecule.system), torch.float32)
     x = shaken(molecule.start_positions, 2)
     assert potential.energy(x).dtype == torch.float64
-    assert potential.to(torch.float64).energy(x.float()).dtype == torch.float32
-    close(potential.to(torch.float64).energy(x), potential_of(molecule.system).energy(x), SAME_ARITHMETIC)
+    assert potential_of(molecule.system).energy(x.float()).dtype == torch.float32
 
 
 @pytest.mark.parametrize("preset", PRESET_NAMES)
@@ -214,8 +213,6 @@ def test_the_oracle_has_the_same_interface():
     assert torch.isnan(energy[1])
     (gradient,) = torch.autograd.grad(energy[[0, 2]].sum(), x)
     close(gradient[[0, 2]], -potential.forces(x.detach())[[0, 2]], 1e-9)
-    with pytest.raises(ValueError, match="no platform 'Abacus' here, only Reference"):
-        OpenMMEvaluator(molecule.system, "Abacus")
     with pytest.raises(ValueError, match=r"\(batch, 22, 3\), got \(1, 4, 3\)"):
         oracle.energy(torch.zeros(1, 4, 3))
 

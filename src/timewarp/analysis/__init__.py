@@ -1,6 +1,6 @@
 """What the samples say, and whether to believe it: torsions, free energies, convergence, agreement, geometry."""
 
-from .acceptance import KernelAcceptance, acceptance, jump_fraction, jump_rate
+from .acceptance import KernelAcceptance, acceptance
 from .autocorrelation import autocorrelation, autocovariance, geyer_ess, integrated_time
 from .bonded import (
     BondedComparison,
@@ -82,8 +82,6 @@ __all__ = [
     "jsd_plane",
     "jsd_torsion",
     "judge",
-    "jump_fraction",
-    "jump_rate",
     "largest_rhat",
     "mean",
     "named_torsions",

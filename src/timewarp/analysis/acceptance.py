@@ -6,13 +6,6 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-import numpy as np
-import torch
-
-from ..geometry import jumps
-
-JUMP_PAIRS = 100_000
-
 
 @dataclass(frozen=True)
 class KernelAcceptance:
@@ -24,7 +17,8 @@ class KernelAcceptance:
         accepted: those accepted.
         acceptance: accepted / proposed, non-finite ones counted as rejected; NaN if nothing was proposed.
         nonfinite: proposals whose energy or density was not finite.
-        jump: see :func:`jump_fraction`; None where the sampler does not give it.
+        jump: how often an accepted move changes a phi or psi by more than 60 degrees, divided by how often these differ
+            as much between independent samples; None where the sampler does not give it.
         per_chain: acceptance of each chain, empty where the sampler does not give it.
     """
 
@@ -45,56 +39,23 @@ def acceptance(kernels: Mapping[str, Mapping[str, Any]]) -> list[KernelAcceptanc
     """Acceptance of each kernel from the ``kernels`` table of a sampling run's ``summary.json``.
 
     Args:
-        kernels: name -> ``{"proposed", "accepted", "nonfinite", "jump", "acceptance_per_chain"}``; numbers are totals
-            over all chains.
+        kernels: name -> ``{"proposed", "accepted", "nonfinite", "jump", "acceptance_per_chain"}``.
 
-    >>> acceptance({"flow": {"proposed": 20, "accepted": 14, "acceptance_per_chain": [0.5, 0.9]}})[0].acceptance
+    >>> acceptance({"flow": {"proposed": 20, "accepted": 14}})[0].acceptance
     0.7
     """
-    return [
-        KernelAcceptance(
-            name,
-            row["proposed"],
-            row["accepted"],
-            row["accepted"] / row["proposed"] if row["proposed"] else float("nan"),
-            row.get("nonfinite", 0),
-            row.get("jump"),
-            tuple(value for value in row.get("acceptance_per_chain", ()) if value is not None),
+    found = []
+    for name, row in kernels.items():
+        proposed, accepted, jump = row.get("proposed", 0), row.get("accepted", 0), row.get("jump")
+        found.append(
+            KernelAcceptance(
+                name,
+                proposed,
+                accepted,
+                acceptance=accepted / proposed if proposed else float("nan"),
+                nonfinite=row.get("nonfinite", 0),
+                jump=None if jump is None else float(jump),
+                per_chain=tuple(float(v) for v in row.get("acceptance_per_chain", ()) if v is not None),
+            )
         )
-        for name, row in kernels.items()
-    ]
-
-
-def jump_rate(before: np.ndarray, after: np.ndarray) -> float:
-    """Fraction of moves that change any of the angles by more than 60 degrees.
-
-    Args:
-        before: (moves, torsions), phi and psi in rad.
-        after: the same angles after each move.
-    """
-    jumped = jumps(torch.as_tensor(before), torch.as_tensor(after))
-    return float(jumped.any(-1).double().mean()) if jumped.numel() else float("nan")
-
-
-def jump_fraction(before: np.ndarray, after: np.ndarray, equilibrium: np.ndarray, seed: int = 0) -> float:
-    """Do accepted moves go as far as independent draws would?
-
-    The fraction of *accepted* moves that change a phi or psi by more than 60 degrees, divided by that fraction between
-    independent equilibrium pairs (here random pairs of ``equilibrium``).
-
-    Args:
-        before: (accepted moves, torsions): every phi and psi in rad before each accepted move.
-        after: the same after it.
-        equilibrium: (samples, torsions): the same angles in independent samples, of MD or of the converged chain.
-        seed: of the pairing.
-
-    Returns:
-        0 for moves that go nowhere, about 1 for independent ones; NaN without moves, or where even
-        equilibrium pairs never differ by 60 degrees.
-    """
-    samples = np.asarray(equilibrium)
-    rng = np.random.default_rng(seed)
-    first, second = rng.integers(len(samples), size=(2, JUMP_PAIRS))
-    apart = first != second
-    between = jump_rate(samples[first[apart]], samples[second[apart]])
-    return jump_rate(before, after) / between if between > 0 else float("nan")
+    return found

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 import warnings
 from collections.abc import Callable
 from typing import Any
@@ -58,26 +57,18 @@ class TorchEvaluator:
         born = Born.build(parameters, i, j)
         self._born = None if born is None else moved(born, dtype, device)
         self._chunk: Callable[..., tuple[Tensor, Tensor | None]] = self._evaluate_chunk
-        self.compile_s = 0.0
-        self._seen: set[tuple[torch.Size, bool]] = set()
         if compiled:
             self._compiled = torch.compile(self._evaluate_chunk, dynamic=False)
             self._chunk = self._compile
 
     def _compile(self, x: Tensor, with_forces: bool) -> tuple[Tensor, Tensor | None]:
         """Run a compiled chunk; a shape that comes for the first time is compiled (torch keeps that on disk)."""
-        began = time.perf_counter()
         try:
-            result = self._compiled(x, with_forces)
+            return self._compiled(x, with_forces)
         except Exception as error:  # no compiler, no Triton: whatever it is, plain torch gives the same numbers
             warnings.warn(f"torch.compile failed ({type(error).__name__}); computing without it", stacklevel=2)
             self._chunk = self._evaluate_chunk
             return self._evaluate_chunk(x, with_forces)
-        key = (x.shape, with_forces)
-        if key not in self._seen:
-            self._seen.add(key)
-            self.compile_s += time.perf_counter() - began
-        return result
 
     @property
     def terms(self) -> list[str]:

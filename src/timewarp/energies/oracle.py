@@ -14,38 +14,24 @@ from .autograd import differentiable_energy
 class OpenMMEvaluator:
     """Evaluate one configuration after another through an ``openmm.Context``.
 
+    On OpenMM's Reference platform: double precision, one core.
+
     Args:
         system: any ``openmm.System``; it is copied.
-        platform: ``"Reference"`` (double precision, one core) or another OpenMM platform's name.
-        threads: number of threads for the CPU platform; others take none.
-
-    Raises:
-        ValueError: OpenMM has no such platform here.
     """
 
-    def __init__(self, system: Any, platform: str = "Reference", threads: int | None = None) -> None:
+    def __init__(self, system: Any) -> None:
         import openmm
 
-        names = [openmm.Platform.getPlatform(i).getName() for i in range(openmm.Platform.getNumPlatforms())]
-        if platform not in names:
-            raise ValueError(f"OpenMM has no platform {platform!r} here, only {', '.join(names)}")
-        if threads is not None and platform != "CPU":
-            raise ValueError(f"threads apply to the CPU platform, not to {platform}")
-        properties = {} if threads is None else {"Threads": str(threads)}
         self._system = openmm.XmlSerializer.clone(system)
         self._integrator = openmm.VerletIntegrator(0.001)
-        chosen = openmm.Platform.getPlatformByName(platform)
-        self._context = openmm.Context(self._system, self._integrator, chosen, properties)
+        platform = openmm.Platform.getPlatformByName("Reference")
+        self._context = openmm.Context(self._system, self._integrator, platform)
         self.n_atoms = system.getNumParticles()
-        self.platform = platform
 
     def energy(self, positions: Float[Tensor, "batch atoms 3"]) -> Float[Tensor, " batch"]:
         """Potential energy in kJ/mol, differentiable once; NaN where OpenMM refuses the positions."""
         return differentiable_energy(self._check(positions), self._evaluate)
-
-    def forces(self, positions: Float[Tensor, "batch atoms 3"]) -> Float[Tensor, "batch atoms 3"]:
-        """Forces in kJ/(mol nm)."""
-        return self.energy_and_forces(positions)[1]
 
     @torch.no_grad()
     def energy_and_forces(
@@ -55,23 +41,6 @@ class OpenMMEvaluator:
         energy, forces = self._evaluate(self._check(positions), with_forces=True)
         assert forces is not None
         return energy, forces
-
-    def energy_terms(self, positions: Float[Tensor, "batch atoms 3"]) -> dict[str, Float[Tensor, " batch"]]:
-        """The energy by the class name of OpenMM's force (a fresh context, so slow: for tests and reports)."""
-        import openmm
-
-        system = openmm.XmlSerializer.clone(self._system)
-        names: dict[str, int] = {}
-        for force in system.getForces():
-            force.setForceGroup(names.setdefault(type(force).__name__, len(names)))
-        integrator = openmm.VerletIntegrator(0.001)
-        context = openmm.Context(system, integrator, self._context.getPlatform())
-        energies = positions.new_empty(len(names), len(positions))
-        for b, configuration in enumerate(self._check(positions).detach().cpu().double().numpy()):
-            context.setPositions(configuration)
-            for group in names.values():
-                energies[group, b] = context.getState(getEnergy=True, groups=1 << group).getPotentialEnergy()._value
-        return {name: energies[group] for name, group in names.items()}
 
     def _check(self, positions: Tensor) -> Tensor:
         if positions.ndim != 3 or tuple(positions.shape[1:]) != (self.n_atoms, 3):

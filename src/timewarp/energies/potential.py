@@ -55,9 +55,7 @@ class Potential:
         if dtype not in (torch.float32, torch.float64):
             raise ValueError(f"a potential computes in float32 or float64, got {dtype}")
         self.parameters, self.dtype, self.device = parameters, dtype, torch.device(device)
-        engine = DEFAULT_ENGINE if engine is None else engine
-        self._asked_engine = engine
-        self.engine = self._resolve(engine)
+        self.engine = self._resolve(DEFAULT_ENGINE if engine is None else engine)
         self.n_atoms = parameters.n_atoms
         self._native = NativePotential(parameters) if self.engine == "native" else None
 
@@ -75,11 +73,6 @@ class Potential:
     @cached_property
     def _torch(self) -> TorchEvaluator:
         return TorchEvaluator(self.parameters, self.dtype, self.device, compiled=self.engine == "compiled")
-
-    @property
-    def compile_s(self) -> float:
-        """Seconds that ``torch.compile`` has taken so far; 0 with the other engines."""
-        return self._torch.compile_s if self.engine == "compiled" else 0.0
 
     def __repr__(self) -> str:
         return (
@@ -156,15 +149,6 @@ class Potential:
             )
             return x, p
         return leapfrog(self.forces, positions, momenta, masses, step_ps, n_steps)
-
-    def to(self, dtype: torch.dtype | None = None, device: torch.device | str | None = None) -> Potential:
-        """The same potential in another dtype or on another device, built anew from the float64 parameters."""
-        return Potential(
-            self.parameters,
-            self.dtype if dtype is None else dtype,
-            self.device if device is None else device,
-            self._asked_engine,
-        )
 
     def _check(self, positions: Tensor) -> Tensor:
         if positions.ndim != 3 or tuple(positions.shape[1:]) != (self.n_atoms, 3):

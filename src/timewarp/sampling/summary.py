@@ -7,8 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..analysis import diagnose, jump_rate
-from ..geometry import dihedrals
+from ..analysis import diagnose
+from ..geometry import dihedrals, jumps
 from ..shapes import Float
 from ..trajectories import Trajectory
 from .chains import ChainRecord
@@ -89,7 +89,7 @@ def independent_jump_rate(trajectory: Trajectory, seed: int = 0) -> float:
     second = (first + torch.randint(1, n_chains, (PAIRS,), generator=generator)) % n_chains
     frames = torch.randint(n_frames, (2, PAIRS), generator=generator)
     angles = dihedrals(trajectory.positions, torsions)
-    return jump_rate(angles[first, frames[0]].numpy(), angles[second, frames[1]].numpy())
+    return float(jumps(angles[first, frames[0]], angles[second, frames[1]]).any(-1).double().mean())
 
 
 def count_crossings(trajectory: Trajectory, restriction: Restriction) -> tuple[int, int]:
