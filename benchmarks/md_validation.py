@@ -93,7 +93,7 @@ def our_means(args: argparse.Namespace, timestep_fs: float, hydrogen_mass_Da: fl
         torsion_moves_per_round=settings.torsion_moves_per_round,
         threads=args.threads,
     )
-    starts = replica_starts(molecule, settings, TEMPERATURE_K)
+    starts = replica_starts(molecule, settings, TEMPERATURE_K, compile_system(molecule.system))
     state = md.start(starts)
     md.advance(state, 100, settings.frame_steps, burn_in=True)
     frames = md.advance(state, round(args.length * 1000 / args.replicas / 1.2), settings.frame_steps)

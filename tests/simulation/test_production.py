@@ -14,6 +14,7 @@ import pytest
 import torch
 from toy_molecule import ATOMS, toy_molecule
 
+from timewarp.energies import compile_system
 from timewarp.molecules import build_molecule
 from timewarp.simulation import SimulationError, SimulationSettings, production, replica, replica_starts, simulate
 from timewarp.simulation.system import choose_platform, with_masses
@@ -183,11 +184,12 @@ def test_one_replica_failing_leaves_the_others(tmp_path, monkeypatch):
 
 def test_replicas_start_apart(tmp_path):
     molecule = build_molecule("Ace-A-Nme")
-    spread = replica_starts(molecule, settings(starts=("spread",), replicas=4), 310.0)
+    parameters = compile_system(molecule.system)
+    spread = replica_starts(molecule, settings(starts=("spread",), replicas=4), 310.0, parameters)
     assert len(np.unique(spread.reshape(4, -1), axis=0)) == 4
-    many = replica_starts(molecule, settings(starts=("spread",), replicas=16), 310.0)
+    many = replica_starts(molecule, settings(starts=("spread",), replicas=16), 310.0, parameters)
     assert np.array_equal(many[:8], many[8:]), "replicas of a superchain share their start"
-    mixed = replica_starts(molecule, settings(starts=("built", "phi_1=60"), replicas=3), 310.0)
+    mixed = replica_starts(molecule, settings(starts=("built", "phi_1=60"), replicas=3), 310.0, parameters)
     assert np.array_equal(mixed[0], mixed[2])
     assert np.array_equal(mixed[0], molecule.start_positions.numpy())
     with pytest.raises(ValueError, match="does not turn"):
@@ -195,14 +197,16 @@ def test_replicas_start_apart(tmp_path):
     assert not (tmp_path / "run").exists()
 
 
-def test_starts_under_a_force_that_only_openmm_knows():
+def test_starts_under_a_force_that_only_openmm_knows(tmp_path):
     molecule = toy_molecule()
     force = openmm.CustomBondForce("0.5*k*r^2")
     force.addPerBondParameter("k")
     force.addBond(0, 3, [1.0])
     molecule.system.addForce(force)
-    starts = replica_starts(molecule, settings(starts=("spread",), replicas=2), 310.0)
-    assert np.isfinite(starts).all()
+    run = run_toy(tmp_path, molecule, starts=("spread",), length_ns=0.002)
+    assert run.summary()["complete"]
+    assert run.parameters is None, "there is no compiled energy to keep"
+    assert run_toy(tmp_path / "known").parameters is not None
 
 
 def test_masses_are_repartitioned():

@@ -129,12 +129,10 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Simulate, and leave the compiled energy beside the frames for training and sampling."""
+    """Simulate one molecule or a list of them."""
     campaign.check(args)
-    from ..energies import compile_system
     from ..molecules import build_molecule
     from ..simulation import SimulationError, SimulationSettings, simulate
-    from ..trajectories import RunFolder
 
     settings = SimulationSettings(
         length_ns=args.length,
@@ -158,14 +156,8 @@ def run(args: argparse.Namespace) -> int:
     molecule = build_molecule(args.molecule, args.preset)
     for note in molecule.notes:
         print(f"timewarp: {note}")
-    parameters = compile_system(molecule.system)
-
-    def keep_energy(folder: RunFolder) -> None:
-        if not (folder.path / "energy.safetensors").exists():
-            parameters.save(folder.path / "energy.safetensors")
-
     try:
-        result = simulate(molecule, args.out, settings, quiet=args.quiet, processes=args.threads, prepare=keep_energy)
+        result = simulate(molecule, args.out, settings, quiet=args.quiet, processes=args.threads)
     except SimulationError as error:
         raise UserError(str(error)) from error
     summary = result.summary() or {}

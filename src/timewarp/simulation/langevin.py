@@ -16,7 +16,7 @@ from .. import native
 from ..energies import NativePotential, Parameters
 from ..state import Atoms
 from ..units import FEMTOSECONDS_PER_PICOSECOND, kT
-from .torsion_moves import branch_of
+from .torsion_moves import rotatable_branches
 
 FIRST_VELOCITIES = 3  # a purpose of random numbers, see src/native/random.hpp
 
@@ -103,10 +103,7 @@ class BatchedLangevin:
         self.masses = np.ascontiguousarray(masses, dtype=np.float64)
         self.dtype = np.dtype(precision)
         self.kT, self.seed, self.threads = kT(temperature_K), seed, threads
-        bonds = [(int(b), int(a)) for _, a, b, _ in atoms.tree.torsions.tolist()] if torsion_moves_per_round else []
-        if torsion_moves_per_round and not bonds:
-            raise ValueError("this molecule has no rotatable bond: run it without torsion moves")
-        branches = [branch_of(atoms, j, k) for j, k in bonds]
+        branches = rotatable_branches(atoms) if torsion_moves_per_round else []
         self.n_torsions = len(branches)
         self._axis = np.array([(b.origin, b.end) for b in branches], dtype=np.int32).reshape(-1, 2)
         sides = [np.array([b.end, *b.atoms], dtype=np.int32) for b in branches]

@@ -18,7 +18,7 @@ from safetensors import safe_open
 from safetensors.torch import save
 
 from .. import native
-from ..energies import EnergyFunction, OpenMMEvaluator, Potential, UnknownForceError, compile_system
+from ..energies import OpenMMEvaluator, Parameters, Potential, UnknownForceError, compile_system
 from ..executors import LocalProcesses, Outcome, Task
 from ..files import write_atomically
 from ..molecules import Molecule
@@ -27,6 +27,7 @@ from ..restriction import Restriction
 from ..starts import start_positions
 from ..state import repartition_hydrogen_mass
 from ..trajectories import ClosedSteps, RunFolder, superchains_of_starts
+from ..trajectories.folder import ENERGY_FILE
 from ..units import FEMTOSECONDS_PER_PICOSECOND, PICOSECONDS_PER_NANOSECOND, SECONDS_PER_DAY, kT
 from .batched import STREAM, BatchedRun
 from .engines import choose_engine
@@ -47,10 +48,9 @@ def simulate(
     resume: bool = True,
     quiet: bool = False,
     processes: int | None = None,
-    prepare: Callable[[RunFolder], None] | None = None,
     heartbeat: Callable[[], None] | None = None,
 ) -> RunFolder:
-    """Run Langevin MD of a molecule: minimise, burn in, produce.
+    """Run Langevin MD of a molecule: minimise, burn in, produce; its compiled energy is kept beside the frames.
 
     The batched engine runs all replicas side by side in the compiled kernel and writes them as the chains of stream 0;
     with OpenMM, each replica is a stream of its own, written by a process of its own. A run that was killed goes on
@@ -66,7 +66,6 @@ def simulate(
         resume: go on with a run that has frames; otherwise refuse it.
         quiet: no progress lines.
         processes: threads of the batched engine, or how many of OpenMM's replicas run at once; all cores by default.
-        prepare: called once with the run folder before the MD, to put further files beside the segments.
         heartbeat: called about twice a second; what it raises ends the run, which keeps its closed segments.
 
     Returns:
@@ -98,9 +97,10 @@ def simulate(
     if not choice.recorded:
         del config["engine"]
     _check_not_shorter(path, settings)
+    parameters = _compiled(molecule) if choice.parameters is None else choice.parameters
     starts = None
     if not (path / "config.toml").exists():  # find bad starts before anything is written
-        starts = replica_starts(molecule, settings, temperature_K)
+        starts = replica_starts(molecule, settings, temperature_K, parameters)
     run = RunFolder.create(
         path,
         kind="md",
@@ -113,11 +113,11 @@ def simulate(
     if run.streams and not resume:
         raise FileExistsError(f"{path} already has frames; choose another folder, or allow resuming")
     with run.lock():
-        if prepare is not None:
-            prepare(run)
+        if parameters is not None and not (path / ENERGY_FILE).exists():
+            parameters.save(path / ENERGY_FILE)
         if not (path / STARTS_FILE).exists():
             if starts is None:
-                starts = replica_starts(molecule, settings, temperature_K)
+                starts = replica_starts(molecule, settings, temperature_K, parameters)
             write_atomically(path / STARTS_FILE, save({"positions": torch.from_numpy(starts)}))
         starts = _load_starts(path, settings.n_replicas)
         workers = processes or _cores()
@@ -134,20 +134,23 @@ def simulate(
     return run
 
 
-def replica_starts(molecule: Molecule, settings: SimulationSettings, temperature_K: float) -> np.ndarray:
+def replica_starts(
+    molecule: Molecule, settings: SimulationSettings, temperature_K: float, parameters: Parameters | None = None
+) -> np.ndarray:
     """Start positions (replicas, atoms, 3) in nm; see :mod:`timewarp.starts`.
+
+    Args:
+        molecule: what is simulated.
+        settings: ``starts``, ``replicas`` and ``seed`` count.
+        temperature_K: in K.
+        parameters: the compiled energy; without it OpenMM computes the energies.
 
     Raises:
         ValueError: a start cannot be understood or made.
         FileNotFoundError: no such PDB file.
     """
-    energy_function: EnergyFunction
-    try:
-        energy_function = Potential(compile_system(molecule.system), torch.float64)
-    except UnknownForceError:
-        energy_function = OpenMMEvaluator(molecule.system)
     positions = start_positions(
-        energy_function,
+        OpenMMEvaluator(molecule.system) if parameters is None else Potential(parameters, torch.float64),
         molecule.atoms,
         molecule.start_positions,
         settings.starts,
@@ -158,6 +161,14 @@ def replica_starts(molecule: Molecule, settings: SimulationSettings, temperature
         superchains=superchains_of_starts(len(settings.starts)),
     )
     return positions.numpy()
+
+
+def _compiled(molecule: Molecule) -> Parameters | None:
+    """The compiled energy of a molecule, or None where a force is not known."""
+    try:
+        return compile_system(molecule.system)
+    except UnknownForceError:
+        return None
 
 
 def _produce_batched(

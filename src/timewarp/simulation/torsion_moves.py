@@ -56,6 +56,17 @@ def branch_of(atoms: Atoms, j: int, k: int) -> Branch:
     return Branch(origin, end, *(np.array(sorted(which), dtype=np.intp) for which in (side - {end}, side)))
 
 
+def rotatable_branches(atoms: Atoms) -> list[Branch]:
+    """The branch of each rotatable bond, in the order of ``atoms.tree.rotatable``.
+
+    Raises:
+        ValueError: the molecule has no rotatable bond.
+    """
+    if not atoms.tree.rotatable:
+        raise ValueError("this molecule has no rotatable bond: run it without torsion moves")
+    return [branch_of(atoms, b, a) for _, a, b, _ in atoms.tree.torsions.tolist()]
+
+
 def rotation(positions: np.ndarray, branch: Branch, angle: float) -> np.ndarray:
     """Matrix (3, 3), to multiply row vectors from the right, of the turn by ``angle`` (rad) about the branch's bond.
 
@@ -101,9 +112,7 @@ class TorsionMoves:
     """
 
     def __init__(self, atoms: Atoms, masses: np.ndarray, kT: float, timestep_ps: float) -> None:
-        if not atoms.tree.rotatable:
-            raise ValueError("this molecule has no rotatable bond: run it without torsion moves")
-        self.branches = [branch_of(atoms, int(b), int(a)) for _, a, b, _ in atoms.tree.torsions.tolist()]
+        self.branches = rotatable_branches(atoms)
         self.kT = kT
         self.half_kick = 0.5 * timestep_ps / masses[:, None]
         self.attempts = np.zeros(len(self.branches), dtype=np.int64)

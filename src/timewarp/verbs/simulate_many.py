@@ -9,16 +9,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from ..energies import compile_system
 from ..executors import Executor, Heartbeat
 from ..files import read_json
 from ..molecules import build_molecule, get_preset
 from ..simulation import SimulationError, SimulationSettings, resolve_for_presets, simulate, versions
-from ..trajectories import ClosedSteps, RunFolder
+from ..trajectories import ClosedSteps
 from ..units import FEMTOSECONDS_PER_PICOSECOND, PICOSECONDS_PER_NANOSECOND, SECONDS_PER_DAY
 from .many import DONE, WAITING, peptide_seed, run_list
-
-ENERGY_FILE = "energy.safetensors"
 
 
 def simulate_many(
@@ -113,10 +110,4 @@ def simulate_peptide(
     Raises:
         SimulationError: the dynamics failed.
     """
-    molecule = build_molecule(sequence, preset)
-
-    def keep_energy(run: RunFolder) -> None:
-        if not (run.path / ENERGY_FILE).exists():
-            compile_system(molecule.system).save(run.path / ENERGY_FILE)
-
-    simulate(molecule, folder, settings, quiet=True, processes=1, prepare=keep_energy, heartbeat=heartbeat)
+    simulate(build_molecule(sequence, preset), folder, settings, quiet=True, processes=1, heartbeat=heartbeat)
