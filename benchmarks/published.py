@@ -62,9 +62,7 @@ def row_of(sequence: str, args: argparse.Namespace) -> dict[str, Any]:
         few = Frames(whole, kept)
         found = {}
         for name, part, points in (("many", whole, POINTS), ("few", few, few.n)):
-            found[name] = evaluate(
-                part, reference, temperature_K=md.temperature_K, lag_frames=lag, points=points, slow=slow
-            )
+            found[name] = evaluate(part, reference, temperature_K=md.temperature_K, points=points, slow=slow)
         soft = list(soft_torsions(run.atoms))
         angles = torsion_angles(whole, names=soft)
         esses = {n: circular_ess(x) for n, x in angles.items()}

@@ -8,6 +8,9 @@ from typing import Any
 
 from .analysis import Verdict, analyse, compare, judge
 from .analysis.geometry import pdb_positions
+from .analysis.slow import SlowMotions, slow_motions
+from .analysis.speed import compare_speed
+from .analysis.tica import LAG_PS
 from .analysis.torsions import ring_torsions
 from .trajectories import Source, Trajectory
 
@@ -26,7 +29,11 @@ class Judged:
         verdict: whether the samples can be trusted.
         reference: the reference, if there is one.
         reference_trajectory: its frames.
-        comparison: of :func:`timewarp.analysis.compare`, with a reference.
+        comparison: of :func:`timewarp.analysis.compare`, with a reference; and ``speed``, of
+            :func:`~timewarp.analysis.speed.compare_speed`, where both know how long they took and the reference is
+            plain MD.
+        slow: ``run`` and ``reference`` in the slow coordinates of the latter, where there are any.
+        seconds: that the stored frames of the run took; None where its summary does not say so of just these.
     """
 
     source: Source
@@ -36,6 +43,8 @@ class Judged:
     reference: Source | None = None
     reference_trajectory: Trajectory | None = None
     comparison: dict[str, Any] | None = None
+    slow: SlowMotions | None = None
+    seconds: float | None = None
 
     def to_json(self) -> dict[str, Any]:
         """What ``analysis.json`` holds."""
@@ -54,6 +63,8 @@ def judge_run(
     *,
     discard: int = 0,
     stride: int = 1,
+    slow: bool = False,
+    lag_ps: float = LAG_PS,
     progress: Callable[[str], None] | None = None,
 ) -> Judged:
     """Analyse a run, lay it beside a reference where there is one, and judge it.
@@ -63,6 +74,8 @@ def judge_run(
         reference: long MD (or a long run) of the same molecule, temperature and force field.
         discard: frames dropped from the start of each chain of ``source``.
         stride: every ``stride``-th frame of ``source`` is used.
+        slow: look for slow coordinates without a reference, too.
+        lag_ps: lag of TICA in ps, at most a fifth of a replica.
         progress: called with the name of each part before it is done.
 
     Raises:
@@ -83,12 +96,42 @@ def judge_run(
         unturned=unturned_torsions(source),
         progress=progress,
     )
-    if reference is None:
-        return Judged(source, trajectory, analysis, judge(analysis))
+    seconds = seconds_of(source, trajectory, discard, stride)
+    other = None if reference is None else reference.trajectory()
+    motions = None
+    if slow or other is not None:
+        tell("slow coordinates")
+        runs = {"run": trajectory} | ({} if other is None else {"reference": other})
+        sources = {"run": source, "reference": reference}
+        dynamics = [name for name in runs if (of := sources[name]) is not None and of.is_dynamics]
+        motions = slow_motions(runs, dynamics=dynamics, lag_ps=lag_ps)
+    analysis |= {"seconds": seconds, "slow": None if motions is None else motions.to_json()}
+    if reference is None or other is None:
+        return Judged(source, trajectory, analysis, judge(analysis), slow=motions, seconds=seconds)
     tell("agreement with the reference")
-    other = reference.trajectory()
-    comparison = compare(trajectory, other, temperature_K=temperature)
-    return Judged(source, trajectory, analysis, judge(analysis, comparison), reference, other, comparison)
+    of_reference = motions if motions is not None and motions.fitted == "reference" else None
+    comparison = compare(trajectory, other, temperature_K=temperature, slow=of_reference)
+    of_md = seconds_of(reference, other) if reference.is_dynamics else None
+    comparison |= {"speed": None, "reference_seconds": of_md}
+    if seconds and of_md:
+        tell("speed")
+        plane = None if of_reference is None else (of_reference.projected["run"], of_reference.projected["reference"])
+        comparison["speed"] = compare_speed(trajectory, other, (seconds, of_md), plane)
+    verdict = judge(analysis, comparison)
+    return Judged(source, trajectory, analysis, verdict, reference, other, comparison, motions, seconds)
+
+
+def seconds_of(source: Source, trajectory: Trajectory, discard: int = 0, stride: int = 1) -> float | None:
+    """How long the frames of a run took, those discarded included; None where its summary does not say.
+
+    A run that has grown since its summary was written does not know.
+    """
+    summary = source.summary() or {}
+    wall_s, counted = summary.get("wall_s"), summary.get("n_samples", summary.get("frames"))
+    if not isinstance(wall_s, int | float) or not wall_s > 0 or not isinstance(counted, int):
+        return None
+    stored = discard + (trajectory.n_frames - 1) * stride + 1
+    return float(wall_s) if stored <= counted / trajectory.n_chains < stored + stride else None
 
 
 def check_comparable(source: Source, reference: Source) -> None:

@@ -49,7 +49,7 @@ def test_it_is_labelled_biased_everywhere(explored, tmp_path, capsys):
     assert all("biased-" in line for line in output.out.split() if line.endswith(".dcd"))
 
 
-@pytest.mark.parametrize("verb", ["analyse", "report", "train"])
+@pytest.mark.parametrize("verb", ["analyse", "train"])
 def test_it_is_refused_where_equilibrium_is_needed(explored, verb, tmp_path, capsys):
     assert main([verb, str(explored), "--out", str(tmp_path / "out")]) == 2
     error = capsys.readouterr().err

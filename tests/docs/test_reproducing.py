@@ -16,9 +16,9 @@ SMALL = {
     "train": "--config configs/smoke-cartesian.toml --threads 1",
     "sample": "--samples 640 --chains 16 --warmup 10 --threads 1",
     "explore": "--samples 200 --chains 10 --threshold 1e6 --threads 1",
-    "experiment conditional": "--n 50 --md-runs 16 --threads 1",
-    "experiment tica": "--lag 0.4",
-    "experiment speed": "--lag 0.4",
+    "conditional": "--n 50 --md-runs 16 --threads 1",
+    "report": "--lag 0.4",
+    "evaluate": "--lag 0.4",
 }
 """Options that make a command small and change nothing else about it; the last one given counts."""
 
@@ -29,11 +29,14 @@ def commands() -> list[list[str]]:
     return [shlex.split(line) for line in lines]
 
 
-def test_every_experiment_is_on_the_page():
-    named = {words[2] for words in commands() if words[1] == "experiment"}
-    assert named == {
-        *("ramachandran", "free-energy", "conditional", "tica", "energies", "speed", "acceptance", "exploration")
-    }
+FIGURES = {
+    "paper/ad-chain/report": (
+        "ramachandran", "free_energy", "tica", "energy", "bonded", "acceptance", "speed", "autocorrelation",
+    ),
+    "paper/ad-explored/report": ("exploration",),
+    "paper/ad-test/conditional": ("conditional",),
+}  # fmt: skip
+"""Where the figure of each experiment of the paper comes to lie."""
 
 
 def test_the_configurations_that_it_names_exist():
@@ -46,7 +49,7 @@ def test_commands(tmp_path, monkeypatch, capfd):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "configs").symlink_to(ROOT / "configs")
     run = commands()
-    assert len(run) >= 16
+    assert len(run) >= 13
     for words in run:
         assert words[0] == "timewarp", words
         small = next((more for start, more in SMALL.items() if " ".join(words[1:]).startswith(start)), "")
@@ -59,6 +62,17 @@ def test_commands(tmp_path, monkeypatch, capfd):
     summary = read_json(tmp_path / "paper/ad-chain/summary.json")
     assert (summary["preset"], list(summary["kernels"])) == ("amber14-obc1", ["flow"])
     assert (tmp_path / "paper/ad-chain/report/index.html").stat().st_size > 10_000
+    for folder, names in FIGURES.items():
+        for name in names:
+            assert (tmp_path / folder / f"{name}.png").stat().st_size > 5_000, name
+    analysis = read_json(tmp_path / "paper/ad-chain/report/analysis.json")
+    assert {"jsd_phi_psi", "profiles", "states", "measures", "energy", "bonded", "speed"} <= analysis[
+        "comparison"
+    ].keys()
+    assert analysis["comparison"]["speed"]["TIC 1"]["sign"] in "=<>?"
+    rows = read_json(tmp_path / "paper/ad-evaluation/evaluation.json")["rows"]
+    assert len(rows) == 2
+    assert all(row["speed_up"] is not None for row in rows)
     rows = read_json(tmp_path / "paper/ad-model/curves.json")["rows"]
     assert [row["stage"] for row in rows] == ["likelihood"] * 3 + ["acceptance"]
     assert read_toml(tmp_path / "paper/2aa-model/model.toml")["training"]["molecule"] == "2 molecules"

@@ -14,6 +14,7 @@ import pytest
 
 from synthetic_runs import alanine, alanine_run
 from timewarp.analysis import analyse, compare, judge
+from timewarp.analysis.slow import slow_motions
 from timewarp.report import Provenance, write_report
 
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
@@ -47,7 +48,7 @@ def page(tmp_path_factory):
         provenance,
         reference=reference,
         comparison=comparison,
-        dynamics=(False, True),
+        slow=slow_motions({"run": run, "reference": reference}, dynamics=("reference",)),
     )
 
 

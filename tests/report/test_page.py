@@ -12,6 +12,8 @@ import torch
 
 from synthetic_runs import alanine, alanine_run
 from timewarp.analysis import analyse, check_geometry, compare, find_conformations, judge, torsion_angles
+from timewarp.analysis.slow import slow_motions
+from timewarp.analysis.speed import compare_speed
 from timewarp.report import PRINT, WEB, Provenance, make_figures, render_page, write_report
 from timewarp.report.drawing import symbol
 from timewarp.report.planes import draw_populations
@@ -27,6 +29,7 @@ EXPECTED = [
     "energy",
     "traces",
     "autocorrelation",
+    "speed",
     "acceptance",
     "bonded",
 ]
@@ -105,8 +108,12 @@ def provenance(**changes):
 def material():
     run, reference = alanine_run(seed=3, frames=150), alanine_run(seed=4, frames=150, unit="ps")
     analysis = analyse(run, temperature_K=310.0, summary={"kernels": KERNELS}, start=alanine().start_positions)
-    comparison = compare(run, reference, temperature_K=310.0)
-    return run, reference, analysis, comparison, make_figures(run, reference, kernels=analysis["kernels"])[0]
+    slow = slow_motions({"run": run, "reference": reference}, dynamics=("reference",))
+    comparison = compare(run, reference, temperature_K=310.0, slow=slow)
+    comparison["speed"] = compare_speed(run, reference, (2.0, 200.0))
+    analysis["slow"] = slow.to_json()
+    plots, _ = make_figures(run, reference, kernels=analysis["kernels"], slow=slow, speed=comparison["speed"])
+    return run, reference, analysis, comparison, plots
 
 
 @pytest.fixture(scope="module")
@@ -240,13 +247,14 @@ def test_figure_files_are_not_empty(material, tmp_path):
         provenance(),
         reference=reference,
         comparison=comparison,
+        slow=slow_motions({"run": run, "reference": reference}),
     )
     assert page == tmp_path / "report" / "index.html"
     assert sorted(p.stem for p in page.parent.glob("*.png")) == sorted(EXPECTED)
     for file in page.parent.glob("*.png"):
         pixels = np.asarray(Image.open(file).convert("RGB")).reshape(-1, 3).astype(int)
         coloured = np.ptp(pixels, axis=1) > 60  # data; axes, text and grid are grey
-        assert coloured.mean() > 0.004, f"{file.name} has no data in it"
+        assert coloured.mean() > (0.002 if file.stem == "speed" else 0.004), f"{file.name} has no data in it"
         assert min(Image.open(file).size) > 300
 
 
@@ -278,7 +286,8 @@ def test_a_frozen_run_is_drawn_without_a_crash():
 def test_chains_frozen_each_in_its_own_place_are_drawn_without_a_crash():
     run = alanine_run(seed=5, chains=6, frames=60)
     run.positions[:] = run.positions[:, :1].clone()
-    plots, _ = make_figures(run, dynamics=("chain",))
+    assert slow_motions({"run": run}, dynamics=("run",)) is None
+    plots, _ = make_figures(run)
     assert {"ramachandran", "structures", "bonded"} <= {plot.name for plot in plots}
 
 

@@ -16,7 +16,7 @@ import numpy as np
 from ..units import kT
 from .distributions import halves, jensen_shannon, jsd_plane, jsd_torsion, wasserstein
 from .free_energy import phi_basin
-from .tica import SlowCoordinates, fit_slow_coordinates, missed_states
+from .tica import SlowCoordinates, missed_states
 from .torsions import TrajectoryLike, backbone, torsion_angles
 from .transport import PLANE_POINTS, plane_wasserstein, torsion_wasserstein
 
@@ -56,9 +56,9 @@ def evaluate(
     reference: TrajectoryLike,
     *,
     temperature_K: float,
-    lag_frames: int,
+    slow: SlowCoordinates | None,
+    projected: tuple[np.ndarray, np.ndarray] | None = None,
     points: int = PLANE_POINTS,
-    slow: SlowCoordinates | None = None,
 ) -> dict[str, Any]:
     """All measures between a run and its reference.
 
@@ -66,25 +66,27 @@ def evaluate(
         run: the run.
         reference: long MD of the same molecule at the same temperature.
         temperature_K: of both.
-        lag_frames: of TICA, which is fitted on the reference, Koopman-reweighted.
-        slow: of the reference, fitted already; made here by default.
+        slow: slow coordinates of the reference; None where it has none to speak of.
+        projected: run and reference in them, where they are known already.
         points: frames of each side in an exact transport; with fewer, value and floor are larger.
 
     Returns:
         ``{"measures": {name: {"value": ..., "floor": ...}}, "states": {...}}``. Of the states there are ``populations``
         in the reference, ``found`` (a number), ``missed`` (which), and ``first_met``: the frame, from 1 on, in which
-        the first of all chains came to each. A measure that the molecule does not have (no phi and psi) is left out.
-        None stands for infinity: the free energy of a basin that one of the two has never visited.
+        the first of all chains came to each. A measure that there is not (no phi and psi, no slow coordinates) is
+        left out. None stands for infinity: the free energy of a basin that one of the two has never visited.
 
     Raises:
-        ValueError: the two are different molecules, or the reference is too short for the lag.
+        ValueError: the two are different molecules.
     """
     if run.atoms.fingerprint != reference.atoms.fingerprint:
         raise ValueError(f"the reference is of {reference.atoms.residues}, the run of {run.atoms.residues}")
-    slow = slow or fit_slow_coordinates(reference.positions, reference.atoms, lag_frames)
-    ours, theirs = (_Numbers.of(t, slow, temperature_K) for t in (run, reference))
+    if slow is not None and projected is None:
+        projected = slow.project(run.positions, run.atoms), slow.project(reference.positions, reference.atoms)
+    planes = (None, None) if projected is None else projected
+    ours, theirs = (_Numbers.of(t, slow, y, temperature_K) for t, y in zip((run, reference), planes, strict=True))
     first, second = (theirs.at(index) for index in halves(np.arange(theirs.size).reshape(theirs.shape)))
-    span = np.quantile(theirs.tics, (0.0, 1.0), axis=0)
+    span = None if slow is None else np.quantile(theirs.tics, (0.0, 1.0), axis=0)
     measures = {}
     for name, measure in _measures(span, points).items():
         value, floor = measure(ours, theirs), measure(first, second)
@@ -92,17 +94,17 @@ def evaluate(
             measures[name] = {
                 key: float(x) if np.isfinite(x) else None for key, x in (("value", value), ("floor", floor))
             }
-    populations = [float((theirs.states == k).mean()) for k in range(slow.n_states)]
-    missed = missed_states(theirs.states, ours.states, slow.n_states)
+    n_states = 0 if slow is None else slow.n_states
+    populations = [float((theirs.states == k).mean()) for k in range(n_states)]
+    missed = missed_states(theirs.states, ours.states, n_states)
     return {
         "measures": measures,
         "states": {
             "populations": populations,
             "missed": sorted(missed),
-            "found": slow.n_states - len(missed),
-            "first_met": first_met(ours.states.reshape(ours.shape), slow.n_states),
+            "found": n_states - len(missed),
+            "first_met": first_met(ours.states.reshape(ours.shape), n_states),
         },
-        "lag_frames": lag_frames,
     }
 
 
@@ -134,15 +136,17 @@ class _Numbers:
     states: np.ndarray
 
     @classmethod
-    def of(cls, t: TrajectoryLike, slow: SlowCoordinates, temperature_K: float) -> _Numbers:
+    def of(
+        cls, t: TrajectoryLike, slow: SlowCoordinates | None, projected: np.ndarray | None, temperature_K: float
+    ) -> _Numbers:
         energies = np.asarray(t.energies, dtype=np.float64) / kT(temperature_K)
-        projected = slow.project(t.positions, t.atoms)
+        nowhere = np.zeros((energies.size, 0))
         return cls(
             energies.shape,  # type: ignore[arg-type]
             energies.ravel(),
             {name: values.ravel() for name, values in torsion_angles(t).items()},
-            projected.reshape(-1, 2),
-            slow.states(projected).ravel(),
+            nowhere if projected is None else projected.reshape(-1, 2),
+            np.full(energies.size, -1) if slow is None or projected is None else slow.states(projected).ravel(),
         )
 
     @property
@@ -158,10 +162,12 @@ class _Numbers:
         return np.stack([self.angles[name] for name in names], 1)
 
 
-def _measures(span: np.ndarray, points: int) -> dict[str, Callable[[_Numbers, _Numbers], float]]:
+def _measures(span: np.ndarray | None, points: int) -> dict[str, Callable[[_Numbers, _Numbers], float]]:
     def torsion_w2(a: _Numbers, b: _Numbers) -> float:
         names = [name for name in a.angles if name.startswith(("phi", "psi"))]
-        return torsion_wasserstein(a.stacked(names), b.stacked(names), points) if names else np.nan
+        if not names or not all(np.isfinite(x.angles[name]).all() for x in (a, b) for name in names):
+            return np.nan
+        return torsion_wasserstein(a.stacked(names), b.stacked(names), points)
 
     def jsd_phi_psi(a: _Numbers, b: _Numbers) -> float:
         planes = backbone(list(a.angles))
@@ -179,10 +185,10 @@ def _measures(span: np.ndarray, points: int) -> dict[str, Callable[[_Numbers, _N
     return {
         "energy_w2": lambda a, b: wasserstein(a.energies, b.energies),
         "torsion_w2": torsion_w2,
-        "tica_w2": lambda a, b: plane_wasserstein(a.tics, b.tics, points),
+        **({} if span is None else {"tica_w2": lambda a, b: plane_wasserstein(a.tics, b.tics, points)}),
         "jsd_torsion": lambda a, b: float(np.mean([jsd_torsion(a.angles[n], b.angles[n]) for n in a.angles])),
         "jsd_phi_psi": jsd_phi_psi,
-        "jsd_tica": lambda a, b: jensen_shannon(*(_counts(x.tics, span) for x in (a, b))),
+        **({} if span is None else {"jsd_tica": lambda a, b: jensen_shannon(*(_counts(x.tics, span) for x in (a, b)))}),
         "delta_F": delta_F,
     }
 
@@ -192,10 +198,6 @@ def _counts(points: np.ndarray, span: np.ndarray) -> np.ndarray:
     width = np.maximum(span[1] - span[0], 1e-12)
     cell = np.clip(((points - span[0]) / width * TIC_BINS).astype(int), 0, TIC_BINS - 1)
     return np.bincount(cell[:, 0] * TIC_BINS + cell[:, 1], minlength=TIC_BINS**2).astype(np.float64)
-
-
-def _finite(value: float) -> float | None:
-    return float(value) if np.isfinite(value) else None
 
 
 def summarise(rows: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, float]]:

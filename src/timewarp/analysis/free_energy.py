@@ -11,6 +11,12 @@ from .autocorrelation import integrated_time
 from .convergence import ess, slower
 from .distributions import bin_centres, circular_histogram
 
+PROFILE_BINS = 72
+"""Bins of a free-energy profile, of 5 degrees."""
+
+POPULATED_KT = 6.0
+"""Profiles are compared below this free energy."""
+
 CHAINS_FOR_BOOTSTRAP = 16
 """From this many chains on, whole chains are resampled; with fewer, blocks of them."""
 
@@ -66,7 +72,7 @@ class Basin:
         return 0 < self.population < 1
 
 
-def free_energy(angles: np.ndarray, bins: int = 72, replicates: int = 200, seed: int = 0) -> Profile:
+def free_energy(angles: np.ndarray, bins: int = PROFILE_BINS, replicates: int = 200, seed: int = 0) -> Profile:
     """Free energy -ln p along a torsion, with bootstrap errors.
 
     The pieces resampled are whole chains where there are at least 16 of them, right however slowly a chain moves
@@ -102,6 +108,25 @@ def free_energy(angles: np.ndarray, bins: int = 72, replicates: int = 200, seed:
             resampled /= resampled.sum(1, keepdims=True)
             error = np.where(total > 0, resampled.std(0, ddof=1) / (total / total.sum()), np.nan)
     return Profile(bin_centres(bins), profile, error, len(counts), block)
+
+
+def profile_difference(first: Profile, second: Profile) -> dict[str, float]:
+    """The largest difference of two profiles where both are populated (below 6 kT), in kT and in standard errors.
+
+    Each profile's zero is its own lowest bin, so that differences are taken about their mean over that range.
+
+    Returns:
+        ``{"difference_kT": ..., "difference_errors": ...}``; NaN where they have no populated bin in common.
+    """
+    seen = (first.free_energy < POPULATED_KT) & (second.free_energy < POPULATED_KT)
+    if not seen.any():
+        return {"difference_kT": math.nan, "difference_errors": math.nan}
+    gap = first.free_energy[seen] - second.free_energy[seen]
+    gap = np.abs(gap - np.average(gap, weights=np.exp(-second.free_energy[seen])))
+    error = np.hypot(first.error[seen], second.error[seen])
+    known = error > 0  # False for NaN
+    errors = float((gap[known] / error[known]).max()) if known.any() else math.nan
+    return {"difference_kT": float(gap.max()), "difference_errors": errors}
 
 
 def phi_basin(phi: np.ndarray) -> Basin:

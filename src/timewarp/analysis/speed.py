@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 
 from .autocorrelation import autocorrelation, varies
-from .convergence import ess
+from .convergence import ess, slower
+from .torsions import TrajectoryLike, torsion_angles
 
 
 def paper_ess(series: np.ndarray) -> float:
@@ -93,3 +95,51 @@ def speed_up(run: Speed, reference: Speed) -> tuple[float, str]:
     ratio = run.per_second / reference.per_second if reference.per_second > 0 else math.inf
     sign = {(False, False): "=", (False, True): ">", (True, False): "<", (True, True): "?"}[run.bound, reference.bound]
     return ratio, sign
+
+
+def compare_speed(
+    run: TrajectoryLike,
+    reference: TrajectoryLike,
+    seconds: tuple[float, float],
+    slow: tuple[np.ndarray, np.ndarray] | None = None,
+) -> dict[str, dict[str, Any]]:
+    """Effective samples per second of a run and of MD, of each quantity, and how often faster the run is.
+
+    Quantities are the slowest coordinate of the reference (``TIC 1``), each torsion but those of peptide bonds (the
+    slower of sine and cosine), and each indicator phi > 0.
+
+    Args:
+        run: the run.
+        reference: MD of the same molecule, in physical time.
+        seconds: that each took, in all.
+        slow: run and reference in the reference's slow coordinates, (chains, frames, 2).
+
+    Returns:
+        By quantity: ``run`` and ``reference`` (:class:`Speed` as plain data), ``ratio`` and ``sign``
+        (:func:`speed_up`), and ``paper_ratio``, that of the estimator of papers.
+    """
+    angles, of_md = torsion_angles(run), torsion_angles(reference)
+    pairs: dict[str, tuple[np.ndarray, np.ndarray, tuple[float, float]]] = {}
+    if slow is not None:
+        here, there = slow[0][..., 0], slow[1][..., 0]
+        middle = middle_of(there)
+        pairs["TIC 1"] = (here, there, (middle, middle))
+    for name in (name for name in angles if not name.startswith("omega")):
+        if name.startswith("phi_"):
+            sides = ((x[name] > 0).astype(np.float64) for x in (angles, of_md))
+            pairs[f"{name} > 0"] = (*sides, (0.5, 0.5))  # type: ignore[assignment]
+        here, there = slower(angles[name]), slower(of_md[name])
+        pairs[name] = (here, there, (float(np.median(here)), float(np.median(there))))
+    found = {}
+    for name, (here, there, middles) in pairs.items():
+        ours, theirs = (speed_of(x, s, m) for x, s, m in zip((here, there), seconds, middles, strict=True))
+        ratio, sign = speed_up(ours, theirs)
+        paper = ours.paper_per_second / theirs.paper_per_second if theirs.paper_per_second > 0 else math.nan
+        found[name] = {
+            "run": asdict(ours),
+            "reference": asdict(theirs),
+            "ratio": ratio,
+            "sign": sign,
+            "paper_ratio": paper,
+        }
+    return found

@@ -16,12 +16,23 @@ from .bonded import bonded_statistics, compare_bonded, z_score
 from .conformations import MOST as MOST_CONFORMATIONS
 from .conformations import find_conformations
 from .convergence import circular_ess, circular_rhat, ess, rhat, slower
-from .distributions import halves, jsd_plane, jsd_torsion, noise_floor, wasserstein
-from .free_energy import Estimate, fluctuation, mean, phi_basin
+from .distributions import bin_centres, halves, jsd_plane, jsd_torsion, noise_floor, wasserstein
+from .evaluation import evaluate
+from .free_energy import (
+    PROFILE_BINS,
+    Estimate,
+    Profile,
+    fluctuation,
+    free_energy,
+    mean,
+    phi_basin,
+    profile_difference,
+)
 from .geometry import check_geometry
-from .torsions import TrajectoryLike, backbone, torsion_angles
+from .slow import SlowMotions
+from .torsions import TrajectoryLike, backbone_planes, torsion_angles
 
-SCHEMA = 1
+SCHEMA = 2
 """Version of the layout of ``analysis.json``."""
 
 
@@ -114,6 +125,10 @@ def analyse(
         "torsions": torsions,
         "unturned": list(unturned),
         "phi_basins": basins,
+        "profiles": {
+            "degrees": np.rad2deg(bin_centres(PROFILE_BINS)).round(3).tolist(),
+            **{name: _profile(free_energy(angles[name])) for name in _turning(angles)},
+        },
         "n_conformations": 0 if conformations is None else len(conformations),
         "conformations": [] if conformations is None else conformations.table(float(trajectory.frame_spacing)),
         "energy": {
@@ -133,13 +148,16 @@ def analyse(
     }
 
 
-def compare(chain: TrajectoryLike, reference: TrajectoryLike, *, temperature_K: float) -> dict[str, Any]:
+def compare(
+    chain: TrajectoryLike, reference: TrajectoryLike, *, temperature_K: float, slow: SlowMotions | None = None
+) -> dict[str, Any]:
     """Distances between a run and its reference, each beside its noise floor (between halves of the reference).
 
     Args:
         chain: the run to be judged.
         reference: long MD of the same molecule at the same temperature.
         temperature_K: temperature of both.
+        slow: ``run`` and ``reference`` in the slow coordinates of the reference, where it has any.
 
     Raises:
         ValueError: the two are different molecules.
@@ -150,7 +168,7 @@ def compare(chain: TrajectoryLike, reference: TrajectoryLike, *, temperature_K: 
             f"expected {chain.atoms.residues} with {chain.atoms.n_atoms}"
         )
     ours, theirs = torsion_angles(chain), torsion_angles(reference)
-    planes = backbone(list(ours))
+    planes = backbone_planes(list(ours))
     energies, md_energies = (np.asarray(t.energies, dtype=np.float64) for t in (chain, reference))
     thermal = kT(temperature_K)
     basins = {}
@@ -159,18 +177,28 @@ def compare(chain: TrajectoryLike, reference: TrajectoryLike, *, temperature_K: 
         z = (a.delta_F - b.delta_F) / np.hypot(a.error, b.error) if a.visited and b.visited else float("nan")
         basins[name] = {"run": asdict(a), "reference": asdict(b), "z": float(z)}
     bonded = compare_bonded(chain.positions, reference.positions, chain.atoms)
+    profiles = {name: (free_energy(ours[name]), free_energy(theirs[name])) for name in _turning(ours)}
+    if slow is None:
+        found = evaluate(chain, reference, temperature_K=temperature_K, slow=None)
+    else:
+        projected = slow.projected["run"], slow.projected["reference"]
+        found = evaluate(chain, reference, temperature_K=temperature_K, slow=slow.coordinates, projected=projected)
     return {
+        **found,
         "reference_rhat": diagnose(reference, theirs)["rhat"],
         "jsd": {
             name: {"value": jsd_torsion(x, theirs[name]), "floor": noise_floor(jsd_torsion, theirs[name])}
             for name, x in ours.items()
         },
         "jsd_phi_psi": {
-            phi.removeprefix("phi_"): {
+            name: {
                 "value": jsd_plane((ours[phi], ours[psi]), (theirs[phi], theirs[psi])),
                 "floor": jsd_plane(*zip(halves(theirs[phi]), halves(theirs[psi]), strict=True)),
             }
-            for phi, psi in planes
+            for name, (phi, psi) in planes.items()
+        },
+        "profiles": {
+            name: {**_profile(theirs), **profile_difference(ours, theirs)} for name, (ours, theirs) in profiles.items()
         },
         "phi_basins": basins,
         "conformations": _conformations(ours, theirs),
@@ -199,6 +227,15 @@ def _conformations(ours: dict[str, np.ndarray], theirs: dict[str, np.ndarray]) -
         a, b = (mean(side.of(name).astype(np.float64)) for side in (run, reference))
         rows.append({"name": name, "run": asdict(a), "reference": asdict(b), "z": z_score(a, b)})
     return rows
+
+
+def _turning(angles: Mapping[str, np.ndarray]) -> list[str]:
+    """Torsions that have a free-energy profile: all but the peptide bonds'."""
+    return [name for name in angles if not name.startswith("omega")]
+
+
+def _profile(profile: Profile) -> dict[str, Any]:
+    return {"free_energy_kT": profile.free_energy.tolist(), "error_kT": profile.error.tolist()}
 
 
 def _heat_capacity(sd: Estimate, temperature_K: float) -> dict[str, float]:

@@ -48,6 +48,13 @@ def tica_features(positions: Any, atoms: Atoms) -> np.ndarray:
     return np.concatenate(parts, -1).astype(np.float32)
 
 
+def n_features(atoms: Atoms) -> int:
+    """How many :func:`tica_features` a molecule has."""
+    heavy = sum(element in ("C", "N", "S") for element in atoms.elements)
+    named = sum(name.startswith(("phi", "psi", "omega")) for name in named_torsions(atoms))
+    return heavy * (heavy - 1) // 2 + 2 * named
+
+
 @dataclass(frozen=True, eq=False)
 class SlowCoordinates:
     """A TICA projection with its metastable states, fitted on MD.

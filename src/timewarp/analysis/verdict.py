@@ -239,7 +239,7 @@ def _agreement(comparison: Mapping[str, Any], run_ess: float | None) -> Iterator
             "note",
             f"The reference itself has not converged ({_list(weak)}): differences from it prove little.",
         )
-    rows = comparison["jsd"] | {f"(phi, psi) of residue {n}": r for n, r in comparison["jsd_phi_psi"].items()}
+    rows = comparison["jsd"] | {f"(phi, psi) of {n}": r for n, r in comparison["jsd_phi_psi"].items()}
     off = [n for n, r in rows.items() if r["value"] > JSD_FACTOR * r["floor"] + JSD_SLACK]
     worst = max(rows, key=lambda n: rows[n]["value"] / (rows[n]["floor"] + JSD_SLACK), default=None)
     if worst is not None:
@@ -252,7 +252,9 @@ def _agreement(comparison: Mapping[str, Any], run_ess: float | None) -> Iterator
         yield Check("torsions vs reference", severity if off else "pass", text)
     lost = {f"{n} > 0": p for n, row in comparison["phi_basins"].items() if (p := _lost(row))}
     absent = {row["name"]: p for row in comparison["conformations"] if (p := _absent(row))}
-    for name, missing in (("basin", lost), ("conformation", absent)):
+    shares = comparison["states"]["populations"]
+    unmet = {f"state {k + 1}": shares[k] for k in comparison["states"]["missed"]}
+    for name, missing in (("basin", lost), ("conformation", absent), ("metastable state", unmet)):
         if missing:
             found = ", ".join(f"{n} ({100 * p:.2g} % of the reference)" for n, p in missing.items())
             # A rare one may be missed by chance; one that a run of this length must meet may not.

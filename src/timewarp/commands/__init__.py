@@ -26,7 +26,7 @@ VERBS = (
     "analyse",
     "report",
     "evaluate",
-    "experiment",
+    "conditional",
     "models",
     "export",
     "pack",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,6 +10,7 @@ from . import options
 
 if TYPE_CHECKING:
     from ..judging import Judged
+    from ..trajectories import Source
 
 
 def add_parser(subparsers: argparse._SubParsersAction) -> None:
@@ -53,17 +53,21 @@ def add_run_options(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="use every N-th frame of RUN (default 1)",
     )
+    options.add_lag(parser)
     options.add_quiet(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     """Analyse, print, write."""
     from ..files import write_json
+    from ..trajectories import RunFolder
 
     out = args.run / "analysis.json" if args.out is None else args.out
     if args.out is not None and out.exists() and not is_analysis(out):
         raise FileExistsError(f"{out} exists and is not an analysis; choose another --out")
-    judged = judge_named(args)
+    source = RunFolder.open(args.run)
+    reference = None if args.reference is None else options.open_source(args.reference, args, molecule=source)
+    judged = judge_named(args, source, reference)
     out.parent.mkdir(parents=True, exist_ok=True)
     write_json(out, judged.to_json())
     print(as_text(judged))
@@ -81,18 +85,19 @@ def is_analysis(path: Path) -> bool:
         return False
 
 
-def judge_named(args: argparse.Namespace) -> Judged:
-    """Judge the run (beside its reference) that the options name."""
+def judge_named(args: argparse.Namespace, source: Source, reference: Source | None) -> Judged:
+    """Judge a run (beside its reference) as the options say."""
     from ..judging import judge_run
-    from ..trajectories import RunFolder
 
-    def tell(part: str) -> None:
-        if not args.quiet:
-            print(f"analysing {part}", file=sys.stderr, flush=True)
-
-    source = RunFolder.open(args.run)
-    reference = None if args.reference is None else options.open_source(args.reference, args, molecule=source)
-    return judge_run(source, reference, discard=args.discard, stride=args.stride, progress=tell)
+    return judge_run(
+        source,
+        reference,
+        discard=args.discard,
+        stride=args.stride,
+        slow=True,
+        lag_ps=args.lag,
+        progress=options.teller(args, "analysing"),
+    )
 
 
 def as_text(judged: Judged) -> str:

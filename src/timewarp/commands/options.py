@@ -75,6 +75,27 @@ def add_whole(parser: Parser, flag: str, default: int, least: int, what: str) ->
     parser.add_argument(flag, type=kind, default=default, metavar="N", help=f"{what} (default {default})")
 
 
+def teller(args: argparse.Namespace, doing: str) -> Callable[[str], None]:
+    """What prints the parts of a piece of work on stderr as they begin, unless it is to be quiet."""
+
+    def tell(part: str) -> None:
+        if not args.quiet:
+            print(f"{doing} {part}", file=sys.stderr, flush=True)
+
+    return tell
+
+
+def add_lag(parser: Parser) -> None:
+    """``--lag`` of TICA."""
+    parser.add_argument(
+        "--lag",
+        type=number("the lag", above=0),
+        default=20.0,
+        metavar="PS",
+        help="lag of TICA in ps (default 20; a fifth of a replica at most; of chains of a sampler one stored frame)",
+    )
+
+
 def add_seed(parser: Parser, default: int | None = 0) -> None:
     """``--seed``."""
     parser.add_argument(

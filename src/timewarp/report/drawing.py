@@ -19,14 +19,17 @@ SUPERSCRIPTS = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
 def symbol(name: str) -> str:
-    """A torsion's name as it is printed.
+    """The name of a torsion, of a side of it, or of another quantity, as it is printed.
 
-    >>> symbol("phi_1"), symbol("chi2_10")
-    ('φ₁', 'χ²₁₀')
+    >>> symbol("phi_1"), symbol("chi2_10"), symbol("phi_2 > 0"), symbol("TIC 1")
+    ('φ₁', 'χ²₁₀', 'φ₂ > 0', 'TIC 1')
     """
-    kind, _, residue = name.partition("_")
+    torsion, above, _ = name.partition(" > 0")
+    kind, _, residue = torsion.partition("_")
+    if not residue:
+        return name
     stem = kind.rstrip("0123456789")
-    return f"{GREEK.get(stem, stem)}{kind[len(stem) :].translate(SUPERSCRIPTS)}{residue.translate(SUBSCRIPTS)}"
+    return f"{GREEK.get(stem, stem)}{kind[len(stem) :].translate(SUPERSCRIPTS)}{residue.translate(SUBSCRIPTS)}{above}"
 
 
 def draw_ramachandran(

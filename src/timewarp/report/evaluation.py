@@ -73,6 +73,8 @@ def render_evaluation(
         "all met after / s",
         "nested R-hat",
         "ESS",
+        "ESS / s",
+        "speed-up over MD",
         "accepted",
     ]
     body = []
@@ -88,6 +90,8 @@ def render_evaluation(
                 number(row["seconds_to_states"], 2),
                 number(row["rhat"], 4),
                 ABSENT if row["ess"] is None else number(round(row["ess"])),
+                number(row["ess_per_second"]),
+                ABSENT if row["speed_up"] is None else f"{_sign(row)}{number(row['speed_up'])}",
                 percent(row["acceptance"]) if row["acceptance"] is not None else ABSENT,
             ]
         )
@@ -115,7 +119,8 @@ def render_evaluation(
         + table(["measure", "median", "lower quartile", "upper quartile", "worst", "median over floor"], figures)
         + f"<ul>{meanings}</ul></section>"
         f"<section id='floors'><h2>{escape(plot.title)}</h2>{draw_figure(plot)}</section>"
-        "<section id='peptides'><h2>Each peptide</h2><p>Value, and its noise floor in brackets.</p>"
+        "<section id='peptides'><h2>Each peptide</h2><p>Value, and its noise floor in brackets. The speed-up is that "
+        "of effective samples per second of the slowest coordinate (TIC 1) over plain MD; &lt; and &gt; are bounds.</p>"
         + table(head, body)
         + "</section>"
     )
@@ -126,6 +131,11 @@ def render_evaluation(
 def _present(rows: Sequence[Mapping[str, Any]]) -> list[Measure]:
     """Measures that some peptide has."""
     return [m for m in MEASURES if any(m.name in row["measures"] for row in rows)]
+
+
+def _sign(row: Mapping[str, Any]) -> str:
+    """How the speed-up is to be read: nothing, or that it is a bound."""
+    return {"=": "", ">": "&gt; ", "<": "&lt; ", "?": "? "}[row["speed_up_sign"]]
 
 
 def _cell(measure: Mapping[str, Any] | None) -> str:

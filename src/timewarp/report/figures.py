@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from ..analysis import TrajectoryLike, find_conformations, torsion_angles
+from ..analysis.slow import SlowMotions
 from . import plots
 from .plots import Plot
 from .slow import slow_plot
@@ -18,7 +19,8 @@ def make_figures(
     *,
     kernels: list[Mapping[str, Any]] | None = None,
     names: tuple[str, str] = ("chain", "MD"),
-    dynamics: Collection[str] = (),
+    slow: SlowMotions | None = None,
+    speed: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> tuple[list[Plot], list[Structure]]:
     """All figures of a run, and the structures that one of them shows.
 
@@ -27,7 +29,8 @@ def make_figures(
         reference: MD of the same molecule to be drawn beside it.
         kernels: acceptance per kernel (``analysis.json``'s), for its spread over chains.
         names: what run and reference are called in legends.
-        dynamics: those of the names whose time is that of molecular dynamics: they get implied time scales.
+        slow: ``run`` and ``reference`` in slow coordinates.
+        speed: effective samples per second of both, of :func:`timewarp.analysis.speed.compare_speed`.
     """
     runs = {names[0]: trajectory} | ({names[1]: reference} if reference is not None else {})
     angles = {name: torsion_angles(run) for name, run in runs.items()}
@@ -37,10 +40,11 @@ def make_figures(
         plots.ramachandran_plot(angles),
         structures_plot(trajectory.atoms, structures),
         plots.profiles_plot(angles),
-        slow_plot(runs, dynamics),
+        None if slow is None else slow_plot(slow, dict(zip(("run", "reference"), names, strict=True))),
         plots.energies_plot(runs),
         plots.traces_plot(trajectory, angles[names[0]]),
         plots.autocorrelations_plot(runs, angles),
+        None if speed is None else plots.speed_plot(speed, names),
         plots.acceptance_plot(kernels or []),
         plots.bonded_plot(runs, trajectory),
     ]

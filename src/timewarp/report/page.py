@@ -61,18 +61,23 @@ def render_page(
         names: what run and reference are called.
         viewer: structures for the 3D view, from :func:`~timewarp.report.structures.viewer_data`.
     """
+    slow = analysis.get("slow")
     drawn = {plot.name: plot for plot in plots}
     key = f" <span class='key run'>{escape(names[0])}</span>"
     key += f" <span class='key reference'>{escape(names[1])}</span>" if comparison else ""
     beside = {
         "ramachandran": tables.jsd_plane_table(comparison) if comparison and comparison["jsd_phi_psi"] else "",
-        "free_energy": tables.basin_table(analysis, comparison, names) if analysis["phi_basins"] else "",
+        "free_energy": (tables.basin_table(analysis, comparison, names) if analysis["phi_basins"] else "")
+        + (tables.profile_table(comparison) if comparison and comparison["profiles"] else ""),
+        "tica": tables.states_table(slow, names) if slow else "",
+        "speed": tables.speed_table(comparison["speed"], names) if comparison and comparison["speed"] else "",
         "structures": tables.conformation_table(analysis, comparison, names),
         "energy": tables.energy_table(analysis, comparison, names),
         "bonded": tables.bonded_table(comparison) if comparison else "",
     }
     sections = [
         ("convergence", "Convergence", _convergence(analysis, comparison)),
+        *([("distance", "Distance from the reference", _distance(comparison))] if comparison else []),
         *(
             (
                 name,
@@ -80,7 +85,16 @@ def render_page(
                 draw_figure(drawn[name], before=_stage() if viewer and name == "structures" else "")
                 + beside.get(name, ""),
             )
-            for name in ("ramachandran", "structures", "free_energy", "tica", "energy", "traces", "autocorrelation")
+            for name in (
+                "ramachandran",
+                "structures",
+                "free_energy",
+                "tica",
+                "energy",
+                "traces",
+                "autocorrelation",
+                "speed",
+            )
             if name in drawn
         ),
     ]
@@ -224,6 +238,13 @@ def _convergence(analysis: Mapping[str, Any], comparison: Mapping[str, Any] | No
             "floor that between two independent halves of the reference."
         )
     return text + "</p>" + tables.torsion_table(analysis, comparison)
+
+
+def _distance(comparison: Mapping[str, Any]) -> str:
+    return (
+        "<p>The measures that papers report, each beside its noise floor: its value between two independent halves of "
+        "the reference. A run at the floor cannot be told from the reference.</p>" + tables.measures_table(comparison)
+    )
 
 
 def _kernels(analysis: Mapping[str, Any]) -> str:

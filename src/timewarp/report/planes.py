@@ -1,4 +1,4 @@
-"""Drawings of the experiments: planes of slow coordinates, conditional distributions, bars of speed, states found."""
+"""Drawings of planes of slow coordinates, conditional distributions, bars of speed, states found."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ from ..analysis import (
     ramachandran,
     slower,
 )
-from . import drawing
+from . import drawing, planes
 from .drawing import symbol
 from .theme import Draw, to_figure
 
@@ -200,6 +200,26 @@ def autocorrelations_plot(runs: Runs, angles: Angles) -> Plot | None:
         "The area under a curve sets the effective sample size. Chains count Metropolis-Hastings steps, MD picoseconds."
     )
     return Plot("autocorrelation", "Autocorrelation", caption, tuple(panels), (4.4, 2.9)) if panels else None
+
+
+def speed_plot(speed: Mapping[str, Mapping[str, Any]], names: tuple[str, str]) -> Plot:
+    """Effective samples per second of run and reference.
+
+    Args:
+        speed: of :func:`timewarp.analysis.speed.compare_speed`.
+        names: what run and reference are called.
+    """
+    speeds = {
+        name: {symbol(quantity): (row[key]["per_second"], row[key]["bound"]) for quantity, row in speed.items()}
+        for name, key in zip(names, ("run", "reference"), strict=True)
+    }
+    draw = partial(planes.draw_speeds, speeds=speeds)
+    caption = (
+        "Effective samples per second of wall-clock time, each on the machine where it ran. An open arrow is an upper "
+        "bound: the chains crossed the middle of the quantity fewer than ten times."
+    )
+    panel = Panel("Effective samples per second", draw)
+    return Plot("speed", "Speed", caption, (panel,), (6.0, 1.4 + 0.42 * len(speed)), 1)
 
 
 def acceptance_plot(kernels: list[Mapping[str, Any]]) -> Plot | None:

@@ -8,6 +8,7 @@ from html import escape
 from typing import Any
 
 from ..analysis import RHAT_LIMIT
+from ..analysis.evaluation import MEASURES
 from .drawing import symbol
 
 ABSENT = '<span class="absent">–</span>'
@@ -191,10 +192,68 @@ def kernel_table(analysis: Mapping[str, Any]) -> str:
 def jsd_plane_table(comparison: Mapping[str, Any]) -> str:
     """Divergence of each (phi, psi) plane beside its noise floor."""
     rows = [
-        [f"residue {escape(n)}", number(row["value"], 2), number(row["floor"], 2)]
-        for n, row in comparison["jsd_phi_psi"].items()
+        [escape(n), number(row["value"], 2), number(row["floor"], 2)] for n, row in comparison["jsd_phi_psi"].items()
     ]
     return table(["(φ, ψ), 50 × 50 bins", "JSD / bit", "noise floor"], rows, name="jsd-table")
+
+
+def measures_table(comparison: Mapping[str, Any]) -> str:
+    """The measures of an evaluation, each beside its noise floor."""
+    rows = [
+        [
+            f"{escape(m.title)}{f' / {m.unit}' if m.unit else ''}",
+            *(("∞" if cell[key] is None else number(cell[key])) for key in ("value", "floor")),
+            escape(m.meaning),
+        ]
+        for m in MEASURES
+        if (cell := comparison["measures"].get(m.name)) is not None
+    ]
+    return table(["measure", "value", "noise floor", "what it is"], rows, name="measures-table")
+
+
+def profile_table(comparison: Mapping[str, Any]) -> str:
+    """The largest difference of each free-energy profile from the reference's."""
+    rows = [
+        [
+            f"{escape(symbol(name))} <code>{escape(name)}</code>",
+            number(row["difference_kT"], 2),
+            number(row["difference_errors"], 2),
+        ]
+        for name, row in comparison["profiles"].items()
+    ]
+    caption = "Where both are below 6 kT, about their common mean. Of 72 bins, some lie three σ off by chance."
+    return table(["profile", "largest difference / kT", "largest difference / σ"], rows, caption, "profile-table")
+
+
+def states_table(slow: Mapping[str, Any], names: tuple[str, str]) -> str:
+    """Populations of the metastable states, and the implied time scales between them."""
+    shown = [
+        (escape(n), slow["states"][key])
+        for n, key in zip(names, ("run", "reference"), strict=False)
+        if key in slow["states"]
+    ]
+    rows = [
+        [f"state {k}", *(measured(p["population"], p["error"], 100) for p in populations)]
+        for k, populations in enumerate(zip(*(rows for _, rows in shown), strict=True), 1)
+    ]
+    unit = "MH steps" if slow["unit"] == "step" else escape(slow["unit"])
+    times = ", ".join(number(t) for t in slow["timescales"] if t > slow["lag"])
+    caption = f"Implied time scales above the lag of {slow['lag']:g} {unit}: {times or 'none'}."
+    return table(["", *(f"population, {n} / %" for n, _ in shown)], rows, caption, "states-table")
+
+
+def speed_table(speed: Mapping[str, Mapping[str, Any]], names: tuple[str, str]) -> str:
+    """Effective samples per second of run and reference, and how often faster the run is."""
+    run, reference = (escape(n) for n in names)
+    rows = []
+    for name, row in speed.items():
+        cells = [
+            f"{'&lt; ' if row[key]['bound'] else ''}{number(row[key]['per_second'])}" for key in ("run", "reference")
+        ]
+        sign = {"=": "", ">": "&gt; ", "<": "&lt; ", "?": "? "}[row["sign"]]
+        rows.append([escape(symbol(name)), *cells, f"{sign}{number(row['ratio'])}", number(row["paper_ratio"])])
+    head = ["effective samples per second", run, reference, "ratio", "ratio, estimator of papers"]
+    return table(head, rows, "&lt; and &gt; are bounds; ? is neither.", "speed-table")
 
 
 def bonded_table(comparison: Mapping[str, Any]) -> str:

@@ -7,13 +7,31 @@ from pathlib import Path
 from typing import Any
 
 from ..analysis import TrajectoryLike, Verdict
+from ..analysis.slow import SlowMotions
 from ..files import write_atomically
 from .figures import make_figures
 from .page import Provenance, render_page
+from .plots import Plot
 from .structures import viewer_data
 from .theme import to_file
 
 FORMATS = ("png", "svg", "pdf")
+
+
+def save_plots(plots: Sequence[Plot], folder: Path, formats: Sequence[str]) -> list[Path]:
+    """Draw figures into files of a folder, which is made if need be; their paths.
+
+    Raises:
+        ValueError: an unknown format.
+    """
+    if unknown := [f for f in formats if f not in FORMATS]:
+        raise ValueError(f"cannot write figures as {unknown[0]!r}; known formats: {', '.join(FORMATS)}")
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = [folder / f"{plot.name}.{suffix}" for plot in plots for suffix in formats]
+    drawn = [plot for plot in plots for _ in formats]
+    for plot, path in zip(drawn, paths, strict=True):
+        to_file([panel.draw for panel in plot.panels], plot.columns, plot.size, path)
+    return paths
 
 
 def write_report(
@@ -25,8 +43,8 @@ def write_report(
     *,
     reference: TrajectoryLike | None = None,
     comparison: Mapping[str, Any] | None = None,
+    slow: SlowMotions | None = None,
     formats: Sequence[str] = ("png",),
-    dynamics: tuple[bool, bool] = (False, False),
 ) -> Path:
     """Write the page and its figures.
 
@@ -38,8 +56,8 @@ def write_report(
         provenance: what was sampled and with what.
         reference: MD of the same molecule.
         comparison: from :func:`timewarp.analysis.compare`.
+        slow: ``run`` and ``reference`` in slow coordinates, where there are any.
         formats: of the figure files: ``png``, ``svg``, ``pdf``.
-        dynamics: whether the frames of run and reference follow each other in physical time.
 
     Returns:
         The path of ``index.html``.
@@ -47,16 +65,13 @@ def write_report(
     Raises:
         ValueError: an unknown format.
     """
-    if unknown := [f for f in formats if f not in FORMATS]:
-        raise ValueError(f"cannot write figures as {unknown[0]!r}; known formats: {', '.join(FORMATS)}")
     folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
     names = ("chain" if provenance.kind == "chain" else "run", "MD" if provenance.kind == "chain" else "reference")
-    timed = [name for name, is_timed in zip(names, dynamics, strict=True) if is_timed]
-    plots, structures = make_figures(trajectory, reference, kernels=analysis["kernels"], names=names, dynamics=timed)
-    for plot in plots:
-        for suffix in formats:
-            to_file([panel.draw for panel in plot.panels], plot.columns, plot.size, folder / f"{plot.name}.{suffix}")
+    speed = None if comparison is None else comparison.get("speed")
+    plots, structures = make_figures(
+        trajectory, reference, kernels=analysis["kernels"], names=names, slow=slow, speed=speed
+    )
+    save_plots(plots, folder, formats)
     page = folder / "index.html"
     write_atomically(
         page,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
@@ -10,8 +11,15 @@ from ..state import Atoms
 from .trajectory import Trajectory
 
 
+class _Static(type(Protocol)):  # type: ignore[misc]
+    """Looks whether an object has the names without asking for their values, as Python does from 3.12 on."""
+
+    def __instancecheck__(cls, instance: object) -> bool:
+        return cls is not Source or all(inspect.getattr_static(instance, name, ...) is not ... for name in MEMBERS)
+
+
 @runtime_checkable
-class Source(Protocol):
+class Source(Protocol, metaclass=_Static):
     """Frames of one molecule, and how they came to be; :class:`~timewarp.trajectories.RunFolder` is one."""
 
     @property
@@ -70,3 +78,6 @@ class Source(Protocol):
         Raises:
             ValueError: there are no frames left.
         """
+
+
+MEMBERS = tuple(name for name in vars(Source) if not name.startswith("_"))
