@@ -7,8 +7,8 @@ import torch
 
 from timewarp import native
 from timewarp.energies import Potential, compile_system
+from timewarp.flows.circular import grid, log_prob, node_density, resample, sample
 from timewarp.flows.growth import GrowthConfig, GrowthFlow, Regrowth, build_plan, order_by, random_order
-from timewarp.flows.growth.circular import grid, log_prob, node_density, resample, sample
 from timewarp.flows.growth.compiled_features import features_of
 from timewarp.flows.growth.profiles import features, outlook_at, outlooks, turn_to
 from timewarp.geometry import to_internal

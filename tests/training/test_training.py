@@ -13,13 +13,15 @@ from pathlib import Path
 import pytest
 import torch
 
-from handmade import ALANINE_DIPEPTIDE, random_internal
+from handmade import ALANINE_DIPEPTIDE, random_internal, random_positions
 from timewarp.files import read_json
+from timewarp.flows import InternalProposer, soft_coordinates
+from timewarp.flows.acceptance import expected_acceptance
 from timewarp.flows.weights import describe_weights, load_network
 from timewarp.geometry import to_positions
 from timewarp.pretrained import find, load
 from timewarp.training import TrainingData, TrainingSettings, train
-from timewarp.training.validation import Score, estimate_acceptance
+from timewarp.training.validation import Score
 from timewarp.trajectories import RunFolder
 
 ATOMS = ALANINE_DIPEPTIDE
@@ -128,9 +130,8 @@ def test_acceptances_within_their_error_leave_the_choice_to_the_loss():
 class _Exact:
     """The density that the made-up energy below has: uniform soft torsions whatever the rest."""
 
-    family = "C"
+    redraws = soft_coordinates(ATOMS.tree)
     condition_is_invariant = True
-    atoms = ATOMS
 
     def encode(self, internal):
         return internal
@@ -146,7 +147,8 @@ class _Exact:
 
 
 def test_acceptance_of_the_exact_density_is_one_and_of_a_wrong_energy_less(generator):
-    internal = random_internal(ATOMS, 300)
+    x = random_positions(ATOMS, 300)
+    proposer = InternalProposer(_Exact(), ATOMS.tree)
 
     def flat(positions):
         return torch.zeros(len(positions))
@@ -154,8 +156,17 @@ def test_acceptance_of_the_exact_density_is_one_and_of_a_wrong_energy_less(gener
     def bumpy(positions):
         return 5 * (positions[:, 0] - positions[:, 19]).norm(dim=-1) / 0.1
 
-    assert estimate_acceptance(_Exact(), ATOMS.tree, internal, flat, generator) == pytest.approx(1.0)
-    assert estimate_acceptance(_Exact(), ATOMS.tree, internal, bumpy, generator) < 0.6
+    certain = expected_acceptance(proposer, x, flat, generator)
+    assert (certain.mean, certain.error) == (pytest.approx(1.0), pytest.approx(0.0, abs=1e-3))
+    uncertain = expected_acceptance(proposer, x, bumpy, generator)
+    assert uncertain.mean < 0.6
+    assert 0.005 < uncertain.error < 0.05
+    assert uncertain.candidates.shape == x.shape
+
+    def broken(positions):
+        return torch.full((len(positions),), torch.inf)
+
+    assert expected_acceptance(proposer, x, broken, generator).mean == 0.0
 
 
 @pytest.mark.parametrize(

@@ -92,6 +92,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
 def run(args: argparse.Namespace) -> int:
     """Train."""
     from ..files import read_toml, sha256
+    from ..flows import network_class
     from ..training import GrowthData, TrainingSettings, is_main_process, load_pairs, load_training_data, train
     from ..trajectories.compact import is_compact, read_compact
 
@@ -115,15 +116,18 @@ def run(args: argparse.Namespace) -> int:
     }
     sources = [] if packed else [options.open_source(path, args) for path in args.runs]
     provenance = {} if packed else _provenance(sources)
+    trained_on = network_class(settings.family).trained_on
     temperature_K = provenance.get("temperature_K")
     energy: Any = None
-    if settings.family == "C2":
+    if trained_on == "peptides":
         if not packed:
-            raise UserError("family C2 learns from files of many peptides; make them with `timewarp pack`")
+            raise UserError(
+                f"family {settings.family} learns from files of many peptides; make them with `timewarp pack`"
+            )
         data: Any = GrowthData.of([molecule for path in args.runs for molecule in read_compact(path)])
         provenance = {**data.coverage(), "data_sha256": ", ".join(map(sha256, args.runs))}
         learnt = f"{len(data.train)} peptides: {sum(len(m.frames) for m in data.train)} frames"
-    elif settings.family == "A":
+    elif trained_on == "pairs":
         pairs = load_pairs(sources, settings.lag_ps, **split)
         data = pairs
         learnt = f"{pairs.residues}: {len(pairs.train)} pairs {settings.lag_ps:g} ps apart"
@@ -138,7 +142,7 @@ def run(args: argparse.Namespace) -> int:
     if args.start_from:
         from ..pretrained import load
 
-        atoms = data.train[0].atoms if settings.family == "C2" else getattr(data, "atoms", None) or data.molecules[0]
+        atoms = data.train[0].atoms if trained_on == "peptides" else getattr(data, "atoms", None) or data.molecules[0]
         start_from = load(args.start_from, atoms).network
     progression = train(
         data,
@@ -161,9 +165,9 @@ def run(args: argparse.Namespace) -> int:
     print(f"validation loss {best['validation_loss']:.3f} at step {best['step']}", end="")
     print("" if acceptance is None else f", estimated acceptance {100 * acceptance:.2g} %")
     print(f"model      {args.out}")
-    if settings.family == "C2":
+    if trained_on == "peptides":
         print(f"next       timewarp sample AIVL --model {args.out} --out my-samples")
-    elif settings.family != "A" or len(data.molecules) == 1:
+    elif trained_on != "pairs" or len(data.molecules) == 1:
         molecule = provenance.get("molecule", "MOLECULE")
         print(f"next       timewarp sample {molecule} --model {args.out} --out my-samples")
     return 0

@@ -106,6 +106,9 @@ class Standardiser(nn.Module):
 class MoleculeFlow(Network, InternalDensity):
     """What the flows of one molecule share: its tokens, its rotatable bonds, its standardised stiff coordinates.
 
+    A subclass says which coordinates it ``redraws``, and implements ``encode``, ``sample`` and ``log_prob`` of
+    :class:`~timewarp.flows.InternalDensity`. It then has proposers, and training on frames.
+
     Args:
         atoms: the molecule.
 
@@ -113,7 +116,6 @@ class MoleculeFlow(Network, InternalDensity):
         ValueError: the molecule has no rotatable bond, or an element that the networks do not know.
     """
 
-    has_compiled_form: ClassVar[bool] = True
     condition_is_invariant: ClassVar[bool] = True
     _rotatable: Tensor
 

@@ -1,25 +1,32 @@
-"""Training of the flows: maximum likelihood, and for family A acceptance and entropy too; with exact resume."""
+"""Training of the networks: likelihood, and on pairs acceptance and entropy too; with exact resume."""
 
+from .cartesian import PairTask
 from .data import TrainingData, load_training_data
-from .growth import GrowthData
+from .growth import GrowthData, GrowthTask
 from .loop import train
 from .pairs import PairData, PairSet, load_pairs
 from .parallel import is_main_process
 from .settings import TrainingSettings
 from .stages import Stage
-from .validation import Score, estimate_acceptance
+from .tasks import TASKS, FrameTask, Task, register_task
+from .validation import Score
 
 __all__ = [
+    "TASKS",
+    "FrameTask",
     "GrowthData",
+    "GrowthTask",
     "PairData",
     "PairSet",
+    "PairTask",
     "Score",
     "Stage",
+    "Task",
     "TrainingData",
     "TrainingSettings",
-    "estimate_acceptance",
     "is_main_process",
     "load_pairs",
     "load_training_data",
+    "register_task",
     "train",
 ]

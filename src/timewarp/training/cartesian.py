@@ -1,20 +1,21 @@
-"""Family A's training: batches of time-lagged pairs with random rotations, the objective, and its validation."""
+"""Training on time-lagged pairs: batches with random rotations, the objective, and its validation."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from ..flows import CartesianDensity, CartesianFlow, build_network
+from ..flows.acceptance import acceptance_probability
 from ..flows.cartesian.augmentation import Relabelling, jitter, rotate_together, superpose_pairs
 from ..shapes import Bool, Float
 from .losses import MixedEnergy, Reparametrised, acceptance, entropy, log_likelihood, propose
 from .pairs import PairData
 from .settings import TrainingSettings
-from .tasks import Metrics, Shard, frame_indices, part_of, spread
+from .tasks import Metrics, Shard, frame_indices, part_of, register_task, spread
 
 CHUNK = 512
 """Pairs validated at once."""
@@ -78,6 +79,7 @@ class CartesianObjective(nn.Module):
         return -total, metrics
 
 
+@register_task("pairs")
 class PairTask:
     """The three losses on time-lagged pairs of one or many molecules.
 
@@ -87,7 +89,15 @@ class PairTask:
         energy: makes U / kT on a device; or None.
     """
 
-    def __init__(self, data: PairData, settings: TrainingSettings, energy: Callable[..., MixedEnergy] | None) -> None:
+    data_type: ClassVar[type] = PairData
+    data_hint: ClassVar[str] = "time-lagged pairs: read the runs with load_pairs"
+
+    def __init__(
+        self, data: PairData, settings: TrainingSettings, energy: Callable[..., MixedEnergy] | None = None
+    ) -> None:
+        needy = [stage.name for stage in settings.schedule() if stage.needs_energy]
+        if energy is None and needy:
+            raise ValueError(f"stage {needy[0]!r} weighs acceptance, which needs the energy of the molecules")
         self.data, self.settings = data, settings
         self._make_energy = energy
         self._energy: MixedEnergy | None = None
@@ -189,7 +199,7 @@ class PairTask:
         proposed = propose(density, before, auxiliaries[0], molecule, latents, self._energy)
         sums = {"loss": loss.sum(), "entropy": entropy(proposed).sum()}
         if self._energy is not None:
-            accepted = torch.where(proposed.finite, proposed.log_ratio, -torch.inf).clamp(max=0.0).exp()
+            accepted = acceptance_probability(torch.where(proposed.finite, proposed.log_ratio, torch.nan))
             squared = (proposed.candidate.positions[0] - before).double().square().sum((-1, -2)) / is_atom.sum(1)
             moved = torch.where(proposed.finite, squared, 0.0).sqrt()
             sums |= {

@@ -1,4 +1,4 @@
-"""The transferable family C2: likelihood of frames of many peptides, whose features are computed once and kept."""
+"""Training on many peptides: likelihood of frames of many peptides, whose features are computed once and kept."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -17,14 +17,15 @@ from torch import Tensor, nn
 from .. import native
 from ..energies import Parameters
 from ..flows import build_network
+from ..flows.acceptance import acceptance_probability
+from ..flows.circular import log_prob
 from ..flows.growth import Features, GrowthFlow, GrowthPlan, Regrowth, Static, build_plan, random_order
-from ..flows.growth.circular import log_prob
 from ..flows.growth.compiled_features import features_of
 from ..trajectories.compact import CompactMolecule
 from ..units import kT
 from .growth_energy import Drawn, EnergyPairs, energy_loss, plan_and_energy
 from .settings import TrainingSettings
-from .tasks import Metrics, Shard, part_of
+from .tasks import Metrics, Shard, part_of, register_task
 
 CHUNK = 256
 GROUPS, GPU_GROUPS = 4, 2
@@ -122,6 +123,7 @@ class _Objective(nn.Module):
         return loss + self.energy_weight * energy, {"loss": loss.detach(), **metrics}
 
 
+@register_task("peptides")
 class GrowthTask:
     """Maximum likelihood of soft torsions given the stiff coordinates, over many peptides and orders of growth.
 
@@ -130,9 +132,13 @@ class GrowthTask:
     Args:
         data: frames of many peptides.
         settings: how to train; ``orders`` growth orders of each peptide are learnt, the usual one and random ones.
+        reduced_energy: not needed: packed peptides bring the parameters of their energy.
     """
 
-    def __init__(self, data: GrowthData, settings: TrainingSettings) -> None:
+    data_type: ClassVar[type] = GrowthData
+    data_hint: ClassVar[str] = "many peptides: pack their runs with `timewarp pack`"
+
+    def __init__(self, data: GrowthData, settings: TrainingSettings, reduced_energy: Any = None) -> None:
         self.data, self.settings = data, settings
         self._device = torch.device("cpu")
         self._buckets: list[_Bucket] = []
@@ -227,12 +233,11 @@ def validate_growth(
     for m in molecules:
         plan, potential = plan_and_energy(m, device)
         way = Regrowth(plan)
-        here = m.positions.to(device, torch.float64)
-        there, forward, back = density.regrow_positions(here, generator, way)
-        before, after = (potential.energy(x) / kT(m.temperature_K) for x in (here, there))
-        log_ratio = (before - after + back - forward).nan_to_num(nan=-torch.inf)
-        accepted = log_ratio.clamp(max=0.0).exp().mean()
-        rows.append({"name": m.name, "loss": float(-back.mean()), "acceptance": float(accepted)})
+        current = m.positions.to(device, torch.float64)
+        candidates, forward, backward = density.regrow_positions(current, generator, way)
+        before, after = (potential.energy(x) / kT(m.temperature_K) for x in (current, candidates))
+        accepted = acceptance_probability(before - after + backward - forward).mean()
+        rows.append({"name": m.name, "loss": float(-backward.mean()), "acceptance": float(accepted)})
     return rows
 
 

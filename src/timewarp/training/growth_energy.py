@@ -1,4 +1,4 @@
-"""Acceptance of the transferable family through the energies: draws of the network beside what they replace."""
+"""Acceptance of the growth network through the energies: draws of the network beside what they replace."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ import torch
 from torch import Tensor
 
 from ..energies import Parameters, Potential
+from ..flows.acceptance import acceptance_probability
+from ..flows.circular import log_prob
 from ..flows.growth import Features, GrowthFlow, GrowthPlan, Regrowth, Static, build_plan
-from ..flows.growth.circular import log_prob
 from ..flows.growth.compiled_features import features_of
 from ..flows.growth.flow import static_of
 from ..shapes import Float
@@ -83,8 +84,8 @@ def energy_loss(network: Any, drawn: Drawn) -> tuple[Tensor, Float[Tensor, ""]]:
     log_q = log_prob(logits.float(), drawn.features.angle.float()).sum(-1)
     frame, draw = log_q.chunk(2)
     log_ratio = frame - draw - drawn.energy_gap.to(log_q)
+    acceptance = acceptance_probability(log_ratio.detach()).mean()
     finite = log_ratio.isfinite()
     log_ratio = torch.where(finite, log_ratio, torch.zeros_like(log_ratio))
     loss = ((1 + log_ratio.square()).sqrt() - 1) * finite
-    acceptance = (log_ratio.detach().clamp(max=0.0).exp() * finite).mean()
     return loss.sum() / finite.sum().clamp(min=1), acceptance

@@ -16,16 +16,12 @@ from ..files import write_json
 from ..flows import Network
 from ..flows.threads import backward, one_thread_each
 from ..progress import Progress
-from .cartesian import PairTask
 from .checkpoint import Progression, load_checkpoint, save_checkpoint
-from .data import TrainingData
 from .folder import claim, finish
-from .growth import GrowthData, GrowthTask
-from .pairs import PairData
 from .parallel import make_fabric, on_main
 from .settings import TrainingSettings
 from .stages import Stage
-from .tasks import FrameTask, Metrics, Task, frame_indices
+from .tasks import Metrics, make_task
 from .validation import Score
 
 MOST_SKIPPED = 10
@@ -33,9 +29,9 @@ MOST_SKIPPED = 10
 
 
 def train(
-    data: TrainingData | PairData | GrowthData,
+    data: Any,
     settings: TrainingSettings,
-    out: Path,
+    out: Path | str,
     *,
     reduced_energy: Callable[[torch.device], Any] | None = None,
     provenance: dict[str, Any] | None = None,
@@ -53,25 +49,25 @@ def train(
     an equal part of the same batch, so that the number of devices does not change what is computed (but for rounding).
 
     Args:
-        data: frames, or time-lagged pairs for family A.
+        data: what the kind of network learns from: :class:`TrainingData`, :class:`PairData` or :class:`GrowthData`.
         settings: how to train.
         out: the output folder; created if missing.
-        reduced_energy: makes the energy in kT on a device: of positions, and for family A of positions and molecules.
+        reduced_energy: makes the energy in kT on a device: of positions, or of positions and molecules for pairs.
             With it, validations estimate the acceptance; stages that weigh acceptance need it.
         provenance: what the model's description should say of its data.
         accelerator: of Lightning Fabric: ``cpu``, ``cuda``, ``auto``.
         devices: GPUs, or processes on a CPU, that share each batch.
         minutes: stop after so long, with a checkpoint and the best model so far; the same call goes on.
-        start_from: a flow of the same family and size, whose weights the training starts from.
+        start_from: a network of the same kind and size, whose weights the training starts from.
         quiet: show no progress.
 
     Raises:
         FileExistsError: the folder holds something else, or a training with other settings.
-        ValueError: data and family do not fit, the energy is missing, or loss and gradient are not finite.
+        ValueError: data and network do not fit, the energy is missing, or loss and gradient are not finite.
     """
     out = Path(out)
     stages = settings.schedule()
-    task = _task(data, settings, stages, reduced_energy)
+    task = make_task(data, settings, reduced_energy)
     if settings.batch_size % devices:
         raise ValueError(f"batch_size ({settings.batch_size}) must be a multiple of the number of devices ({devices})")
     fabric = make_fabric(accelerator, devices, settings.precision)
@@ -161,25 +157,6 @@ def _learn(fabric: Any, model: Any, parts: Sequence[tuple[Any, ...]]) -> Metrics
     return {name: torch.stack([m[name] for m in seen]).mean() for name in seen[0]}
 
 
-def _task(
-    data: TrainingData | PairData | GrowthData, settings: TrainingSettings, stages: Sequence[Stage], reduced_energy: Any
-) -> Task:
-    if settings.family == "A":
-        if not isinstance(data, PairData):
-            raise ValueError("family A learns from time-lagged pairs: read the runs with load_pairs")
-        if reduced_energy is None and any(stage.needs_energy for stage in stages):
-            needy = next(stage.name for stage in stages if stage.needs_energy)
-            raise ValueError(f"stage {needy!r} weighs acceptance, which needs the energy of the molecules")
-        return PairTask(data, settings, reduced_energy)
-    if settings.family == "C2":
-        if not isinstance(data, GrowthData):
-            raise ValueError("family C2 learns from many peptides: pack their runs with `timewarp pack`")
-        return GrowthTask(data, settings)
-    if not isinstance(data, TrainingData):
-        raise ValueError(f"family {settings.family} learns from frames: read the runs with load_training_data")
-    return FrameTask(data, settings, reduced_energy)
-
-
 def _judge(
     row: dict[str, Any],
     progression: Progression,
@@ -240,6 +217,3 @@ def _note(progression: Progression) -> str:
     if last["validation_acceptance"] is not None:
         note += f", acceptance {100 * last['validation_acceptance']:.2g} %"
     return note
-
-
-__all__: Sequence[str] = ["frame_indices", "train"]

@@ -7,24 +7,35 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
-from ..flows import network_class
+from ..flows import KINDS, network_class
 from .stages import Stage, parse_stages
 
 PRECISIONS = ("32-true", "bf16-mixed", "64-true")
 ALIGNMENTS = ("superpose", "centre", "none")
-OF_FAMILY_A = ("lag_ps", "align", "relabel", "jitter_nm", "jitter_rad", "knee_kT", "stages")
-OF_FAMILY_C2 = ("orders", "energy_weight", "energy_frames")
+
+
+def of_pairs(default: Any) -> Any:
+    """A setting of networks that learn from time-lagged pairs alone."""
+    return field(default=default, metadata={"trained_on": "pairs"})
+
+
+def of_peptides(default: Any) -> Any:
+    """A setting of networks that learn from many peptides alone."""
+    return field(default=default, metadata={"trained_on": "peptides"})
 
 
 @dataclass(frozen=True)
 class TrainingSettings:
-    """How to train a flow.
+    """How to train a network.
+
+    Settings that only some kinds of network have say so in the metadata of their field (``trained_on``, as
+    :attr:`timewarp.flows.Network.trained_on`); they are refused for others.
 
     Attributes:
-        family: family of proposal (``docs/design.md`` section 5): C, B or A.
-        flow: fields of the family's config.
+        family: kind of network, a key of :data:`timewarp.flows.KINDS`.
+        flow: fields of the network's config.
         steps: optimiser steps in all, where there are no ``stages``.
-        batch_size: frames (pairs, for family A) per step, shared by all devices.
+        batch_size: frames or pairs per step, shared by all devices.
         learning_rate: peak of the schedule.
         warmup_steps: steps over which the learning rate rises from 0; then it falls as a cosine.
         final_learning_rate: fraction of the peak at the end.
@@ -32,7 +43,7 @@ class TrainingSettings:
         gradient_clip: largest norm of the gradient.
         ema_decay: of the moving average of the weights, which is what is validated and shipped.
         stiff_noise: standard deviations of Gaussian noise added to the stiff coordinates that a network reads
-            (family C only), against overfitting.
+            without redrawing them, against overfitting.
         validation_fraction: fraction of the frames held out, in contiguous blocks.
         validation_every: steps between validations, each of which writes a checkpoint.
         validation_frames: frames (pairs) that a validation uses.
@@ -41,19 +52,19 @@ class TrainingSettings:
         precision: of Lightning Fabric: ``bf16-mixed`` computes the networks' products in bfloat16; energies and log
             ratios are summed in double precision whatever this is.
         patience: validations without a better one that end a stage early; 0: never.
-        lag_ps: family A: time between the frames of a pair.
-        align: family A: what is taken out of the motion between the frames of a pair: ``superpose``, drift and
+        lag_ps: of pairs: time between the frames of a pair.
+        align: of pairs: what is taken out of the motion between the frames of a pair: ``superpose``, drift and
             tumbling of the whole molecule; ``centre``, drift; ``none``, nothing.
-        relabel: family A: rename the hydrogens of methyl groups, and other like atoms that one bond turns, so that they
-            have turned as little as possible (:class:`timewarp.flows.augmentation.Relabelling`).
-        jitter_nm: family A: a little drift given back to aligned pairs, per axis, so that their density has a width.
-        jitter_rad: family A: a little tumbling given back to superposed pairs.
-        knee_kT: family A: from here on a poor log ratio counts logarithmically (:mod:`timewarp.training.losses`).
-        orders: family C2: orders of growth that each peptide is learnt in, the usual one and random ones.
-        energy_weight: family C2: weight of the acceptance term (:mod:`timewarp.training.growth_energy`) beside the
+        relabel: of pairs: rename the hydrogens of methyl groups, and other like atoms that one bond turns, so that they
+            have turned as little as possible (:class:`timewarp.flows.cartesian.augmentation.Relabelling`).
+        jitter_nm: of pairs: a little drift given back to aligned pairs, per axis, so that their density has a width.
+        jitter_rad: of pairs: a little tumbling given back to superposed pairs.
+        knee_kT: of pairs: from here on a poor log ratio counts logarithmically (:mod:`timewarp.training.losses`).
+        orders: of peptides: orders of growth that each peptide is learnt in, the usual one and random ones.
+        energy_weight: of peptides: weight of the acceptance term (:mod:`timewarp.training.growth_energy`) beside the
             likelihood; 0: none.
-        energy_frames: family C2: frames per step from which draws are made for that term.
-        stages: family A: the schedule, one table per stage (:class:`timewarp.training.stages.Stage`), in order.
+        energy_frames: of peptides: frames per step from which draws are made for that term.
+        stages: of pairs: the schedule, one table per stage (:class:`timewarp.training.stages.Stage`), in order.
             Without any, ``steps`` steps of likelihood.
     """
 
@@ -75,19 +86,19 @@ class TrainingSettings:
     seed: int = 0
     precision: str = "32-true"
     patience: int = 0
-    lag_ps: float = 0.0
-    align: str = "superpose"
-    relabel: bool = True
-    jitter_nm: float = 0.01
-    jitter_rad: float = 0.05
-    knee_kT: float = 100.0
-    orders: int = 3
-    energy_weight: float = 0.0
-    energy_frames: int = 64
-    stages: dict[str, Any] = field(default_factory=dict)
+    lag_ps: float = of_pairs(0.0)
+    align: str = of_pairs("superpose")
+    relabel: bool = of_pairs(True)
+    jitter_nm: float = of_pairs(0.01)
+    jitter_rad: float = of_pairs(0.05)
+    knee_kT: float = of_pairs(100.0)
+    orders: int = of_peptides(3)
+    energy_weight: float = of_peptides(0.0)
+    energy_frames: int = of_peptides(64)
+    stages: dict[str, Any] = field(default_factory=dict, metadata={"trained_on": "pairs"})
 
     def __post_init__(self) -> None:
-        network_class(self.family)
+        trained_on = network_class(self.family).trained_on
         if self.precision not in PRECISIONS:
             raise ValueError(f"unknown precision {self.precision!r}; expected one of {', '.join(PRECISIONS)}")
         for name in (
@@ -130,17 +141,20 @@ class TrainingSettings:
             raise ValueError("validation_fraction must be positive: without held-out frames no model can be chosen")
         if self.align not in ALIGNMENTS:
             raise ValueError(f"unknown alignment {self.align!r}; expected one of {', '.join(ALIGNMENTS)}")
-        defaults = {f.name: f.default for f in fields(self)} | {"stages": {}}
-        for family, names in (("A", OF_FAMILY_A), ("C2", OF_FAMILY_C2)):
-            for name in names if family != self.family else ():
-                if getattr(self, name) != defaults[name]:
-                    raise ValueError(
-                        f"{name} is a setting of family {family}, not of family {self.family}; leave it out"
-                    )
-        if self.family != "A":
-            return
+        for f in fields(self):
+            owner = f.metadata.get("trained_on", trained_on)
+            default = f.default_factory() if callable(f.default_factory) else f.default
+            if owner != trained_on and getattr(self, f.name) != default:
+                kinds = ", ".join(sorted(kind for kind, network in KINDS.items() if network.trained_on == owner))
+                raise ValueError(f"{f.name} is a setting of family {kinds}, not of family {self.family}; leave it out")
+        if trained_on == "pairs":
+            self._check_pairs()
+
+    def _check_pairs(self) -> None:
         if not self.lag_ps:
-            raise ValueError("family A learns from pairs of frames: set lag_ps, the time between them, such as 500")
+            raise ValueError(
+                f"family {self.family} learns from pairs of frames: set lag_ps, the time between them, such as 500"
+            )
         if self.align != "none" and not (self.jitter_nm and (self.jitter_rad or self.align == "centre")):
             raise ValueError(
                 f"aligned pairs (align = {self.align!r}) have no width in the motion that is taken out, and so no "

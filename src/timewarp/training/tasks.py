@@ -1,17 +1,18 @@
-"""What the loop needs to know of a family: its flow, batches, objective and validation. Here: families B and C."""
+"""What the loop needs to know of a training: network, batches, objective and validation. Here: of frames."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, Protocol, runtime_checkable
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
 
-from ..flows import Network, build_network
+from ..flows import Network, build_network, network_class
+from ..flows.acceptance import ReducedEnergy
 from .data import TrainingData
 from .settings import TrainingSettings
-from .validation import ReducedEnergy, negative_log_likelihood, validate
+from .validation import negative_log_likelihood, validate
 
 Shard = tuple[int, int]
 """Which of how many equal parts of a batch a process takes."""
@@ -21,7 +22,17 @@ Metrics = dict[str, Tensor]
 
 @runtime_checkable
 class Task(Protocol):
-    """A training problem. Whatever is random in a step depends on the seed and the step's number alone."""
+    """A training problem. Whatever is random in a step depends on the seed and the step's number alone.
+
+    It is made from data, settings, and a function that makes the energy in kT on a device, or None.
+
+    Attributes:
+        data_type: what it learns from.
+        data_hint: the same in words, and how to come by it.
+    """
+
+    data_type: ClassVar[type]
+    data_hint: ClassVar[str]
 
     def identity(self) -> dict[str, Any]:
         """What tells this training's data from another's; saved, and compared on resuming."""
@@ -50,6 +61,32 @@ class Task(Protocol):
     def row(self, averaged: Network, figures: Mapping[str, float]) -> dict[str, Any]:
         """Validate; figures of the validation and of the steps since the last one, for the history."""
         ...
+
+
+TASKS: dict[str, type] = {}
+"""Trainings by what they learn from; :attr:`timewarp.flows.Network.trained_on` names one of them."""
+
+
+def register_task(trained_on: str) -> Callable[[type], type]:
+    """Make a :class:`Task` known by what it learns from; a decorator."""
+
+    def register(task: type) -> type:
+        TASKS[trained_on] = task
+        return task
+
+    return register
+
+
+def make_task(data: Any, settings: TrainingSettings, reduced_energy: Any = None) -> Task:
+    """The training of a kind of network on data.
+
+    Raises:
+        ValueError: data and network do not fit, or the training needs the energy.
+    """
+    task: Any = TASKS[network_class(settings.family).trained_on]
+    if not isinstance(data, task.data_type):
+        raise ValueError(f"family {settings.family} learns from {task.data_hint}")
+    return task(data, settings, reduced_energy)
 
 
 def part_of(batch: Tensor, shard: Shard) -> Tensor:
@@ -100,6 +137,7 @@ class _Likelihood(nn.Module):
         return loss, {"loss": loss.detach()}
 
 
+@register_task("frames")
 class FrameTask:
     """Maximum likelihood of frames in internal coordinates.
 
@@ -108,6 +146,9 @@ class FrameTask:
         settings: how to train.
         reduced_energy: U / kT of positions, for estimates of the acceptance; or None.
     """
+
+    data_type: ClassVar[type] = TrainingData
+    data_hint: ClassVar[str] = "frames: read the runs with load_training_data"
 
     def __init__(self, data: TrainingData, settings: TrainingSettings, reduced_energy: Any = None) -> None:
         self.data, self.settings = data, settings
@@ -168,11 +209,12 @@ class FrameTask:
 
     def _noisy(self, batch: Tensor, flow: Any, step: int) -> Tensor:
         settings = self.settings
-        if not settings.stiff_noise or flow.kind != "C":
+        stiff = flow.standardiser.stiff
+        if not settings.stiff_noise or (flow.redraws & stiff.cpu()).any():
             return batch
         generator = torch.Generator(batch.device).manual_seed((settings.seed + 7) * 1_000_003 + step)
         standardiser = flow.standardiser
         noise = torch.randn(len(batch), standardiser.n_coordinates, generator=generator, device=batch.device)
         noisy = batch.clone()
-        noisy[:, standardiser.stiff] += settings.stiff_noise * noise * standardiser.scale
+        noisy[:, stiff] += settings.stiff_noise * noise * standardiser.scale
         return noisy

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from ..flows import InternalDensity, InternalProposer
-from ..geometry import InternalTree, to_positions
+from ..flows import InternalDensity
+from ..flows.acceptance import ReducedEnergy, expected_acceptance
+from ..geometry import to_positions
 from ..shapes import Float
 
 CHUNK = 1024
-
-ReducedEnergy = Callable[[Float[Tensor, "batch atoms 3"]], Float[Tensor, " batch"]]
-"""Positions in nm -> U / kT."""
 
 
 @dataclass(frozen=True)
@@ -57,29 +55,6 @@ class Score:
         return self.loss < other.loss
 
 
-@torch.no_grad()
-def estimate_acceptance(
-    density: InternalDensity,
-    tree: InternalTree,
-    internal: Float[Tensor, "frames atoms 3"],
-    reduced_energy: ReducedEnergy,
-    generator: torch.Generator,
-) -> float:
-    """Expected Metropolis-Hastings acceptance of a density's move, from frames of the target distribution.
-
-    A proposal with a ratio that is not finite counts as rejected.
-    """
-    accepted = 0.0
-    for here in internal.split(CHUNK):
-        frame = _canonical_frame(here)
-        there, log_q_ratio = InternalProposer(density, tree).propose_internal(here, generator)
-        before = reduced_energy(to_positions(here, tree, frame))
-        after = reduced_energy(to_positions(there, tree, frame))
-        log_ratio = log_q_ratio.double() + before.double() - after.double()
-        accepted += float(log_ratio.nan_to_num(nan=-torch.inf).clamp(max=0.0).exp().sum())
-    return accepted / len(internal)
-
-
 def _canonical_frame(internal: Tensor) -> Tensor:
     """Any three root atoms in general position fix the rigid motion; the energy does not see it."""
     frame = torch.zeros_like(internal)
@@ -108,5 +83,7 @@ def validate(
         total += float(negative_log_likelihood(flow, here, here).double().sum())
     acceptance = None
     if reduced_energy is not None:
-        acceptance = estimate_acceptance(flow, flow.atoms.tree, internal, reduced_energy, generator)
+        x = to_positions(internal, flow.atoms.tree, _canonical_frame(internal))
+        proposer = flow.proposers(None, 1.0, engine="torch")["flow"]
+        acceptance = expected_acceptance(proposer, x, reduced_energy, generator).mean
     return Score(total / len(internal), acceptance)

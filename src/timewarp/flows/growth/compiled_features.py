@@ -16,7 +16,7 @@ from ... import native
 from ...energies.parameters import HIGHEST_PERIODICITY
 from ...shapes import Float
 from ...units import COULOMB_CONSTANT
-from .circular import grid, resample
+from ..circular import grid, resample
 from .plan import GrowthPlan
 from .profiles import ANGLES, COARSE, N_SPATIAL, Features, features, outlook_at, step_features
 

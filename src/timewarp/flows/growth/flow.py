@@ -12,9 +12,9 @@ from torch import Tensor
 from ...energies import Parameters
 from ...shapes import Float
 from ...state import Atoms
+from ..circular import log_prob, sample
 from ..proposer import Proposer
 from ..registry import Network, choose_engine, register
-from .circular import log_prob, sample
 from .compiled import NativeGrowthFlow
 from .compiled_features import features_at, features_of
 from .network import Growing, GrowthConfig, GrowthNetwork, Static

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ...shapes import Bool, Float
-from .circular import grid, resample
+from ..circular import grid, resample
 from .plan import N_RELATION, N_SITE, N_STATIC
 from .profiles import ANGLES, COARSE, N_SPATIAL, Features
 

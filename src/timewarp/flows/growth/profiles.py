@@ -18,7 +18,7 @@ from torch import Tensor
 
 from ...shapes import Float
 from ...units import COULOMB_CONSTANT
-from .circular import grid, resample
+from ..circular import grid, resample
 from .plan import GrowthPlan, Step
 from .solvent import solvation
 

@@ -32,6 +32,7 @@ class InternalFlow(MoleculeFlow):
     kind: ClassVar[str] = "B"
     config_type: ClassVar[type] = InternalFlowConfig
     preference: ClassVar[int] = 2
+    has_compiled_form: ClassVar[bool] = True
     couplings: nn.ModuleList
 
     def __init__(self, atoms: Atoms, config: InternalFlowConfig | None = None) -> None:

@@ -34,6 +34,7 @@ class TorsionFlow(MoleculeFlow):
     kind: ClassVar[str] = "C"
     config_type: ClassVar[type] = TorsionFlowConfig
     preference: ClassVar[int] = 0
+    has_compiled_form: ClassVar[bool] = True
     _corners: Tensor
 
     def __init__(self, atoms: Atoms, config: TorsionFlowConfig | None = None) -> None:

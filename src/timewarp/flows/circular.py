@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor
 
-from ...shapes import Float
+from ..shapes import Float
 
 FLOOR = 1e-3
 """Weight of a uniform density in the mixture, so that no state has a vanishing density."""
