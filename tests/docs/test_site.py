@@ -110,7 +110,7 @@ def folder(tmp_path_factory):
     base = tmp_path_factory.mktemp("site")
     small = ("--samples", "64", "--chains", "4", "--warmup", "4", "--no-flow", "--threads", "1", "--quiet")
     assert main(["sample", "AIVL", *small, "--out", str(base / "aivl")]) == 0
-    assert main(["export", str(base / "aivl"), "--format", "xtc"]) == 0
+    assert main(["export", str(base / "aivl")]) == 0
     return base
 
 

@@ -17,10 +17,14 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
         "export",
         help="write a run's frames as DCD, XTC, HDF5 or PDB",
         description="Write the frames of a run for MDTraj, MDAnalysis, VMD or PyMOL: one file per chain and, for DCD "
-        "and XTC, topology.pdb beside them. Times are in ps for MD, Metropolis-Hastings steps for chains.",
+        "and XTC, topology.pdb beside them. Times are in ps for MD, Metropolis-Hastings steps for chains. DCD and HDF5 "
+        "keep positions as they are stored; XTC rounds them to 0.001 nm, which moves energies that are computed from "
+        "it by 2 to 4 kJ/mol (root mean square, up on average), and PDB to 0.0001 nm (0.2 to 0.35 kJ/mol).",
     )
     parser.add_argument("run", type=Path, metavar="RUN", help="run folder of `simulate`, `sample` or `explore`")
-    parser.add_argument("--format", choices=FORMATS, default="dcd", help="file format (default dcd)")
+    parser.add_argument(
+        "--format", choices=FORMATS, default="dcd", help="file format (default dcd; xtc is smaller and rounds)"
+    )
     parser.add_argument(
         "--stride",
         type=options.integer("the stride", least=1, most=2**31),

@@ -1,4 +1,4 @@
-"""Write trajectories for other programs, through MDTraj: PDB with DCD or XTC, MDTraj's HDF5, or PDB models."""
+"""Write trajectories for other programs, through MDTraj: DCD or XTC beside a PDB, MDTraj's HDF5, or PDB models."""
 
 from __future__ import annotations
 
@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from ..files import write_atomically
 from ..geometry import superpose
 from .folder import RunFolder
+from .frame_set import FrameSet
 from .trajectory import Trajectory
 
 if TYPE_CHECKING:
@@ -21,7 +23,7 @@ FORMATS = ("dcd", "xtc", "h5", "pdb")
 
 
 def export(
-    source: RunFolder | Trajectory,
+    source: RunFolder | FrameSet | Trajectory,
     destination: Path | str,
     format: str = "dcd",
     stride: int = 1,
@@ -33,11 +35,14 @@ def export(
     """Write frames in a format that MDTraj, MDAnalysis, VMD or PyMOL open.
 
     One trajectory file per chain (``chain-000.dcd``, or ``biased-000.dcd`` of an exploration), and ``topology.pdb``
-    beside them (HDF5 and PDB hold their own). Times are in ps for
-    MD, Metropolis-Hastings steps for chains. XTC rounds positions to 0.001 nm: take energies from the run.
+    beside them (HDF5 and PDB hold their own). Times are in ps for MD, Metropolis-Hastings steps for chains.
+
+    DCD and HDF5 keep the positions as they are stored (float32), and with them energies to 0.001 kJ/mol. XTC rounds
+    positions to 0.001 nm: energies computed from it are off by 2.1 kJ/mol (22 atoms) to 4.3 kJ/mol (67 atoms), root
+    mean square, by 17 kJ/mol at most, and too high on average. PDB rounds to 0.0001 nm: 0.2 to 0.35 kJ/mol.
 
     Args:
-        source: a run, or a trajectory of one.
+        source: a run, frames of another program, or a trajectory of one.
         destination: a folder, made if need be; or a file, where there is one chain.
         format: ``"dcd"``, ``"xtc"``, ``"h5"`` or ``"pdb"``.
         stride: keep every ``stride``-th frame.
@@ -58,11 +63,11 @@ def export(
         raise ValueError(f"unknown format {format!r}; choose one of {', '.join(FORMATS)}")
     if format == "h5" and importlib.util.find_spec("tables") is None:  # MDTraj would print a page
         raise ValueError("HDF5 needs PyTables: `pip install tables`, or choose another format")
-    if isinstance(source, RunFolder):
+    if isinstance(source, Trajectory):
+        trajectory = source
+    else:
         trajectory, topology_pdb = source.trajectory(stride=stride), source.topology_pdb
         stride = 1
-    else:
-        trajectory = source
     if topology_pdb is None:
         raise ValueError("the export of a trajectory needs topology_pdb, the PDB text of its molecule")
     if stride < 1:
@@ -74,13 +79,11 @@ def export(
     targets = files + ([pdb] if pdb else [])
     if not overwrite and (there := [f for f in targets if f.exists()]):
         raise FileExistsError(f"{there[0]} exists; choose another destination, or overwrite (--force)")
+    topology = structure(topology_pdb, trajectory.atoms.n_atoms).topology
     files[0].parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=files[0].parent, prefix=".export-") as work:
-        start = Path(work) / "topology.pdb"
-        start.write_text(topology_pdb, encoding="utf-8")
-        topology = _read_topology(start, trajectory.atoms.n_atoms)
         if pdb:
-            os.replace(start, pdb)
+            write_atomically(pdb, topology_pdb)
         times = (trajectory.times[::stride]).numpy()
         reference = positions[0, 0]
         for chain, file in zip(positions, files, strict=True):
@@ -91,22 +94,30 @@ def export(
     return files + ([pdb] if pdb else [])
 
 
-def mdtraj_topology(run: RunFolder) -> mdtraj.Topology:
+def mdtraj_topology(run: RunFolder | FrameSet) -> mdtraj.Topology:
     """The molecule of a run as MDTraj reads it, atoms in the run's order.
 
     Raises:
-        ValueError: the run's PDB file has other atoms.
+        ValueError: the run's PDB text has other atoms.
     """
-    return _read_topology(run.path / "topology.pdb", run.atoms.n_atoms)
+    return structure(run.topology_pdb, run.atoms.n_atoms).topology
 
 
-def _read_topology(pdb: Path, n_atoms: int) -> mdtraj.Topology:
+def structure(topology_pdb: str, n_atoms: int) -> mdtraj.Trajectory:
+    """The one frame of a PDB text, with names as they are.
+
+    Raises:
+        ValueError: the text has another number of atoms.
+    """
     import mdtraj
 
-    topology = mdtraj.load_pdb(str(pdb), standard_names=False).topology
-    if topology.n_atoms != n_atoms:
-        raise ValueError(f"topology_pdb has {topology.n_atoms} atoms, the trajectory {n_atoms}")
-    return topology
+    with tempfile.TemporaryDirectory() as work:
+        file = Path(work) / "topology.pdb"
+        file.write_text(topology_pdb, encoding="utf-8")
+        frame = mdtraj.load_pdb(str(file), standard_names=False)
+    if frame.n_atoms != n_atoms:
+        raise ValueError(f"topology_pdb has {frame.n_atoms} atoms, the trajectory {n_atoms}")
+    return frame
 
 
 def _files(destination: Path, n_chains: int, format: str, stem: str) -> list[Path]:

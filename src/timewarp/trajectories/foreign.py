@@ -7,6 +7,7 @@ import ctypes
 import gzip
 import itertools
 import os
+import re
 import struct
 import sys
 import warnings
@@ -17,8 +18,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from ..geometry import neighbours
-from .matching import FileAtoms, bonds_by_distance, n_pieces
+from .matching import FileAtoms, bonds_by_distance, pieces
 
 if TYPE_CHECKING:
     import mdtraj
@@ -149,16 +149,8 @@ def make_whole(frames: mdtraj.Trajectory, bonds: Sequence[tuple[int, int]]) -> b
     """
     if not _has_box(frames):
         return False
-    adjacent = neighbours(frames.n_atoms, bonds)
-    reached, order = {0}, [0]
-    outwards = []
-    for here in order:
-        for there in adjacent[here]:
-            if there not in reached:
-                reached.add(there)
-                order.append(there)
-                outwards.append((here, there))
-    frames.make_molecules_whole(inplace=True, sorted_bonds=np.array(outwards, dtype=np.int32))
+    outwards = [bond for piece in pieces(frames.n_atoms, bonds) for bond in piece]
+    frames.make_molecules_whole(inplace=True, sorted_bonds=np.array(outwards, dtype=np.int32).reshape(-1, 2))
     return True
 
 
@@ -181,7 +173,7 @@ def describe(topology: mdtraj.Topology, first: mdtraj.Trajectory) -> FileAtoms:
         elements.append(letter if letter and letter in ELEMENTS_OF_PEPTIDES else symbol)
     bonds = tuple(sorted({(min(a.index, b.index), max(a.index, b.index)) for a, b in topology.bonds}))
     n = topology.n_atoms
-    if n_pieces(n, bonds) > 1 and n <= MOST_ATOMS:
+    if len(pieces(n, bonds)) > 1 and n <= MOST_ATOMS:
         pairs = np.array(list(itertools.combinations(range(n), 2)))
         distance = torch.zeros(n, n)
         row = mdtraj.compute_distances(first[0], pairs, periodic=_has_box(first))[0]
@@ -235,9 +227,12 @@ def _reading(path: Path) -> Iterator[None]:
         raise
     except Exception as error:  # MDTraj's readers raise many kinds
         reason = " ".join(str(error).split())[:200] or type(error).__name__
-        raise ValueError(
-            f"{path} cannot be read: {reason}; it was cut short, is damaged, or is not of the topology that was given"
-        ) from None
+        if other := re.search(r"must be shape \(Any, (\d+), 3\).*\(\d+, (\d+), 3\)", reason):
+            message = f"{path} has {other[2]} atoms and its topology {other[1]}; give the topology of this trajectory"
+        else:
+            reason = "no HDF5 file that can be opened" if reason.startswith("HDF5 error") else reason
+            message = f"{path} cannot be read, it is damaged or was cut short: {reason}"
+        raise ValueError(message) from None
 
 
 @contextlib.contextmanager

@@ -18,7 +18,7 @@ from .folder import ENERGY_FILE, RunFolder
 from .trajectory import Trajectory
 
 if TYPE_CHECKING:
-    from ..molecules import Molecule
+    from ..molecules import Molecule, Preset
 
 FRAMES_PER_SEGMENT = 10_000
 
@@ -79,19 +79,10 @@ class FrameSet:
 
     @cached_property
     def molecule(self) -> Molecule:
-        """The molecule under the preset, with its OpenMM system.
-
-        Raises:
-            ValueError: it was matched to another molecule, which cannot be built again.
-        """
+        """The molecule under the preset, with its OpenMM system."""
         if self.built is not None:
             return self.built
-        from ..molecules import build_molecule
-
-        with tempfile.TemporaryDirectory() as folder:
-            file = Path(folder) / "topology.pdb"
-            file.write_text(self.topology_pdb, encoding="utf-8")
-            return build_molecule(file, self.config["preset"], minimise=False)
+        return molecule_of(self.topology_pdb, self.config["preset"], self.path, minimise=False)
 
     @property
     def streams(self) -> list[int]:
@@ -153,3 +144,20 @@ class FrameSet:
                 steps = torch.arange(self.n_frames())[rows]
                 run.append(0, self.positions[:, rows].transpose(0, 1), self.energies[:, rows].T, steps, {})
         return run
+
+
+def molecule_of(topology_pdb: str, preset: str | Preset, described_by: Path, *, minimise: bool = True) -> Molecule:
+    """The molecule of a PDB text; messages name the file that the text is of.
+
+    Raises:
+        ValueError: it is not one peptide.
+    """
+    from ..molecules import build_molecule
+
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / f"{described_by.name.split('.')[0]}.pdb"
+        file.write_text(topology_pdb, encoding="utf-8")
+        try:
+            return build_molecule(file, preset, minimise=minimise)
+        except ValueError as error:
+            raise ValueError(str(error).replace(str(file), str(described_by))) from None

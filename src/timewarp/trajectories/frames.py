@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -18,7 +19,7 @@ from . import foreign
 from .folder import RunFolder
 from .frame_set import FrameSet
 from .identifying import Identity, identify
-from .matching import FileAtoms, inverted, match_atoms, n_pieces
+from .matching import FileAtoms, inverted, match_atoms, pieces
 
 if TYPE_CHECKING:
     import mdtraj
@@ -94,7 +95,7 @@ def read_frames(
             known.append(identify(molecule, preset, file, first, path if top is None else Path(top)))
         return known[0]
 
-    chains = [_read(path, topology, identity, stride, discard, chunk, notes) for path in files]
+    chains = [_read(path, topology, identity, stride, discard, chunk, notes, spacing_ps) for path in files]
     of = known[0]
     assert of.parameters is not None
     shortest = min(map(len, chains))
@@ -198,6 +199,7 @@ def _read(
     discard: int,
     chunk: int,
     notes: list[str],
+    spacing_ps: float | None = None,
 ) -> Float[Tensor, "frames atoms 3"]:
     """The frames of one file that are kept, checked, their atoms in the order of the molecule."""
     if topology is None and foreign.check_file(path, "trajectory", tuple(foreign.MAGIC)) not in foreign.HAVE_TOPOLOGY:
@@ -209,6 +211,7 @@ def _read(
         if known is None:
             file = foreign.describe(topology or part.topology, part)
             _refuse_others(path, file)
+            notes += _times(path, part.time, spacing_ps)
             first = part[0]
             foreign.make_whole(first, file.bonds)
             x = torch.from_numpy(first.xyz[0]).double()
@@ -236,6 +239,17 @@ def _read(
     return torch.cat(kept)
 
 
+def _times(path: Path, times: np.ndarray, spacing_ps: float | None) -> list[str]:
+    """What to say of the times that a file has."""
+    apart = float(times[1] - times[0]) if len(times) > 1 and foreign.suffix_of(path) in foreign.HAVE_TIMES else 0.0
+    if apart <= 0 or (spacing_ps is not None and abs(apart - spacing_ps) < 1e-3 * apart):
+        return []
+    advice = (
+        "" if spacing_ps else f"; if its frames are of dynamics, say so (spacing_ps={apart:g}, --spacing {apart:g})"
+    )
+    return [f"{path.name} has a frame every {apart:g} ps by its own times{advice}"]
+
+
 def _refuse_others(path: Path, file: FileAtoms) -> None:
     """Refuse water, ions, and several molecules, by name."""
     from ..molecules.pdb_records import IONS, WATER
@@ -251,10 +265,11 @@ def _refuse_others(path: Path, file: FileAtoms) -> None:
             f"{path} holds {' and '.join(found)} beside the peptide, and the solvent is implicit here: strip them with "
             "MDTraj: t = mdtraj.load(...); t.atom_slice(t.topology.select('protein')).save(...)"
         )
-    if (pieces := n_pieces(len(file.names), file.bonds)) > 1:
+    molecules = [piece for piece in pieces(len(file.names), file.bonds) if piece]
+    if len(molecules) > 1:  # single atoms are those that another one is missing for
         raise ValueError(
-            f"{path} holds {pieces} pieces that no bond joins ({file.sequence}); expected one molecule: keep one with "
-            "MDTraj's atom_slice, and give frames of whole molecules, or a box by which they can be made whole"
+            f"{path} holds {len(molecules)} pieces that no bond joins ({file.sequence}); expected one molecule: keep "
+            "one with MDTraj's atom_slice, and give frames of whole molecules, or a box by which they can be made whole"
         )
 
 

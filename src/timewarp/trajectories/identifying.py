@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,8 +14,9 @@ from ..geometry import dihedrals
 from ..shapes import Float
 from ..state import Atoms
 from . import foreign
+from .exporting import structure
 from .folder import RunFolder
-from .frame_set import FrameSet
+from .frame_set import FrameSet, molecule_of
 from .matching import FileAtoms, inverted, match_atoms
 
 if TYPE_CHECKING:
@@ -73,13 +73,22 @@ def identify(
 
     if isinstance(molecule, RunFolder | FrameSet):
         parameters, theirs = molecule.parameters, str(molecule.config.get("preset"))
-        if parameters is None:
-            raise ValueError(f"{molecule.path} has no compiled energy beside its frames; give its sequence instead")
         if preset is not None and get_preset(preset).name != theirs:
             raise ValueError(f"{molecule.path} is under {theirs}, not {get_preset(preset).name}; leave the preset out")
-        pdb, temperature = molecule.topology_pdb, molecule.temperature_K
-        where = str(molecule.path)
-        return Identity(molecule.name, molecule.atoms, _positions_of(pdb), pdb, parameters, theirs, temperature, where)
+        pdb = molecule.topology_pdb
+        if parameters is None:
+            parameters = compile_system(molecule_of(pdb, theirs, molecule.path, minimise=False).system)
+        start = torch.from_numpy(structure(pdb, molecule.atoms.n_atoms).xyz[0]).double()
+        return Identity(
+            molecule.name,
+            molecule.atoms,
+            start,
+            pdb,
+            parameters,
+            theirs,
+            molecule.temperature_K,
+            str(molecule.path),
+        )
     if molecule is None or isinstance(molecule, str | Path):
         chosen = get_preset("amber14-obc2" if preset is None else preset)
         built = _build(chosen, file, first, described_by) if molecule is None else build_molecule(molecule, chosen)
@@ -121,26 +130,14 @@ def _build(preset: Preset, file: FileAtoms, first: Tensor, described_by: Path) -
             if not _other_pattern(standard.atoms, standard.start_positions, first[index]):
                 return standard
     is_pdb = foreign.suffix_of(described_by) in (".pdb", ".pdb.gz")
-    with tempfile.TemporaryDirectory() as folder:
-        text_file = Path(folder) / f"{described_by.name.split('.')[0]}.pdb"
-        text_file.write_text(foreign.first_model(described_by) if is_pdb else foreign.as_pdb(file, first), "utf-8")
-        try:
-            return build_molecule(text_file, preset)
-        except ValueError as error:
-            message = str(error).replace(str(text_file), str(described_by))
-            raise ValueError(f"{message} (or say what it is: molecule=, a sequence or a run)") from None
+    text = foreign.first_model(described_by) if is_pdb else foreign.as_pdb(file, first)
+    try:
+        return molecule_of(text, preset, described_by)
+    except ValueError as error:
+        raise ValueError(f"{error} (or say what the frames are of: molecule=, a sequence or a run)") from None
 
 
 def _other_pattern(atoms: Atoms, start: Tensor, positions: Tensor) -> bool:
     """Whether chirality or a cis peptide bond differ."""
     omega = [dihedrals(x, atoms.peptide_bonds).cos() > 0 for x in (start, positions)]
     return bool(inverted(atoms, start, positions[None]).any() or (omega[0] != omega[1]).any())
-
-
-def _positions_of(topology_pdb: str) -> Float[Tensor, "atoms 3"]:
-    import mdtraj
-
-    with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder) / "topology.pdb"
-        file.write_text(topology_pdb, encoding="utf-8")
-        return torch.from_numpy(mdtraj.load_pdb(str(file), standard_names=False).xyz[0]).double()

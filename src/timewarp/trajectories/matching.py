@@ -17,6 +17,7 @@ from ..state import Atoms
 _LONGEST_NM = {frozenset("S"): 0.25, frozenset("SC"): 0.215}
 """Longest distance of two bonded heavy atoms; the next neighbours are farther apart. All other pairs: 0.19 nm."""
 _LONGEST_TO_H_NM = 0.14
+_OXYGENS = {"OT1": "O", "OC1": "O", "O1": "O", "OT2": "OXT", "OC2": "OXT", "O2": "OXT"}
 
 
 @dataclass(frozen=True)
@@ -69,6 +70,7 @@ def match_atoms(
     labels = [*atoms.elements, *file.elements]
     graph = [*atoms.bonds, *((i + n, j + n) for i, j in file.bonds)]
     adjacent = neighbours(2 * n, graph)
+    names = [*atoms.names, *map(_plain, file.names)]
     while True:
         colours = automorphism_classes(labels, graph)
         if Counter(colours[:n]) != Counter(colours[n:]):
@@ -81,9 +83,9 @@ def match_atoms(
         chosen: dict[int, int] = {}
         for centre, other in matched.items():
             group = _undecided(centre, adjacent, colours, matched)
-            if group and not chosen.keys() & set(group):
+            # The two sides of a phenyl ring meet in two groups: the first one decides the other.
+            if group and not (atoms.in_ring[group[0]] and any(atoms.in_ring[i] for i in chosen)):
                 like = [j for j in adjacent[other] if colours[j] == colours[group[0]]]
-                names = [*atoms.names, *file.names]
                 chosen |= _assign(group, like, centre, matched, adjacent, names, start, first)
         if not chosen:
             raise ValueError(f"the atoms of {atoms.residues} cannot be told apart: it is symmetric as a whole")
@@ -117,22 +119,28 @@ def bonds_by_distance(elements: Sequence[str], distance: Float[Tensor, "atoms at
     return tuple((min(bond), max(bond)) for bond in bonds)
 
 
-def n_pieces(n_atoms: int, bonds: Sequence[tuple[int, int]]) -> int:
-    """Number of molecules: parts of the graph that no bond joins."""
+def pieces(n_atoms: int, bonds: Sequence[tuple[int, int]]) -> list[list[tuple[int, int]]]:
+    """The molecules of a graph: of each the bonds by which its atoms are reached, from its first one outwards.
+
+    >>> pieces(4, [(1, 2), (0, 2)])
+    [[(0, 2), (2, 1)], []]
+    """
     adjacent = neighbours(n_atoms, bonds)
     seen: set[int] = set()
-    pieces = 0
+    found = []
     for first in range(n_atoms):
         if first in seen:
             continue
-        pieces += 1
         seen.add(first)
-        stack = [first]
-        while stack:
-            new = set(adjacent[stack.pop()]) - seen
-            seen |= new
-            stack += new
-    return pieces
+        order, outwards = [first], []
+        for here in order:
+            for there in adjacent[here]:
+                if there not in seen:
+                    seen.add(there)
+                    order.append(there)
+                    outwards.append((here, there))
+        found.append(outwards)
+    return found
 
 
 def difference(atoms: Atoms, file: FileAtoms) -> str:
@@ -234,6 +242,12 @@ def _assign(
             best = ((good, kept), pairs)
     assert best is not None
     return best[1]
+
+
+def _plain(name: str) -> str:
+    """A name with its leading digit at the end (``1HB`` is HB1), oxygens of a C-terminus as PDB names them."""
+    digits = len(name) - len(name.lstrip("0123456789"))
+    return _OXYGENS.get(name, name[digits:] + name[:digits])
 
 
 def _same_signs(one: Tensor, other: Tensor) -> bool:
