@@ -14,7 +14,7 @@ from openmm import app, unit
 
 from timewarp.energies import OpenMMEvaluator
 from timewarp.molecules import build_molecule
-from timewarp.trajectories import FrameSet, RunFolder, export, open_source, read_frames, read_positions
+from timewarp.trajectories import FrameSet, RunFolder, Source, export, open_source, read_frames, read_positions
 
 DATA = Path(__file__).parent / "data"
 ROUNDING = {"dcd": 1e-6, "xtc": 5.1e-4, "trr": 0.0, "h5": 0.0, "nc": 1e-6, "pdb": 6e-5, "pdb.gz": 6e-5}
@@ -91,6 +91,7 @@ def test_frames_are_a_source_like_a_run(tmp_path):
     top = write(tmp_path / "a.xtc", "AG")
     frames = read_frames(tmp_path / "a.xtc", top, temperature_K=300, spacing_ps=2.0, stride=2, discard=1)
     assert (frames.name, frames.kind, frames.is_dynamics) == ("AG", "md", True)
+    assert isinstance(frames, Source)
     assert frames.config["preset"] == "amber14-obc2"
     assert len(frames.config["sha256"][0]) == 64
     assert (frames.temperature_K, frames.summary()) == (300.0, None)

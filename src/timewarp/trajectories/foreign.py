@@ -39,16 +39,15 @@ MAGIC: dict[str, tuple[tuple[int, bytes], ...]] = {
 HAVE_TOPOLOGY = (".pdb", ".pdb.gz", ".h5", ".hdf5")
 HAVE_TIMES = (".xtc", ".trr", ".h5", ".hdf5", ".nc", ".ncdf", ".netcdf")
 """Formats that say at what time each frame was taken."""
-TOPOLOGIES = (".pdb", ".pdb.gz", ".psf", ".prmtop", ".parm7", ".prm7", ".gro", ".h5", ".hdf5")
+TOPOLOGIES = (".pdb", ".pdb.gz", ".psf", ".prmtop", ".parm7", ".prm7", ".gro", ".h5")
 ELEMENTS_OF_PEPTIDES = "HCNOS"
 MOST_ATOMS = 2000
 """More than any peptide that is built has; files with more hold something else as well."""
 
 
 def suffix_of(path: Path) -> str:
-    """The suffix in lower case; ``.pdb.gz`` is one."""
-    name = path.name.lower()
-    return ".pdb.gz" if name.endswith(".pdb.gz") else Path(name).suffix
+    """The suffix; ``.pdb.gz`` is one."""
+    return ".pdb.gz" if path.name.endswith(".pdb.gz") else path.suffix
 
 
 def check_file(path: Path, what: str, suffixes: tuple[str, ...]) -> str:
@@ -238,7 +237,11 @@ def _reading(path: Path) -> Iterator[None]:
 @contextlib.contextmanager
 def _silent_stdout() -> Iterator[None]:
     """Without what compiled code prints."""
-    kept = os.dup(1)
+    try:
+        kept = os.dup(1)
+    except OSError:  # a process without a standard output
+        yield
+        return
     flush = ctypes.CDLL(None).fflush if os.name == "posix" else lambda stream: None
     sys.stdout.flush()
     flush(None)

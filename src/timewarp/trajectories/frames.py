@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,13 +14,14 @@ from torch import Tensor
 
 from ..energies import Parameters, Potential
 from ..files import sha256
+from ..restriction import Restriction
 from ..shapes import Float, Int
 from ..state import Atoms
 from . import foreign
 from .folder import RunFolder
 from .frame_set import FrameSet
 from .identifying import Identity, identify
-from .matching import FileAtoms, inverted, match_atoms, pieces
+from .matching import FileAtoms, match_atoms, pieces
 
 if TYPE_CHECKING:
     import mdtraj
@@ -255,10 +257,10 @@ def _refuse_others(path: Path, file: FileAtoms) -> None:
     from ..molecules.pdb_records import IONS, WATER
 
     names = [name for name, _ in file.residue_names]
-    sizes = [file.residues.count(r) if r < foreign.MOST_ATOMS else 0 for r in range(len(names))]
+    size = Counter(file.residues)
     counts = {
         "molecules of water": sum(name.upper() in WATER for name in names),
-        "ions": sum(name.upper() in IONS and size == 1 for name, size in zip(names, sizes, strict=True)),
+        "ions": sum(name.upper() in IONS and size[number] == 1 for number, name in enumerate(names)),
     }
     if found := [f"{count:,} {what}" for what, count in counts.items() if count]:
         raise ValueError(
@@ -304,8 +306,11 @@ def _check_structure(path: Path, known: Identity, positions: Tensor, numbers: Te
             f"{lengths[worst]:.3f} nm apart, expected {expected[worst]:.3f}: the topology lists the atoms in another "
             "order than the trajectory, or the molecule is broken over a box that the file does not have"
         )
-    if known.start is not None and (wrong := inverted(atoms, known.start, positions.double())).any():
-        frame, centre = (int(k) for k in wrong.nonzero()[0])
+    if known.start is None:
+        return
+    restriction = Restriction(known.start, atoms)
+    if len(wrong := restriction.flipped_centres(positions.double()).nonzero()):
+        frame, centre = wrong[0].tolist()
         raise ValueError(
             f"{path}, frame {int(numbers[frame])} (from 0): {label(int(atoms.stereocentres[centre, 0]))} has the other "
             f"handedness than in {known.name} (a D residue for an L one, or the reverse); give the molecule that it is"

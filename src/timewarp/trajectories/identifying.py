@@ -10,14 +10,14 @@ import torch
 from torch import Tensor
 
 from ..energies import Parameters, compile_system
-from ..geometry import dihedrals
+from ..restriction import Restriction
 from ..shapes import Float
 from ..state import Atoms
 from . import foreign
 from .exporting import structure
 from .folder import RunFolder
 from .frame_set import FrameSet, molecule_of
-from .matching import FileAtoms, inverted, match_atoms
+from .matching import FileAtoms, match_atoms
 
 if TYPE_CHECKING:
     from ..molecules import Molecule, Preset
@@ -127,7 +127,7 @@ def _build(preset: Preset, file: FileAtoms, first: Tensor, described_by: Path) -
         except ValueError:
             pass  # not one of the sequences: the file says what it is
         else:
-            if not _other_pattern(standard.atoms, standard.start_positions, first[index]):
+            if not Restriction(standard.start_positions, standard.atoms).crossed(first[index]):
                 return standard
     is_pdb = foreign.suffix_of(described_by) in (".pdb", ".pdb.gz")
     text = foreign.first_model(described_by) if is_pdb else foreign.as_pdb(file, first)
@@ -135,9 +135,3 @@ def _build(preset: Preset, file: FileAtoms, first: Tensor, described_by: Path) -
         return molecule_of(text, preset, described_by)
     except ValueError as error:
         raise ValueError(f"{error} (or say what the frames are of: molecule=, a sequence or a run)") from None
-
-
-def _other_pattern(atoms: Atoms, start: Tensor, positions: Tensor) -> bool:
-    """Whether chirality or a cis peptide bond differ."""
-    omega = [dihedrals(x, atoms.peptide_bonds).cos() > 0 for x in (start, positions)]
-    return bool(inverted(atoms, start, positions[None]).any() or (omega[0] != omega[1]).any())

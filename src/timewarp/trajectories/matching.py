@@ -97,12 +97,6 @@ def match_atoms(
     return index
 
 
-def inverted(atoms: Atoms, start: Float[Tensor, "atoms 3"], positions: Float[Tensor, "frames atoms 3"]) -> Tensor:
-    """Boolean (frames, centres): stereocentres of another handedness than in ``start``."""
-    centres = atoms.stereocentres
-    return (signed_volumes(positions, centres) > 0) != (signed_volumes(start, centres) > 0).to(positions.device)
-
-
 def bonds_by_distance(elements: Sequence[str], distance: Float[Tensor, "atoms atoms"]) -> tuple[tuple[int, int], ...]:
     """Bonds of one molecule from distances in nm: each hydrogen to its nearest heavy atom, heavy atoms within reach."""
     heavy = [i for i, element in enumerate(elements) if element != "H"]

@@ -32,7 +32,7 @@ class Source(Protocol, metaclass=_Static):
 
     @property
     def kind(self) -> str:
-        """``"md"``, ``"chain"``, or ``"exploration"``, whose frames are biased."""
+        """``"md"``, ``"chain"``, ``"frames"`` (of another program), or ``"exploration"``, whose frames are biased."""
 
     @property
     def atoms(self) -> Atoms:
