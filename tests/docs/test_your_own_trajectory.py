@@ -19,6 +19,7 @@ def test_code_and_commands(sequence, tmp_path, monkeypatch, capsys):
     chains = [str(tmp_path / "samples" / "export" / f"chain-00{c}.dcd") for c in range(4)]
     joined = mdtraj.load(chains, top="samples/export/topology.pdb")
     joined.save("mine.dcd")
+    joined[:5].save("models.pdb")
     (tmp_path / "samples" / "export" / "topology.pdb").rename("mine.pdb")
     namespace: dict = {}
     for code in blocks(PAGE, "python"):
@@ -31,7 +32,11 @@ def test_code_and_commands(sequence, tmp_path, monkeypatch, capsys):
         if verb in ("analyse", "evaluate"):
             assert main([verb, *words, "--quiet"]) == 0, capsys.readouterr().err
             ran.append(verb)
+        if verb == "sample":
+            few = [*small, "--samples", "8"]
+            assert main([verb, *(sequence if w == "AIVL" else w for w in words), *few]) == 0, capsys.readouterr().err
+            ran.append(verb)
         if verb == "train":
             assert main([verb, *words, "--steps", "2", "--batch-size", "16", "--threads", "1", "--quiet"]) == 0
             ran.append(verb)
-    assert ran == ["analyse", "evaluate", "train"]
+    assert ran == ["analyse", "evaluate", "train", "sample"]
