@@ -93,7 +93,12 @@ def sha256(path: Path | str) -> str:
 
 def write_json(path: Path | str, data: Mapping[str, Any]) -> None:
     """Write strict JSON (NaN and infinities become null), atomically."""
-    write_atomically(path, json.dumps(_finite(data), indent=2, allow_nan=False) + "\n")
+    write_atomically(path, to_json(data) + "\n")
+
+
+def to_json(data: Mapping[str, Any]) -> str:
+    """Strict JSON: NaN and infinities become null."""
+    return json.dumps(_finite(data), indent=2, allow_nan=False)
 
 
 def read_json(path: Path | str) -> dict[str, Any]:

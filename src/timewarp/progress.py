@@ -2,10 +2,52 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import time
+from collections.abc import Callable, Iterator
+from contextvars import ContextVar
+from dataclasses import dataclass
 from types import TracebackType
 from typing import Any
+
+
+@dataclass(frozen=True)
+class Report:
+    """How far one long task is.
+
+    Attributes:
+        task: what is being done.
+        done: units of work so far, those of an earlier process included.
+        total: units of work in all.
+        unit: the name of a unit.
+        rate: units per second of this process.
+        note: a few words on the state of things.
+    """
+
+    task: str
+    done: float
+    total: float
+    unit: str
+    rate: float
+    note: str
+
+
+Listener = Callable[[Report], None]
+_listener: ContextVar[Listener | None] = ContextVar("listener", default=None)
+
+
+@contextlib.contextmanager
+def listening(listener: bool | Listener) -> Iterator[None]:
+    """Meanwhile a function is called with a :class:`Report` whenever a long task advances; a bool does nothing."""
+    if isinstance(listener, bool):
+        yield
+        return
+    token = _listener.set(listener)
+    try:
+        yield
+    finally:
+        _listener.reset(token)
 
 
 def format_seconds(seconds: float) -> str:
@@ -86,11 +128,18 @@ class Progress:
         """Units of work per second since the start of this process."""
         return (self.done - self.first) / max(time.monotonic() - self._started, 1e-9)
 
+    def report(self, note: str | None = None) -> Report:
+        """How far it is, with its own note or another one."""
+        note = self.note if note is None else note
+        return Report(self.task, self.done, self.total, self.unit, self.rate, note)
+
     def advance(self, amount: float = 1, note: str | None = None) -> None:
         """Report ``amount`` more units done, with an optional short note (a loss, an acceptance)."""
         self.done += amount
         if note is not None:
             self.note = note
+        if (listener := _listener.get()) is not None:
+            listener(self.report())
         if self._bar is not None:
             self._bar.update(self._row, completed=self.done, note=self.note, rate=f"{self.rate:,.4g} {self.unit}/s")
         elif not self.quiet and time.monotonic() - self._printed >= self.interval_s:

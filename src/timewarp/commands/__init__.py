@@ -1,22 +1,22 @@
-"""The command line: one file per verb, each with ``add_parser(subparsers)`` and ``run(args) -> int``."""
+"""The command line: one file for each verb, whose options are the fields of its settings."""
 
 from __future__ import annotations
 
 import argparse
 import contextlib
 import importlib
-import importlib.metadata
-import importlib.util
+import logging
 import signal
 import sys
 import traceback
 from collections.abc import Sequence
 from types import FrameType
-from typing import NoReturn
 
+from ..version import version
 from .errors import USER_ERRORS, one_line
+from .parser import Parser, Verb, add_verb, call_of, with_flags
 
-__all__ = ["main", "parser"]
+__all__ = ["VERBS", "main", "parser", "verb_of"]
 
 VERBS = (
     "simulate",
@@ -31,30 +31,21 @@ VERBS = (
     "export",
     "pack",
 )
-_DISTRIBUTION = "timewarp-md"
 
 
-class _Parser(argparse.ArgumentParser):
-    """Reports a bad command line in one line, like every other user error."""
-
-    def error(self, message: str) -> NoReturn:
-        self.exit(2, f"timewarp: error: {message} (see `{self.prog} --help`)\n")
+def verb_of(name: str) -> Verb:
+    """The description of a verb. Heavy modules are imported by its ``run`` only."""
+    return importlib.import_module(f"{__name__}.{name}").VERB
 
 
 def parser() -> argparse.ArgumentParser:
-    """The parser of the whole command line. Heavy modules are imported by each verb's ``run`` only."""
-    top = _Parser(prog="timewarp", description="Exact Boltzmann sampling of small peptides.")
+    """The parser of the whole command line."""
+    top = Parser(prog="timewarp", description="Exact Boltzmann sampling of small peptides.")
     top.add_argument("--version", action="version", version=f"timewarp {version()}")
     top.add_argument("--debug", action="store_true", help="show the traceback of an error")
     subparsers = top.add_subparsers(dest="verb", metavar="VERB", required=True)
-    for verb in VERBS:
-        name = f"{__name__}.{verb}"
-        if importlib.util.find_spec(name) is not None:
-            importlib.import_module(name).add_parser(subparsers)
-    for sub in subparsers.choices.values():  # also accepted after the verb
-        sub.add_argument(
-            "--debug", action="store_true", default=argparse.SUPPRESS, help="show the traceback of an error"
-        )
+    for name in VERBS:
+        add_verb(subparsers, name, verb_of(name))
     return top
 
 
@@ -67,12 +58,20 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns:
         0, 2 after an error that is the user's to mend (one line on stderr), 1 after a bug, or 130 after an interrupt.
     """
-    debug = False
+    debug, verb = False, None
     try:
         args = parser().parse_args(argv)
-        debug = args.debug
+        debug, verb = args.debug, verb_of(args.verb)
         _interrupt_on_sigterm()
-        return int(importlib.import_module(f"{__name__}.{args.verb}").run(args) or 0)
+        with _notes_on_stderr():
+            result = verb.run(call_of(verb, args))
+        if args.json:
+            from ..files import to_json
+
+            print(to_json(result.data))
+        elif result.text:
+            print(result.text)
+        return result.code
     except KeyboardInterrupt:
         print("timewarp: interrupted; run the same command again to go on from what is saved", file=sys.stderr)
         return 130
@@ -81,7 +80,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except USER_ERRORS as error:
         if debug:
             traceback.print_exc()
-        print(f"timewarp: error: {one_line(error)}", file=sys.stderr)
+        line = one_line(error)
+        print(f"timewarp: error: {line if verb is None else with_flags(line, verb)}", file=sys.stderr)
         return 2
     except Exception as error:  # a bug of ours: still one line, and never a half-printed traceback
         if debug:
@@ -91,12 +91,20 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 1
 
 
-def version() -> str:
-    """Version of the installed package."""
+@contextlib.contextmanager
+def _notes_on_stderr():
+    """What the library has to say of a molecule or a network, as lines on stderr."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("timewarp: %(message)s"))
+    logger = logging.getLogger("timewarp")
+    before = logger.level
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
     try:
-        return importlib.metadata.version(_DISTRIBUTION)
-    except importlib.metadata.PackageNotFoundError:
-        return "unknown (not installed)"
+        yield
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(before)
 
 
 def _interrupt_on_sigterm() -> None:

@@ -2,102 +2,42 @@
 
 from __future__ import annotations
 
-import argparse
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from . import options
+from ..settings.other import AnalyseSettings
+from .parser import Call, Result, Verb
+from .words import RUN
 
 if TYPE_CHECKING:
     from ..judging import Judged
-    from ..trajectories import Source
 
 
-def add_parser(subparsers: argparse._SubParsersAction) -> None:
-    """Describe the verb."""
-    parser = subparsers.add_parser(
-        "analyse",
-        help="R-hat, ESS, free energies, geometry checks and a verdict",
-        description="Analyse a run of `sample` or `simulate`: R-hat and effective sample size of every torsion, "
-        "populations with error bars, energies, geometry and chirality, acceptance; beside a reference, how far the "
-        "two differ and how far halves of the reference do. Prints a table and writes analysis.json.",
-    )
-    add_run_options(parser)
-    parser.add_argument(
-        "--out", type=Path, default=None, metavar="FILE", help="JSON file to write (default RUN/analysis.json)"
-    )
-
-
-def add_run_options(parser: argparse.ArgumentParser) -> None:
-    """The options that `analyse` and `report` share."""
-    parser.add_argument("run", type=Path, metavar="RUN", help="run folder of `sample` or `simulate`")
-    parser.add_argument(
-        "--reference",
-        type=Path,
-        default=None,
-        metavar="MDRUN",
-        help="long MD of the same molecule: a run folder, or a trajectory file of any program",
-    )
-    options.add_foreign(parser, "a reference")
-    parser.add_argument(
-        "--discard",
-        type=options.integer("the number of discarded frames", least=0, most=2**31),
-        default=0,
-        metavar="N",
-        help="frames dropped from the start of each chain of RUN (default 0: warm-up and burn-in are not stored)",
-    )
-    parser.add_argument(
-        "--stride",
-        type=options.integer("the stride", least=1, most=2**31),
-        default=1,
-        metavar="N",
-        help="use every N-th frame of RUN (default 1)",
-    )
-    options.add_lag(parser)
-    options.add_quiet(parser)
-
-
-def run(args: argparse.Namespace) -> int:
-    """Analyse, print, write."""
+def run(call: Call) -> Result:
+    """Analyse, write, say what was found."""
     from ..files import write_json
-    from ..trajectories import RunFolder
-
-    out = args.run / "analysis.json" if args.out is None else args.out
-    if args.out is not None and out.exists() and not is_analysis(out):
-        raise FileExistsError(f"{out} exists and is not an analysis; choose another --out")
-    source = RunFolder.open(args.run)
-    reference = None if args.reference is None else options.open_source(args.reference, args, molecule=source)
-    judged = judge_named(args, source, reference)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    write_json(out, judged.to_json())
-    print(as_text(judged))
-    print(f"\nwritten to {out}")
-    return 0
-
-
-def is_analysis(path: Path) -> bool:
-    """Whether a file was written by `analyse` or `report`, and so may be written again."""
-    from ..files import read_json
-
-    try:
-        return path.is_file() and {"run", "verdict"} <= read_json(path).keys()
-    except ValueError:
-        return False
-
-
-def judge_named(args: argparse.Namespace, source: Source, reference: Source | None) -> Judged:
-    """Judge a run (beside its reference) as the options say."""
     from ..judging import judge_run
+    from ..verbs.report import is_analysis
+    from ..verbs.sources import source_of, teller
 
-    return judge_run(
+    settings = AnalyseSettings.make(call.settings)
+    out = call.arguments["run"] / "analysis.json" if call.out is None else call.out
+    if call.out is not None and out.exists() and not is_analysis(out):
+        raise FileExistsError(f"{out} exists and is not an analysis; choose another --out")
+    source, reference = source_of(call.arguments["run"]), None
+    if settings.reference is not None:
+        reference = source_of(settings.reference, top=settings.top, spacing_ps=settings.spacing_ps, molecule=source)
+    judged = judge_run(
         source,
         reference,
-        discard=args.discard,
-        stride=args.stride,
+        discard=settings.discard,
+        stride=settings.stride,
         slow=True,
-        lag_ps=args.lag,
-        progress=options.teller(args, "analysing"),
+        lag_ps=settings.lag_ps,
+        progress=teller(not call.quiet, "analysing"),
     )
+    out.parent.mkdir(parents=True, exist_ok=True)
+    write_json(out, judged.to_json())
+    return Result(f"{as_text(judged)}\n\nwritten to {out}", judged.to_json())
 
 
 def as_text(judged: Judged) -> str:
@@ -137,3 +77,16 @@ def as_text(judged: Judged) -> str:
     lines += ["", judged.verdict.headline]
     lines += [f"  {marks[check.status]}  {check.name}: {check.text}" for check in judged.verdict.checks]
     return "\n".join(lines)
+
+
+VERB = Verb(
+    help="R-hat, ESS, free energies, geometry checks and a verdict",
+    description="Analyse a run of `sample` or `simulate`: R-hat and effective sample size of every torsion, "
+    "populations with error bars, energies, geometry and chirality, acceptance; beside a reference, how far the two "
+    "differ and how far halves of the reference do. Prints a table and writes analysis.json.",
+    run=run,
+    settings=(AnalyseSettings,),
+    arguments=(RUN,),
+    out="JSON file to write (default RUN/analysis.json)",
+    out_metavar="FILE",
+)

@@ -37,6 +37,11 @@ class LoadedModel:
     def __repr__(self) -> str:
         return f"LoadedModel({self.name!r}, family {self.network.kind}, for {self.description.residues})"
 
+    @property
+    def kind(self) -> str:
+        """The kind of network, as files have it."""
+        return self.network.kind
+
     def proposers(
         self, parameters: Parameters | None, kT: float, *, device: str = "cpu", **options: Any
     ) -> dict[str, Proposer]:

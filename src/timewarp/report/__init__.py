@@ -4,13 +4,14 @@ from .curves import training_curves
 from .figures import make_figures
 from .page import Provenance, render_page
 from .plots import Panel, Plot, figure_of, profiles_plot, ramachandran_plot
-from .theme import PRINT, WEB, Theme
+from .theme import PRINT, WEB, Picture, Theme
 from .write import write_report
 
 __all__ = [
     "PRINT",
     "WEB",
     "Panel",
+    "Picture",
     "Plot",
     "Provenance",
     "Theme",

@@ -9,7 +9,6 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-from matplotlib.figure import Figure
 
 from ..analysis import (
     TrajectoryLike,
@@ -24,7 +23,7 @@ from ..analysis import (
 )
 from . import drawing, planes
 from .drawing import symbol
-from .theme import Draw, to_figure
+from .theme import Draw, Picture, to_figure
 
 RAMACHANDRAN_BINS = 72
 TRACE_CHAINS, TRACE_POINTS = 3, 700
@@ -66,7 +65,7 @@ class Plot:
     columns: int = 2
 
 
-def figure_of(plot: Plot) -> Figure:
+def figure_of(plot: Plot) -> Picture:
     """A plot as a matplotlib figure."""
     return to_figure([panel.draw for panel in plot.panels], plot.columns, plot.size)
 

@@ -117,9 +117,19 @@ _SETTINGS: Any = {
 Draw = Callable[[Axes, Theme], None]
 
 
-def new_figure(width: float, height: float, rows: int, columns: int, theme: Theme) -> tuple[Figure, list[Axes]]:
+class Picture(Figure):
+    """A matplotlib figure that a notebook shows as an image, whatever backend it has; ``savefig`` writes it to a "
+    "file."""
+
+    def _repr_png_(self) -> bytes:
+        buffer = io.BytesIO()
+        self.savefig(buffer, format="png", dpi=110, facecolor="white")
+        return buffer.getvalue()
+
+
+def new_figure(width: float, height: float, rows: int, columns: int, theme: Theme) -> tuple[Picture, list[Axes]]:
     """A figure of ``width`` x ``height`` inches with a grid of styled axes, row by row."""
-    figure = Figure(figsize=(width, height), layout="constrained")
+    figure = Picture(figsize=(width, height), layout="constrained")
     axes = [figure.add_subplot(rows, columns, n + 1) for n in range(rows * columns)]
     for ax in axes:
         for spine in ax.spines.values():
@@ -161,7 +171,7 @@ def to_svg(draw: Draw, width: float, height: float, name: str, label: str) -> st
     return text.replace("<svg", f'<svg role="img" aria-label="{label}"', 1)
 
 
-def to_figure(draws: list[Draw], columns: int, size: tuple[float, float]) -> Figure:
+def to_figure(draws: list[Draw], columns: int, size: tuple[float, float]) -> Picture:
     """Panels in a grid as a matplotlib figure, on white, which a notebook shows and ``savefig`` writes.
 
     Args:

@@ -31,6 +31,11 @@ class Cycle(Kernel):
         return f"Cycle([{', '.join(text if n == 1 else f'{n} x {text}' for text, n in runs)}])"
 
     @property
+    def parts(self) -> tuple[Kernel, ...]:
+        """The kernels, in order."""
+        return self.kernels
+
+    @property
     def cost(self) -> float:  # type: ignore[override]
         """Of all kernels together."""
         return sum(kernel.cost for kernel in self.kernels)

@@ -84,6 +84,11 @@ class Kernel:
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.name!r})"
 
+    @property
+    def parts(self) -> tuple[Kernel, ...]:
+        """The kernels that it is made of, in order; of a single kernel, itself."""
+        return (self,)
+
     def init(self, positions: Float[Tensor, "chains atoms 3"]) -> State:
         """The state of chains that start at ``positions`` (nm); see :meth:`Target.init`."""
         return self.target.init(positions)

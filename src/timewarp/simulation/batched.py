@@ -16,11 +16,11 @@ import torch
 
 from ..energies import Parameters
 from ..restriction import Restriction
+from ..settings.simulation import SimulationSettings
 from ..trajectories import RunFolder
 from ..units import FEMTOSECONDS_PER_PICOSECOND
 from .langevin import BatchedLangevin, Replicas
 from .replica import HIGHEST_ENERGY, REPORT_INTERVAL_S, SimulationError
-from .settings import SimulationSettings
 
 STREAM = 0
 GOING, EXPLODED, CROSSED = -1, 0, 1

@@ -8,8 +8,8 @@ from pathlib import Path
 from .. import native
 from ..energies import Parameters, UnknownForceError, compile_system
 from ..molecules import Molecule
+from ..settings.simulation import SimulationSettings
 from ..trajectories import RunFolder
-from .settings import SimulationSettings
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -24,6 +24,7 @@ from ..files import write_atomically
 from ..molecules import Molecule
 from ..progress import Progress
 from ..restriction import Restriction
+from ..settings.simulation import SimulationSettings
 from ..starts import start_positions
 from ..state import repartition_hydrogen_mass
 from ..trajectories import ClosedSteps, RunFolder, superchains_of_starts
@@ -32,7 +33,6 @@ from ..units import FEMTOSECONDS_PER_PICOSECOND, PICOSECONDS_PER_NANOSECOND, SEC
 from .batched import STREAM, BatchedRun
 from .engines import choose_engine
 from .replica import ReplicaJob, SimulationError, replica_task, run_replica
-from .settings import SimulationSettings
 from .system import choose_platform, with_masses
 from .torsion_moves import TorsionMoves
 
@@ -87,7 +87,7 @@ def simulate(
     system = with_masses(molecule.system, masses)
     if settings.torsion_moves_per_round:
         TorsionMoves(molecule.atoms, masses, 1.0, 1.0)  # raises early where there is nothing to turn
-    config = settings.to_config(
+    config = settings.resolved(
         molecule=molecule.name,
         preset=molecule.preset.name,
         temperature_K=temperature_K,

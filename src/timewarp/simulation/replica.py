@@ -18,9 +18,9 @@ import openmm
 import torch
 
 from ..restriction import Restriction
+from ..settings.simulation import SimulationSettings
 from ..trajectories import RunFolder
 from ..units import FEMTOSECONDS_PER_PICOSECOND, kT
-from .settings import SimulationSettings
 from .system import make_context
 from .torsion_moves import TorsionMoves
 

@@ -13,7 +13,7 @@ from ..geometry import to_internal
 from ..shapes import Float
 from ..state import Atoms
 from ..trajectories import split_frames
-from .sources import Source, open_sources
+from .sources import Given, open_sources
 
 CHUNK = 50_000
 """Frames converted at once, to bound memory."""
@@ -40,7 +40,7 @@ class TrainingData:
 
 
 def load_training_data(
-    runs: Sequence[Source], *, validation_fraction: float = 0.1, stride: int = 1, seed: int = 0
+    runs: Sequence[Given], *, validation_fraction: float = 0.1, stride: int = 1, seed: int = 0
 ) -> TrainingData:
     """Read the frames of one molecule.
 

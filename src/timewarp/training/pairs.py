@@ -12,8 +12,8 @@ from torch import Tensor
 from ..energies import Parameters
 from ..shapes import Float, Int
 from ..state import Atoms
-from ..trajectories import FrameBlocks, FrameSet, LaggedPairs, RunFolder, split_frames, time_lagged_pairs
-from .sources import Source, open_sources
+from ..trajectories import FrameBlocks, LaggedPairs, Source, split_frames, time_lagged_pairs
+from .sources import Given, open_sources
 
 FEWEST_FRAMES = 20
 """Frames per chain that a split into blocks needs."""
@@ -89,7 +89,7 @@ class PairData:
 
 
 def load_pairs(
-    runs: Sequence[Source],
+    runs: Sequence[Given],
     lag_ps: float,
     *,
     validation_fraction: float = 0.1,
@@ -127,7 +127,7 @@ def load_pairs(
 
 
 def _split_pairs(
-    run: RunFolder | FrameSet, lag_ps: float, validation_fraction: float, stride: int, seed: int
+    run: Source, lag_ps: float, validation_fraction: float, stride: int, seed: int
 ) -> tuple[LaggedPairs, LaggedPairs]:
     if not run.is_dynamics:
         kinds = {"md": "MD with torsion moves", "frames": "frames that do not say how far apart in time they are"}

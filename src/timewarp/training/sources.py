@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from ..trajectories import FrameSet, RunFolder
+from ..trajectories import RunFolder, Source
 
-Source = RunFolder | FrameSet | Path | str
+Given = Source | Path | str
 
 
-def open_sources(sources: Sequence[Source]) -> list[RunFolder | FrameSet]:
+def open_sources(sources: Sequence[Given]) -> list[Source]:
     """Sources, those that are paths of run folders opened.
 
     Raises:

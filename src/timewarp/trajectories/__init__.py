@@ -1,8 +1,8 @@
 """The store of trajectories: append, read, lagged pairs, splits; files of other programs, both ways."""
 
-from .campaigns import open_campaign, run_folders, run_in_campaign
+from .campaigns import CAMPAIGN_FILE, open_campaign, run_folders, run_in_campaign
 from .exporting import export, mdtraj_topology
-from .folder import RunFolder
+from .folder import ENERGY_FILE, RunFolder
 from .frame_set import FrameSet
 from .frames import open_source, read_frames, read_positions
 from .source import Source
@@ -12,6 +12,8 @@ from .trajectory import Trajectory
 from .watching import ClosedSteps
 
 __all__ = [
+    "CAMPAIGN_FILE",
+    "ENERGY_FILE",
     "SUPERCHAINS",
     "ClosedSteps",
     "FrameBlocks",

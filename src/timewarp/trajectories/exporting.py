@@ -14,6 +14,7 @@ from ..files import write_atomically
 from ..geometry import superpose
 from .folder import RunFolder
 from .frame_set import FrameSet
+from .source import Source
 from .trajectory import Trajectory
 
 if TYPE_CHECKING:
@@ -94,7 +95,7 @@ def export(
     return files + ([pdb] if pdb else [])
 
 
-def mdtraj_topology(run: RunFolder | FrameSet) -> mdtraj.Topology:
+def mdtraj_topology(run: Source) -> mdtraj.Topology:
     """The molecule of a run as MDTraj reads it, atoms in the run's order.
 
     Raises:

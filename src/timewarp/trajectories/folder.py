@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+import shlex
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -25,6 +26,7 @@ from ..files import (
     write_json,
     write_toml,
 )
+from ..molecules.sequences import parse_sequence
 from ..state import Atoms
 from . import segments
 from .segments import SegmentHeader, read_header, segment_name, write_segment
@@ -258,6 +260,15 @@ class RunFolder:
         """Whether frames follow each other in physical time: MD without torsion moves."""
         return self.kind == "md" and self.config.get("dynamics") is not False
 
+    @property
+    def molecule_argument(self) -> str:
+        """MOLECULE with which a command line names the molecule again: its sequence, or the run's own PDB file."""
+        with contextlib.suppress(ValueError):
+            residues = dict(zip(self.atoms.residue_numbers, self.atoms.residue_names, strict=True))
+            if parse_sequence(self.name).residue_names == tuple(residues.values()):
+                return self.name
+        return str(self.path / "topology.pdb")
+
     def check_unbiased(self) -> None:
         """Refuse an exploration where equilibrium samples are needed.
 
@@ -267,7 +278,8 @@ class RunFolder:
         if self.kind == "exploration":
             raise ValueError(
                 f"{self.path} is an exploration, and so biased: how often a state occurs in it means nothing; sample "
-                f"its states with `timewarp sample {self.name} --start-from {self.path}`, and give that run"
+                f"its states with `timewarp sample {shlex.quote(self.molecule_argument)} --start-from "
+                f"{shlex.quote(str(self.path))}`, and give that run"
             )
 
     def n_frames(self, stream: int) -> int:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
+from ..energies import Parameters
 from ..state import Atoms
 from .trajectory import Trajectory
 
@@ -45,6 +46,17 @@ class Source(Protocol, metaclass=_Static):
     @property
     def topology_pdb(self) -> str:
         """PDB text of a structure with the same atoms in the same order: the chirality and cis/trans pattern."""
+
+    @property
+    def parameters(self) -> Parameters | None:
+        """The compiled energy; None where there is none beside the frames."""
+
+    @property
+    def streams(self) -> list[int]:
+        """Numbers of the streams that have frames."""
+
+    def n_frames(self, stream: int) -> int:
+        """Frames of each chain of a stream."""
 
     @property
     def temperature_K(self) -> float:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,15 +15,19 @@ from .. import native
 from ..analysis import backbone_planes, bonded_types, bonded_values, jsd_torsion, named_torsions, noise_floor
 from ..analysis import torsion_angles as torsions_of
 from ..energies import Parameters, Potential
-from ..flows.proposer import Proposal
+from ..flows.acceptance import expected_acceptance
+from ..machine import set_sampling_threads
 from ..pretrained import LoadedModel, default_for, load, names
+from ..progress import Listener
 from ..report.conditional import conditional_plot
 from ..report.plots import Plot
 from ..restriction import Restriction
+from ..run import Run
 from ..sampling import Target
 from ..simulation import BatchedLangevin
-from ..state import Atoms, State, repartition_hydrogen_mass
+from ..state import Atoms, repartition_hydrogen_mass
 from ..trajectories import RunFolder
+from .sources import teller
 
 BINS = 36
 """Bins per torsion: a few hundred endpoints do not fill more."""
@@ -112,7 +116,7 @@ class Conditional:
 
 
 def conditional(
-    run: RunFolder | Path | str,
+    run: Run | RunFolder | Path | str,
     model: LoadedModel | Path | str | None = None,
     *,
     family: str | None = None,
@@ -122,8 +126,8 @@ def conditional(
     n: int = 2000,
     md_runs: int = 512,
     seed: int = 0,
-    threads: int = 1,
-    progress: Callable[[str], None] | None = None,
+    threads: int | None = None,
+    progress: bool | Listener = False,
 ) -> Conditional:
     """Proposals of a network from one state, and the ends of fresh MD runs from the same state.
 
@@ -138,16 +142,18 @@ def conditional(
         n: proposals, at least 2.
         md_runs: runs of MD, at least 2.
         seed: of all random numbers.
-        threads: of the MD and of a Cartesian network.
-        progress: called with the name of each part before it is done.
+        threads: of the MD and of a Cartesian network; None: all cores.
+        progress: True for lines on the logger ``timewarp``, or a function called with a
+            :class:`timewarp.progress.Report`.
 
     Raises:
         FileNotFoundError: there is no such run or network.
         ValueError: the run is no MD or lacks its settings, there is no such frame, no network covers the molecule, it
             has no phi and psi, or the compiled kernels are missing.
     """
-    tell = progress or (lambda part: None)
-    folder = run if isinstance(run, RunFolder) else RunFolder.open(run)
+    tell = teller(progress, "conditional:") or (lambda part: None)
+    folder = RunFolder.open(run if isinstance(run, Path | str) else run.path)
+    threads = set_sampling_threads(threads, "cpu")
     if folder.kind != "md":
         raise ValueError(
             f"{folder.path} is a run of kind {folder.kind}; give MD, whose settings the fresh runs take over"
@@ -198,15 +204,6 @@ def conditional(
     )
 
 
-def propose_from(
-    network: LoadedModel, target: Target, parameters: Parameters, state: State, seed: int, threads: int = 1
-) -> Proposal:
-    """A candidate of a network, of any kind, for each chain of a state, with the log ratio of its densities."""
-    proposer = network.proposers(parameters, target.kT, threads=threads)["flow"]
-    with torch.no_grad():
-        return proposer.propose(state.positions, torch.Generator().manual_seed(seed))
-
-
 def _proposals(
     network: LoadedModel,
     parameters: Parameters,
@@ -219,16 +216,17 @@ def _proposals(
     """Positions, energies and acceptance probabilities of proposals from one state."""
     restriction = Restriction(x, run.atoms)
     target = Target(Potential(parameters, dtype=torch.float32), run.temperature_K, restriction)
-    state = target.init(x.expand(n, -1, -1).contiguous())
-    proposal = propose_from(network, target, parameters, state, seed, threads)
-    there = target.recentre(proposal.positions)
+    proposer = network.proposers(parameters, target.kT, threads=threads)["flow"]
+
+    def reduced_energy(positions: torch.Tensor) -> torch.Tensor:
+        return target.reduced_energy(target.energy(positions)).masked_fill(restriction.crossed(positions), torch.inf)
+
+    states = target.init(x.expand(n, -1, -1).contiguous()).positions
+    found = expected_acceptance(proposer, states, reduced_energy, torch.Generator().manual_seed(seed))
+    there = target.recentre(found.candidates)
     energy = target.energy(there).double()
-    log_r = -(energy - state.energy.double()) / target.kT
-    if proposal.log_ratio is not None:
-        log_r = log_r + proposal.log_ratio.double()
-    good = log_r.isfinite() & energy.isfinite() & ~restriction.crossed(there)
-    accepted = torch.where(good, log_r.clamp(max=0.0).exp(), 0.0)
-    return there.numpy(), torch.where(energy.isfinite(), energy, torch.inf).numpy(), accepted.numpy()
+    energy = torch.where(energy.isfinite(), energy, torch.inf)
+    return there.numpy(), energy.numpy(), found.probability.numpy()
 
 
 def _fresh_md(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,10 +14,12 @@ from ..analysis.tica import LAG_PS
 from ..analysis.verdict import largest_rhat, smallest_ess
 from ..files import read_json, write_atomically, write_json
 from ..judging import Judged, judge_run
+from ..progress import Listener
 from ..report.evaluation import render_evaluation
-from ..trajectories import FrameSet, RunFolder, run_folders
+from ..trajectories import Source
+from ..version import version
+from .sources import Given, sources_of, teller
 
-Run = RunFolder | FrameSet
 SCHEMA = 3
 SLOWEST = "TIC 1"
 """The quantity whose speed-up over MD is put into the table: the slowest coordinate of the reference."""
@@ -61,64 +63,80 @@ class Evaluation:
 
 
 def evaluate(
-    runs: Sequence[Path | str | RunFolder],
-    references: Sequence[Path | str | Run],
-    out: Path | str,
+    runs: Given | Sequence[Given],
+    references: Given | Sequence[Given],
+    out: Path | str | None = None,
     *,
     lag_ps: float = LAG_PS,
     discard: int = 0,
-    version: str = "",
-    progress: Callable[[str], None] | None = None,
+    top: Path | str | None = None,
+    spacing_ps: float | None = None,
+    progress: bool | Listener = False,
 ) -> Evaluation:
-    """Compare runs with references of the same molecules, and write ``evaluation.json``, ``.csv`` and a page.
+    """Compare runs with references of the same molecules, by the measures that papers report.
 
-    A run that has not changed since the last evaluation in ``out`` is not evaluated again.
+    E-W2, T-W2, TICA-W2, Jensen-Shannon divergences, free energies and missed states, each beside its noise floor
+    (between halves of the reference); effective samples per second beside those of MD; convergence and verdict.
 
     Args:
-        runs: run folders, or folders of lists of peptides.
+        runs: runs, their folders, or folders of lists of peptides.
         references: of the same molecules: runs, folders that hold such runs, or frames of other programs.
-        out: output folder.
+        out: folder for ``evaluation.json``, ``.csv`` and a page, in which a run that has not changed since the last
+            evaluation is not evaluated again; None: nothing is written.
         lag_ps: lag of TICA, fitted on the reference, in ps; a fifth of a replica at most.
         discard: frames dropped from the start of each chain of the runs.
-        version: of this program, for the page.
-        progress: called with the name of each run before it is evaluated.
+        top: topology of references that are trajectory files of another program.
+        spacing_ps: time between their frames in ps, where they are of dynamics.
+        progress: True for lines on the logger ``timewarp``, or a function called with a
+            :class:`timewarp.progress.Report`.
 
     Raises:
         FileExistsError: ``out`` holds something else.
         ValueError: a run is biased, or has no reference of its molecule, temperature and force field, or several.
+
+    Example:
+        >>> run = sample("AG", samples=160, chains=8, warmup=10, out=folder / "run")
+        >>> md = simulate("AG", length_ns=0.2, torsion_moves_per_ps=10, out=folder / "md")
+        >>> sorted(evaluate(run, md, lag_ps=1).rows[0]["measures"])[:3]
+        ['delta_F', 'energy_w2', 'jsd_phi_psi']
     """
-    out = Path(out)
-    if out.exists() and (not out.is_dir() or (any(out.iterdir()) and not (out / "peptides").is_dir())):
-        raise FileExistsError(f"{out} is not empty and not an evaluation; choose another --out")
-    pairs = match(*(list(_opened(sources)) for sources in (runs, references)))
-    (out / "peptides").mkdir(parents=True, exist_ok=True)
+    folder = None if out is None else Path(out)
+    if folder is not None and not _may_hold(folder):
+        raise FileExistsError(f"{folder} is not empty and not an evaluation; choose another folder")
+    found = list(sources_of(runs))
+    target = {"preset": found[0].config.get("preset"), "temperature_K": found[0].temperature_K}
+    pairs = match(found, list(sources_of(references, top=top, spacing_ps=spacing_ps, **target)))
+    if folder is not None:
+        (folder / "peptides").mkdir(parents=True, exist_ok=True)
+    tell = teller(progress, "evaluating")
     rows: list[dict[str, Any]] = []
     for n, (name, (run, reference)) in enumerate(pairs.items(), 1):
-        if progress is not None:
-            progress(f"{name} ({n} of {len(pairs)})")
-        rows.append(_row(name, run, reference, lag_ps, discard, out / "peptides" / f"{name}.json"))
+        if tell is not None:
+            tell(f"{name} ({n} of {len(pairs)})")
+        kept = None if folder is None else folder / "peptides" / f"{name}.json"
+        rows.append(_row(name, run, reference, lag_ps, discard, kept))
     result = Evaluation(rows, summarise(rows), lag_ps)
-    write_json(out / "evaluation.json", result.to_json())
-    write_atomically(out / "evaluation.csv", result.to_csv().encode())
-    write_atomically(out / "index.html", render_evaluation(rows, result.summary, version).encode())
+    if folder is not None:
+        write_json(folder / "evaluation.json", result.to_json())
+        write_atomically(folder / "evaluation.csv", result.to_csv().encode())
+        write_atomically(folder / "index.html", render_evaluation(rows, result.summary, version()).encode())
     return result
 
 
-def _opened(sources: Sequence[Path | str | Run]) -> Iterator[Run]:
-    for source in sources:
-        if isinstance(source, Path | str):
-            yield from (RunFolder.open(folder) for folder in run_folders(Path(source)))
-        else:
-            yield source
+def _may_hold(folder: Path) -> bool:
+    """Whether a folder is new, empty, or an evaluation."""
+    if not folder.exists():
+        return True
+    return folder.is_dir() and (not any(folder.iterdir()) or (folder / "peptides").is_dir())
 
 
-def match(runs: Sequence[Run], references: Sequence[Run]) -> dict[str, tuple[Run, Run]]:
+def match(runs: Sequence[Source], references: Sequence[Source]) -> dict[str, tuple[Source, Source]]:
     """Each run with its reference, by a name of its own.
 
     Raises:
         ValueError: a run is biased, or has no reference of its molecule, temperature and force field, or several.
     """
-    pairs: dict[str, tuple[Run, Run]] = {}
+    pairs: dict[str, tuple[Source, Source]] = {}
     for run in runs:
         run.check_unbiased()
         path, key = run.path, _target(run)
@@ -126,7 +144,7 @@ def match(runs: Sequence[Run], references: Sequence[Run]) -> dict[str, tuple[Run
         if len(found) != 1:
             what = f"{run.name} under {key[1]} at {key[2]:g} K"
             raise ValueError(
-                f"{path} needs one reference of {what}, and --reference has {len(found)}"
+                f"{path} needs one reference of {what}, and {len(found)} were given"
                 + (
                     f" ({', '.join(str(r.path) for r in found[:3])})"
                     if found
@@ -186,7 +204,7 @@ def row_of(name: str, judged: Judged, discard: int = 0) -> dict[str, Any]:
     }
 
 
-def _row(name: str, run: Run, reference: Run, lag_ps: float, discard: int, path: Path) -> dict[str, Any]:
+def _row(name: str, run: Source, reference: Source, lag_ps: float, discard: int, path: Path | None) -> dict[str, Any]:
     """The row of one run; the stored one where nothing has changed."""
     inputs = {
         "schema": SCHEMA,
@@ -201,14 +219,15 @@ def _row(name: str, run: Run, reference: Run, lag_ps: float, discard: int, path:
         "lag_ps": lag_ps,
         "discard": discard,
     }
-    if path.is_file():
+    if path is not None and path.is_file():
         stored = read_json(path)
         if stored.get("inputs") == inputs:
             return dict(stored["row"])
     row = row_of(name, judge_run(run, reference, discard=discard, lag_ps=lag_ps), discard)
-    write_json(path, {"inputs": inputs, "row": row})
+    if path is not None:
+        write_json(path, {"inputs": inputs, "row": row})
     return row
 
 
-def _target(run: Run) -> tuple[str, str, float]:
+def _target(run: Source) -> tuple[str, str, float]:
     return run.atoms.fingerprint, str(run.config.get("preset")), round(run.temperature_K, 6)

@@ -9,10 +9,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from ..executors import Executor, Heartbeat
+from ..executors import Executor, Heartbeat, make_executor
 from ..files import read_json
+from ..machine import available_cores, versions
 from ..molecules import build_molecule, get_preset
-from ..simulation import SimulationError, SimulationSettings, resolve_for_presets, simulate, versions
+from ..settings.simulation import SimulationSettings
+from ..simulation import SimulationError, resolve_for_presets, simulate
 from ..trajectories import ClosedSteps
 from ..units import FEMTOSECONDS_PER_PICOSECOND, PICOSECONDS_PER_NANOSECOND, SECONDS_PER_DAY
 from .many import DONE, WAITING, peptide_seed, run_list
@@ -21,12 +23,14 @@ from .many import DONE, WAITING, peptide_seed, run_list
 def simulate_many(
     sequences: Sequence[str],
     out: Path | str,
-    settings: SimulationSettings,
-    executor: Executor,
     *,
     preset: str = "amber14-obc2",
+    scheduler: str | None = None,
+    workers: int | None = None,
+    executor: Executor | None = None,
     progress: bool = False,
     say: Callable[[str], None] = lambda line: None,
+    **settings: Any,
 ) -> dict[str, Any]:
     """MD of each peptide of a list, in a folder of its own under ``out``; see :func:`run_list`.
 
@@ -41,6 +45,7 @@ def simulate_many(
         preset: name of the force-field preset.
         progress: show a line with the rate and the time left.
         say: called with a line for each peptide that fails.
+        settings: fields of :class:`~timewarp.settings.simulation.SimulationSettings`, the same for all but the seed.
 
     Returns:
         The summary, as in ``out/summary.json``.
@@ -50,18 +55,18 @@ def simulate_many(
         FileExistsError: the folder holds something else or another list, or another process is writing to it.
         ConnectionError: a cluster cannot be reached, or was lost.
     """
-    settings = resolve_for_presets(settings)
-    shared = {key: list(value) if isinstance(value, tuple) else value for key, value in vars(settings).items()}
-    if settings.temperature_K is None:
+    chosen = resolve_for_presets(SimulationSettings.make(settings))
+    shared = chosen.to_config()
+    if chosen.temperature_K is None:
         shared["temperature_K"] = get_preset(preset).temperature_K
     closed: dict[Path, ClosedSteps] = {}
 
     def of(sequence: str) -> SimulationSettings:
-        return dataclasses.replace(settings, seed=peptide_seed(settings.seed, sequence))
+        return dataclasses.replace(chosen, seed=peptide_seed(chosen.seed, sequence))
 
     def stored_ns(sequence: str, folder: Path) -> float:
         steps = closed.setdefault(folder, ClosedSteps(folder)).count()
-        return steps * settings.timestep_fs / FEMTOSECONDS_PER_PICOSECOND / PICOSECONDS_PER_NANOSECOND
+        return steps * chosen.timestep_fs / FEMTOSECONDS_PER_PICOSECOND / PICOSECONDS_PER_NANOSECOND
 
     def row(sequence: str, folder: Path) -> dict[str, Any]:
         found: dict[str, Any] = {}
@@ -91,10 +96,10 @@ def simulate_many(
         row=row,
         shared={"campaign": {"schema": 1}, "preset": preset, **shared},
         may_grow="length_ns",
-        executor=executor,
+        executor=executor or make_executor(scheduler, min(workers or available_cores(), len(sequences))),
         expected=(ValueError, OSError, NotImplementedError, SimulationError),
         amount=stored_ns,
-        each=settings.length_ns,
+        each=chosen.length_ns,
         unit="ns",
         totals=totals,
         progress=progress,

@@ -1,53 +1,69 @@
-"""A run folder in a notebook: its frames as arrays, its figures, and the objects of other libraries."""
+"""A run as an object: what every verb returns, and what a notebook opens."""
 
 from __future__ import annotations
 
 import html
+from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .trajectories import RunFolder, Trajectory
+from .judging import Judged, judge_run
+from .system import System
+from .trajectories import RunFolder, Source, Trajectory
 
 if TYPE_CHECKING:
     import mdtraj
-    from matplotlib.figure import Figure
 
     from .analysis import Verdict
+    from .report import Picture
     from .state import Atoms
+
+WHAT = {
+    "chain": "chains of exact samples",
+    "md": "molecular dynamics",
+    "exploration": "exploration, biased",
+    "frames": "frames of another program",
+}
 
 
 class Run:
-    """What ``timewarp.open`` gives: one run of ``timewarp sample``, ``simulate`` or ``explore``.
+    """One run of ``sample``, ``simulate`` or ``explore``, or a trajectory of another program.
 
     Frames are read when they are first asked for, and kept.
 
     Args:
-        path: the run folder.
+        source: the run folder (a path, or opened), or frames of another program.
         discard: frames dropped from the start of each chain.
         stride: every ``stride``-th frame is kept.
+
+    Attributes:
+        folder: the opened run folder, or the frames.
 
     Raises:
         FileNotFoundError: there is no run.
         ValueError: it is damaged.
+
+    Example:
+        >>> from timewarp import sample
+        >>> run = sample("AG", samples=64, chains=8, warmup=10, out=folder / "run")
+        >>> run.torsions["psi_1"].shape, run.energies.shape
+        ((8, 8), (8, 8))
     """
 
-    def __init__(self, path: Path | str, *, discard: int = 0, stride: int = 1) -> None:
-        self.folder = RunFolder.open(path)
+    def __init__(self, source: Path | str | Source, *, discard: int = 0, stride: int = 1) -> None:
+        self.folder: Source = RunFolder.open(source) if isinstance(source, Path | str) else source
         self.discard, self.stride = discard, stride
 
     def __repr__(self) -> str:
-        frames = sum(self.folder.n_frames(s) for s in self.folder.streams)
-        what = {"chain": "chains of exact samples", "md": "molecular dynamics", "exploration": "exploration, biased"}
-        what["frames"] = "frames of another program"
-        return f"Run({str(self.path)!r}: {self.name}, {what[self.kind]}, {frames:,} stored frames per chain)"
+        return f"Run({str(self.path)!r}: {self.name}, {WHAT[self.kind]}, {self._n_stored:,} stored frames per chain)"
 
     def _repr_html_(self) -> str:
         rows = {"molecule": self.name, "kind": self.kind, "folder": str(self.path)}
         rows |= {key: self.config[key] for key in ("preset", "temperature_K", "model") if key in self.config}
-        if self.folder.streams:
+        if self._n_stored:
             rows["chains x frames"] = f"{self.trajectory.n_chains} x {self.trajectory.n_frames:,}"
         for name, row in ((self.summary or {}).get("kernels") or {}).items():
             if row.get("acceptance") is not None:
@@ -56,8 +72,12 @@ class Run:
         return f"<table>{''.join(cells)}</table>"
 
     @property
+    def _n_stored(self) -> int:
+        return sum(self.folder.n_frames(stream) for stream in self.folder.streams)
+
+    @property
     def path(self) -> Path:
-        """The run folder."""
+        """The run folder, or the file of the frames."""
         return self.folder.path
 
     @property
@@ -67,7 +87,7 @@ class Run:
 
     @property
     def kind(self) -> str:
-        """``chain``, ``md`` or ``exploration``."""
+        """``chain``, ``md``, ``exploration``, or ``frames`` of another program."""
         return self.folder.kind
 
     @property
@@ -76,12 +96,12 @@ class Run:
         return self.folder.atoms
 
     @property
-    def config(self) -> dict[str, Any]:
+    def config(self) -> Mapping[str, Any]:
         """How it was made."""
         return self.folder.config
 
     @property
-    def summary(self) -> dict[str, Any] | None:
+    def summary(self) -> Mapping[str, Any] | None:
         """``summary.json``: acceptance, convergence, cost; None while the run goes on."""
         return self.folder.summary()
 
@@ -113,17 +133,29 @@ class Run:
 
         return diagnose(self.trajectory, self.torsions)
 
-    def verdict(self) -> Verdict:
-        """Whether the samples can be trusted, and why.
+    def judge(self, reference: Run | None = None) -> Judged:
+        """Everything that ``timewarp analyse`` finds: convergence, populations, geometry, and the verdict.
+
+        Args:
+            reference: long MD of the same molecule, temperature and force field, to lay the run beside.
 
         Raises:
-            ValueError: it is an exploration, too short, or does not say its temperature.
+            ValueError: it is an exploration, too short, or does not say its temperature; or the reference is of another
+                target.
         """
-        from .judging import judge_run
+        other = None if reference is None else reference.folder
+        return judge_run(self.folder, other, discard=self.discard, stride=self.stride)
 
-        return judge_run(self.folder, discard=self.discard, stride=self.stride).verdict
+    def verdict(self, reference: Run | None = None) -> Verdict:
+        """Whether the samples can be trusted, and why; see :meth:`judge`."""
+        return self.judge(reference).verdict
 
-    def ramachandran(self, reference: Run | None = None) -> Figure:
+    @cached_property
+    def system(self) -> System:
+        """The molecule under its force field at the run's temperature, to sample or to score with."""
+        return System.of_run(self.folder)
+
+    def ramachandran(self, reference: Run | None = None) -> Picture:
         """Free energy over (phi, psi) of each residue, beside that of another run if one is given.
 
         Raises:
@@ -136,7 +168,7 @@ class Run:
             raise ValueError(f"{self.name} has no residue with both phi and psi")
         return figure_of(plot)
 
-    def free_energies(self, reference: Run | None = None) -> Figure:
+    def free_energies(self, reference: Run | None = None) -> Picture:
         """Free energy along every torsion with its error, beside that of another run if one is given.
 
         Raises:

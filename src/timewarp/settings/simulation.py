@@ -1,4 +1,4 @@
-"""What an MD run is: settings with their units, checked, and resolved to whole numbers of steps."""
+"""Settings of molecular dynamics: what an MD run is, resolved to whole numbers of steps."""
 
 from __future__ import annotations
 
@@ -6,95 +6,133 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-from ..starts import BUILT
 from ..units import FEMTOSECONDS_PER_PICOSECOND, PICOSECONDS_PER_NANOSECOND
+from . import LARGEST_SEED, Settings, setting
+from .sampling import PRECISIONS
 
+BUILT = "built"
+"""Start specification: the molecule's own minimised positions."""
 ENGINES = ("auto", "batched", "openmm")
-PRECISIONS = ("float32", "float64")
 MOST_SEGMENT_NUMBERS = 2**24
 """Coordinates in a segment of the batched engine: 64 MB."""
 MOST_REPLICAS, SHORTEST_REPLICA_NS = 32, 0.25
 """Default of the batched engine: as many replicas side by side as keep each at least so long."""
 
 
-@dataclass(frozen=True)
-class SimulationSettings:
-    """Settings of an MD run. ``None`` stands for a default that depends on the molecule or on another field.
+@dataclass(frozen=True, kw_only=True)
+class SimulationSettings(Settings):
+    """Settings of an MD run. ``None`` stands for a default that depends on the molecule or on another field."""
 
-    Attributes:
-        length_ns: production time in ns, summed over the replicas; rounded up to whole frames.
-        replicas: independent trajectories. None: 1 with OpenMM; with the batched engine, which is at its best with 16
-            replicas or more for each core, up to 32 (a power of two) of at least 0.25 ns each.
-        timestep_fs: integration step in fs.
-        hydrogen_mass_Da: mass to which hydrogens are brought, taken from the atom they are bonded to
-            (repartitioning, Feenstra, Hess & Berendsen 1999); configurational averages do not depend on masses.
-            None: 3 Da where the step is 1.5 fs or longer, else the natural mass. 3 Da makes the fastest
-            vibration of an unconstrained methyl group slowest; at 4 Da its carbon has become the light partner.
-        friction_per_ps: Langevin friction in 1/ps.
-        temperature_K: in K; None: the preset's.
-        frame_spacing_ps: time between stored frames in ps, a whole number of steps.
-        burn_in_ps: time in ps run and dropped after minimisation.
-        segment_ps: time in ps per closed segment, which is what a killed process loses at most.
-            None: about 100 ps for 22 atoms, less for larger molecules.
-        torsion_moves_per_ps: Metropolised torsion moves per ps; 0 for none. With them, time correlations are not
-            physical, while the configurational distribution stays that of the MD.
-        starts: start of each replica, cycled over them: ``"built"``, ``"spread"``, torsions to set
-            (``"phi_1=60"``, ``"phi_1=60,psi_1=40"``, degrees), or ``"FILE.pdb"`` / ``"FILE.pdb#3"`` (model 3); see
-            :func:`timewarp.starts.start_positions`.
-        seed: of all random numbers.
-        platform: OpenMM platform; ``"auto"``: Reference for small molecules with native GB, else CPU.
-        engine: ``"batched"``: all replicas side by side in the compiled kernel; ``"openmm"``: a process for each;
-            ``"auto"``: batched where it applies (see :func:`timewarp.simulation.choose_engine`).
-        precision: of the batched engine's dynamics, ``"float32"`` or ``"float64"``.
-    """
-
-    length_ns: float = 1.0
-    replicas: int | None = None
-    timestep_fs: float = 2.0
-    hydrogen_mass_Da: float | None = None
-    friction_per_ps: float = 1.0
-    temperature_K: float | None = None
-    frame_spacing_ps: float = 1.0
-    burn_in_ps: float = 100.0
-    segment_ps: float | None = None
-    torsion_moves_per_ps: float = 0.0
-    starts: tuple[str, ...] = (BUILT,)
-    seed: int = 0
-    platform: str = "auto"
-    engine: str = "auto"
-    precision: str = "float32"
+    length_ns: float = setting(
+        1.0,
+        "production time, summed over the replicas; rounded up to whole frames",
+        unit="ns",
+        above=0,
+        most=1e6,
+        group="the run",
+    )
+    replicas: int | None = setting(
+        None,
+        "independent trajectories",
+        least=1,
+        most=65536,
+        shown="with the batched engine up to 32 of 0.25 ns or more each, with OpenMM 1",
+        group="the run",
+    )
+    frame_spacing_ps: float = setting(
+        1.0, "time between stored frames, a whole number of steps", unit="ps", above=0, most=1e6, group="the run"
+    )
+    burn_in_ps: float = setting(
+        100.0, "time run and dropped after minimisation", unit="ps", least=0, most=1e6, group="the run"
+    )
+    segment_ps: float | None = setting(
+        None,
+        "time per closed segment, which is what a killed run loses at most",
+        unit="ps",
+        above=0,
+        most=1e6,
+        shown="some ten seconds of work",
+        group="the run",
+    )
+    start: tuple[str, ...] = setting(
+        (BUILT,),
+        "where replicas start, once per start and cycled over the replicas: built, spread (torsions at random, far "
+        "apart), torsions in degrees (phi_1=60 or phi_1=60,psi_1=40), or FILE.pdb, FILE.pdb#MODEL",
+        metavar="START",
+        key="starts",
+        shown="built",
+        group="the run",
+    )
+    seed: int = setting(
+        0,
+        "seed of all random numbers; the same seed gives the same result on the same machine",
+        least=0,
+        most=LARGEST_SEED,
+        group="the run",
+    )
+    temperature_K: float | None = setting(
+        None,
+        "temperature",
+        unit="K",
+        least=1,
+        most=10_000,
+        short="-t",
+        shown="the preset's; 310 for amber14 presets, 300 for amber99sbildn-obc",
+    )
+    timestep_fs: float = setting(2.0, "integration step", unit="fs", above=0, most=10, group="the dynamics")
+    hydrogen_mass_Da: float | None = setting(
+        None,
+        "mass of hydrogens, taken from the bonded heavy atom (Feenstra, Hess & Berendsen 1999); configurational "
+        "averages do not depend on masses. At 3 Da the fastest vibration of an unconstrained methyl group is slowest",
+        unit="Da",
+        above=0,
+        most=12,
+        shown="3 for time steps of 1.5 fs or more, else natural",
+        group="the dynamics",
+    )
+    friction_per_ps: float = setting(
+        1.0, "Langevin friction (the Timewarp paper used 0.3)", unit="1/ps", above=0, most=1e4, group="the dynamics"
+    )
+    torsion_moves_per_ps: float = setting(
+        0.0,
+        "Metropolised torsion moves: slow barriers are crossed and the distribution stays exact, but time correlations "
+        "are no longer physical",
+        unit="1/ps",
+        least=0,
+        most=1e4,
+        group="the dynamics",
+    )
+    engine: str = setting(
+        "auto",
+        "batched: all replicas side by side in the compiled kernel; openmm: one process each; auto: batched wherever "
+        "it applies",
+        choices=ENGINES,
+        group="the dynamics",
+    )
+    precision: str = setting("float32", "of the batched engine's dynamics", choices=PRECISIONS, group="the dynamics")
+    platform: str = setting(
+        "auto",
+        "OpenMM platform: Reference, CPU, CUDA, OpenCL; takes the OpenMM engine",
+        metavar="NAME",
+        shown="the fastest on one core for this molecule",
+        group="the dynamics",
+    )
 
     def __post_init__(self) -> None:
-        _positive("length_ns", self.length_ns, "ns")
-        _positive("timestep_fs", self.timestep_fs, "fs")
-        _positive("friction_per_ps", self.friction_per_ps, "1/ps")
-        _positive("frame_spacing_ps", self.frame_spacing_ps, "ps")
-        if self.temperature_K is not None:
-            _positive("temperature_K", self.temperature_K, "K")
-        if self.segment_ps is not None:
-            _positive("segment_ps", self.segment_ps, "ps")
-        if self.hydrogen_mass_Da is not None:
-            _positive("hydrogen_mass_Da", self.hydrogen_mass_Da, "Da")
-        if not (math.isfinite(self.burn_in_ps) and self.burn_in_ps >= 0):
-            raise ValueError(f"burn_in_ps must be zero or a positive number of ps, got {self.burn_in_ps!r}")
-        if not (math.isfinite(self.torsion_moves_per_ps) and self.torsion_moves_per_ps >= 0):
-            raise ValueError(f"torsion_moves_per_ps must be zero or positive, got {self.torsion_moves_per_ps!r}")
-        if self.engine not in ENGINES:
-            raise ValueError(f"engine must be one of {', '.join(ENGINES)}, got {self.engine!r}")
-        if self.precision not in PRECISIONS:
-            raise ValueError(f"precision must be one of {', '.join(PRECISIONS)}, got {self.precision!r}")
-        if self.replicas is not None and self.replicas < 1:
-            raise ValueError(f"replicas must be at least 1, got {self.replicas!r}")
-        if not self.starts:
-            raise ValueError("starts must name at least one start, such as 'built'")
-        if self.seed < 0:
-            raise ValueError(f"seed must be zero or positive, got {self.seed!r}")
+        super().__post_init__()
+        if not self.start:
+            raise ValueError("`start` must name at least one start, such as 'built'")
         steps = self.frame_spacing_ps * FEMTOSECONDS_PER_PICOSECOND / self.timestep_fs
         if round(steps) < 1 or abs(steps - round(steps)) > 1e-6:
             raise ValueError(
                 f"the frame spacing must be a whole number of time steps of {self.timestep_fs:g} fs, "
                 f"got {self.frame_spacing_ps:g} ps; try {max(round(steps), 1) * self.timestep_fs / 1000:g} ps"
             )
+
+    @property
+    def starts(self) -> tuple[str, ...]:
+        """Where replicas start, under the name of the configuration."""
+        return self.start
 
     # --- whole numbers of steps ---------------------------------------------------------------------------------
 
@@ -158,7 +196,7 @@ class SimulationSettings:
             return 3.0
         return self.hydrogen_mass_Da
 
-    def to_config(
+    def resolved(
         self, *, molecule: str, preset: str, temperature_K: float, n_atoms: int, platform: str
     ) -> dict[str, Any]:
         """The resolved configuration, as stored in ``config.toml``; ``engine`` must not be ``"auto"`` any more."""
@@ -183,8 +221,3 @@ class SimulationSettings:
             "precision": self.precision if batched else None,
             "dynamics": self.torsion_moves_per_ps == 0,
         }
-
-
-def _positive(name: str, value: float, unit: str) -> None:
-    if not (math.isfinite(value) and value > 0):
-        raise ValueError(f"{name} must be a positive number of {unit}, got {value!r}")

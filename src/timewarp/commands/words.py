@@ -1,0 +1,85 @@
+"""Words that several verbs share: the molecule, commands to run next, and how a run ended."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ..settings.sampling import PRESETS
+from .errors import UserError
+from .parser import Argument, Call
+
+MOLECULE = Argument("molecule", "one-letter sequence (AIVL), with caps (Ace-A-Nme), or a PDB file", "MOLECULE")
+MOLECULE_OR_LIST = Argument("molecule", MOLECULE.help, "MOLECULE", nargs="?")
+RUN = Argument("run", "run folder of `sample` or `simulate`", "RUN", kind=Path)
+
+
+def command(verb: str, *words: Any, **options: Any) -> str:
+    """A command line that a shell runs as it is printed.
+
+    >>> command("sample", "my peptide.pdb", preset="amber14-obc1", start_from="a run")
+    "timewarp sample 'my peptide.pdb' --preset amber14-obc1 --start-from 'a run'"
+    """
+    parts = ["timewarp", verb, *map(str, words)]
+    for name, value in options.items():
+        if value is not None:
+            parts += [f"--{name.replace('_', '-')}", f"{value:g}" if isinstance(value, float) else str(value)]
+    return shlex.join(parts)
+
+
+def molecule_of(source: Path) -> tuple[str | None, str | None]:
+    """MOLECULE and ``--preset`` with which ``timewarp sample`` builds what a run or a trajectory file is of.
+
+    A packed set of many peptides serves any of them: ``AIVL`` stands for yours.
+    """
+    from ..trajectories import RunFolder
+
+    if not source.is_dir():
+        packed = source.suffix == ".safetensors"
+        return ("AIVL", None) if packed else (None, None)
+    run = RunFolder.open(source)
+    preset = run.config.get("preset")
+    other = None if preset == PRESETS[0] else preset
+    return run.molecule_argument, other
+
+
+def one_or_list(call: Call) -> bool:
+    """Whether a list of peptides is meant in place of one molecule.
+
+    Raises:
+        UserError: there are both or neither, or an option that means nothing.
+    """
+    from ..executors import is_address
+
+    molecule, sequences = call.arguments["molecule"], call.settings.get("sequences")
+    scheduler, threads = call.settings.get("scheduler"), call.settings.get("threads")
+    if (molecule is None) == (sequences is None):
+        what = "neither" if molecule is None else f"{molecule} and --sequences {sequences}"
+        raise UserError(f"give a MOLECULE or --sequences FILE, got {what}")
+    if scheduler is not None and sequences is None:
+        raise UserError("--scheduler is for a list of peptides: give --sequences FILE too")
+    if is_address(scheduler) and threads is not None:
+        raise UserError(f"--threads counts workers of this machine; {scheduler} has its own, leave --threads out")
+    return sequences is not None
+
+
+def check_list(out: Path, summary: Mapping[str, Any], text: str) -> None:
+    """Print what there is of a list and raise, where peptides have failed.
+
+    Raises:
+        UserError: some have.
+    """
+    if failures := [row for row in summary["table"] if row["state"] == "failed"]:
+        first = failures[0]
+        print(text)
+        raise UserError(
+            f"{len(failures)} of {summary['peptides']} peptides failed, {first['sequence']}: {first['message']} "
+            f"(all are in {out / 'summary.json'}; the same command tries them again)"
+        )
+
+
+def percent(value: float | None) -> str:
+    """A fraction as a percentage, or a dash."""
+    return "-" if value is None else f"{100 * value:.1f} %"
