@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 STAMP = $(VENV)/.installed
 
-.PHONY: install native test demo lint docs check wheel-test clean
+.PHONY: install native test test-slow test-all demo lint docs check wheel-test clean
 
 install: $(STAMP)
 
@@ -35,10 +35,16 @@ docs: install
 	$(BIN)/sphinx-build -q -E -W --keep-going -b html docs build/docs
 	@echo $(abspath build/docs/index.html)
 
+# What is most often broken, in some minutes; `make test-all` runs the slow rest (tests/slow_tests.txt) as well.
 test: install
-	$(BIN)/python -m pytest -n 2
+	$(BIN)/python -m pytest -n 2 -m "not slow"
 
-check: lint docs test
+test-slow: install
+	$(BIN)/python -m pytest -n 2 -m slow
+
+test-all: test test-slow
+
+check: lint docs test-all
 
 demo: install
 	$(BIN)/python examples/demo.py $(DEMO_FLAGS)

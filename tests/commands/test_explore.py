@@ -84,7 +84,7 @@ def test_chains_start_from_its_distinct_states(explored, tmp_path, capsys):
 
     assert sample(tmp_path / "run", "--no-flow", "--start-from", explored, "--kernels", "hmc", "--warmup", "0") == 0
     found = json.loads((explored / "summary.json").read_text())["states"]["found"]
-    assert f"6 chains start from {min(found, 6)} states" in capsys.readouterr().out
+    assert f"6 chains start from {min(found, 6)} states" in capsys.readouterr().err
     run = RunFolder.open(tmp_path / "run")
     assert run.config["starts"] == ["exploration"]
     assert json.loads((tmp_path / "run" / "summary.json").read_text())["start_from"] == str(explored)
@@ -102,7 +102,7 @@ def test_chains_start_from_frames_of_another_chain(tmp_path, capsys):
     assert sample(tmp_path / "first", "--no-flow") == 0
     more = ("--no-flow", "--kernels", "hmc", "--hmc-steps", "1", "--warmup", "0", "--start-from", tmp_path / "first")
     assert sample(tmp_path / "second", *more) == 0
-    assert f"6 chains start from 6 frames of {tmp_path / 'first'}" in capsys.readouterr().out
+    assert f"6 chains start from 6 frames of {tmp_path / 'first'}" in capsys.readouterr().err
     run = RunFolder.open(tmp_path / "second")
     assert run.config["starts"] == ["run"]
     source = RunFolder.open(tmp_path / "first").trajectory().positions.flatten(0, 1)
@@ -155,13 +155,13 @@ def explore_or_exit(out, *arguments):
 
 def test_a_molecule_without_a_network_says_so(tmp_path, capsys):
     assert explore(tmp_path / "run", "--family", "B", molecule="Ace-G-Nme") == 2
-    assert "give --model FOLDER" in capsys.readouterr().err
+    assert "give its folder as --model" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("option", [["--proposals", "4"], ["--flow-steps", "4"]])
 def test_batches_are_for_family_a(option, tmp_path, capsys):
     small = ["--chains", "2", "--samples", "2", "--warmup", "0", "--threads", "1", "--quiet"]
     assert main(["sample", "Ace-A-Nme", "--out", str(tmp_path / "run"), *small, *option]) == 2
-    assert "for networks of family A" in capsys.readouterr().err
+    assert "for networks that draw in batches (family A)" in capsys.readouterr().err
     assert main(["sample", "Ace-A-Nme", "--no-flow", "--out", str(tmp_path / "run"), *small, *option]) == 2
     assert "leave them out" in capsys.readouterr().err

@@ -4,11 +4,17 @@ import re
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 
-from timewarp import commands
-from timewarp.commands import errors, main, options
+from timewarp import commands, machine
+from timewarp.commands import errors, main
+
+
+def exporting(monkeypatch, run):
+    """The verb ``export`` with another body."""
+    monkeypatch.setattr("timewarp.commands.export.VERB", replace(commands.verb_of("export"), run=run))
 
 
 def test_help_lists_every_verb_without_heavy_imports():
@@ -46,15 +52,33 @@ def test_version(capsys):
         ([], "VERB"),
         (["fold"], "fold"),
         (["simulate", "AG"], "--out"),
-        (["simulate", "AG", "--out", "x", "--length", "-1"], "the length must be above 0, got -1"),
-        (["simulate", "AG", "--out", "x", "--length", "nan"], "the length must be a finite number, got nan"),
-        (["simulate", "AG", "--out", "x", "--length", "long"], "the length must be a number, got 'long'"),
-        (["simulate", "AG", "--out", "x", "--replicas", "0"], "must be at least 1, got 0"),
-        (["simulate", "AG", "--out", "x", "--replicas", "1.5"], "must be a whole number, got '1.5'"),
-        (["simulate", "AG", "--out", "x", "--temperature", "-310"], "the temperature must be at least 1"),
+        (
+            ["simulate", "AG", "--out", "x", "--length", "-1"],
+            "--length: must be a number above 0 and at most 1,000,000 ns, got -1",
+        ),
+        (
+            ["simulate", "AG", "--out", "x", "--length", "nan"],
+            "--length: must be a number above 0 and at most 1,000,000 ns, got nan",
+        ),
+        (
+            ["simulate", "AG", "--out", "x", "--length", "long"],
+            "--length: must be a number above 0 and at most 1,000,000 ns, got 'long'",
+        ),
+        (
+            ["simulate", "AG", "--out", "x", "--replicas", "0"],
+            "must be a whole number of at least 1 and at most 65,536, got 0",
+        ),
+        (
+            ["simulate", "AG", "--out", "x", "--replicas", "1.5"],
+            "must be a whole number of at least 1 and at most 65,536, got '1.5'",
+        ),
+        (
+            ["simulate", "AG", "--out", "x", "--temperature", "-310"],
+            "--temperature: must be a number of at least 1 and at most 10,000 K",
+        ),
         (["simulate", "AG", "--out", "x", "--preset", "charmm"], "charmm"),
-        (["simulate", "AG", "--out", "x", "--seed", "-1"], "the seed must be at least 0"),
-        (["export", "x", "--stride", "0"], "the stride must be at least 1"),
+        (["simulate", "AG", "--out", "x", "--seed", "-1"], "--seed: must be a whole number of at least 0"),
+        (["export", "x", "--stride", "0"], "--stride: must be a whole number of at least 1"),
         (["export", "x", "--format", "gro"], "gro"),
     ],
 )
@@ -70,10 +94,10 @@ def test_a_bad_command_line_is_one_line(argv, message, capsys):
 
 @pytest.mark.parametrize("error", [*errors.USER_ERRORS, FileExistsError, FileNotFoundError, PermissionError])
 def test_user_errors_are_one_line(error, capsys, monkeypatch):
-    def fail(args):
+    def fail(call):
         raise error("got this,\nexpected that")
 
-    monkeypatch.setattr("timewarp.commands.export.run", fail)
+    exporting(monkeypatch, fail)
     assert main(["export", "x"]) == 2
     assert capsys.readouterr().err == "timewarp: error: got this, expected that\n"
     assert main(["export", "x", "--debug"]) == 2
@@ -83,10 +107,10 @@ def test_user_errors_are_one_line(error, capsys, monkeypatch):
 
 
 def test_our_own_bugs_are_told_from_user_errors(monkeypatch, capsys):
-    def fail(args):
+    def fail(call):
         raise AssertionError("what should never be")
 
-    monkeypatch.setattr("timewarp.commands.export.run", fail)
+    exporting(monkeypatch, fail)
     assert main(["export", "x"]) == 1
     assert "unexpected AssertionError: what should never be (please report it" in capsys.readouterr().err
     assert main(["--debug", "export", "x"]) == 1
@@ -94,17 +118,17 @@ def test_our_own_bugs_are_told_from_user_errors(monkeypatch, capsys):
 
 
 def test_an_interrupt_says_how_to_go_on(capsys, monkeypatch):
-    def interrupt(args):
+    def interrupt(call):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("timewarp.commands.export.run", interrupt)
+    exporting(monkeypatch, interrupt)
     assert main(["export", "x"]) == 130
     assert "same command again" in capsys.readouterr().err
 
 
 def test_sigterm_is_an_interrupt(capsys, monkeypatch):
     before = signal.getsignal(signal.SIGTERM)
-    monkeypatch.setattr("timewarp.commands.export.run", lambda args: signal.raise_signal(signal.SIGTERM))
+    exporting(monkeypatch, lambda call: signal.raise_signal(signal.SIGTERM))
     try:
         assert main(["export", "x"]) == 130
     finally:
@@ -118,13 +142,17 @@ def test_system_errors_name_the_file(tmp_path):
     assert errors.one_line(caught.value) == f"No such file or directory: {tmp_path / 'nowhere'}"
 
 
-def test_presets_are_those_of_the_molecules_room():
+def test_names_in_the_settings_are_those_of_the_rooms():
+    """They are written out there, so that ``--help`` loads neither OpenMM nor torch."""
+    from timewarp.flows import KINDS
     from timewarp.molecules import PRESETS
+    from timewarp.settings import sampling
 
-    assert tuple(PRESETS) == options.PRESETS
+    assert tuple(PRESETS) == sampling.PRESETS
+    assert set(KINDS) >= set(sampling.KINDS)
 
 
 def test_unknown_devices_are_named():
     with pytest.raises(ValueError, match="no device 'tpu' on this machine; it has cpu"):
-        options.resolve_device("tpu")
-    assert options.resolve_device("cpu") == "cpu"
+        machine.resolve_device("tpu")
+    assert machine.resolve_device("cpu") == "cpu"

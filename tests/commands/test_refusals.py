@@ -1,12 +1,13 @@
 """What a careless user asks for gets one line, a non-zero exit, and destroys nothing."""
 
 import json
+from dataclasses import replace
 
 import pytest
 import torch
 
 from handmade import ALANINE_DIPEPTIDE, random_positions
-from timewarp.commands import main
+from timewarp.commands import main, verb_of
 from timewarp.trajectories import RunFolder
 
 
@@ -100,7 +101,6 @@ def test_a_training_that_cannot_start_leaves_its_folder_free(run, tmp_path, caps
 
 
 def test_a_bug_is_one_line_too(monkeypatch, capsys):
-    from timewarp.commands import models
-
-    monkeypatch.setattr(models, "run", lambda _: [][1])
+    broken = replace(verb_of("models"), run=lambda call: [][1])
+    monkeypatch.setattr("timewarp.commands.models.VERB", broken)
     assert "unexpected IndexError" in refused(capsys, "models")

@@ -190,7 +190,7 @@ def test_samples_with_a_network_and_resumes(family, model, tmp_path, capsys):
     arguments = [*WITH_NETWORK, "--model", model[family], "--family", family]
     few = [a if a != "48" else "16" for a in arguments]
     assert sample(tmp_path / "whole", *arguments) == 0
-    assert "trained under amber14-obc2" in capsys.readouterr().out
+    assert "trained under amber14-obc2" in capsys.readouterr().err
     assert sample(tmp_path / "parts", *few) == 0
     assert sample(tmp_path / "parts", *arguments) == 0
     whole, parts = (RunFolder.open(tmp_path / name) for name in ("whole", "parts"))

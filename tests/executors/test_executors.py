@@ -105,7 +105,7 @@ def test_dask_is_loaded_only_where_it_is_used():
     import sys
 
     code = (
-        "import sys, timewarp.executors, timewarp.verbs.many, timewarp.commands.campaign; print('dask' in sys.modules)"
+        "import sys, timewarp.executors, timewarp.verbs.many, timewarp.verbs.sample_many; print('dask' in sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"

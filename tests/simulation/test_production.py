@@ -185,15 +185,15 @@ def test_one_replica_failing_leaves_the_others(tmp_path, monkeypatch):
 def test_replicas_start_apart(tmp_path):
     molecule = build_molecule("Ace-A-Nme")
     parameters = compile_system(molecule.system)
-    spread = replica_starts(molecule, settings(starts=("spread",), replicas=4), 310.0, parameters)
+    spread = replica_starts(molecule, settings(start=("spread",), replicas=4), 310.0, parameters)
     assert len(np.unique(spread.reshape(4, -1), axis=0)) == 4
-    many = replica_starts(molecule, settings(starts=("spread",), replicas=16), 310.0, parameters)
+    many = replica_starts(molecule, settings(start=("spread",), replicas=16), 310.0, parameters)
     assert np.array_equal(many[:8], many[8:]), "replicas of a superchain share their start"
-    mixed = replica_starts(molecule, settings(starts=("built", "phi_1=60"), replicas=3), 310.0, parameters)
+    mixed = replica_starts(molecule, settings(start=("built", "phi_1=60"), replicas=3), 310.0, parameters)
     assert np.array_equal(mixed[0], mixed[2])
     assert np.array_equal(mixed[0], molecule.start_positions.numpy())
     with pytest.raises(ValueError, match="does not turn"):
-        run_toy(tmp_path / "run", molecule, starts=("omega_1=0",))
+        run_toy(tmp_path / "run", molecule, start=("omega_1=0",))
     assert not (tmp_path / "run").exists()
 
 
@@ -203,7 +203,7 @@ def test_starts_under_a_force_that_only_openmm_knows(tmp_path):
     force.addPerBondParameter("k")
     force.addBond(0, 3, [1.0])
     molecule.system.addForce(force)
-    run = run_toy(tmp_path, molecule, starts=("spread",), length_ns=0.002)
+    run = run_toy(tmp_path, molecule, start=("spread",), length_ns=0.002)
     assert run.summary()["complete"]
     assert run.parameters is None, "there is no compiled energy to keep"
     assert run_toy(tmp_path / "known").parameters is not None

@@ -43,7 +43,7 @@ class Here:
 
 
 def run(out, executor, peptides=PEPTIDES, settings=SETTINGS, **more):
-    return simulate_many(peptides, out, settings, executor, **more)
+    return simulate_many(peptides, out, executor=executor, **vars(settings), **more)
 
 
 def same_frames(a, b):

@@ -14,6 +14,7 @@ from .parser import Call, Result, Verb
 from .words import MOLECULE_OR_LIST, check_list, command, one_or_list, percent
 
 if TYPE_CHECKING:
+    from ..analysis import Verdict
     from ..run import Run
 
 
@@ -37,8 +38,18 @@ def run(call: Call) -> Result:
 
     done = sample(call.arguments["molecule"], out=call.out, progress=not call.quiet, **settings)
     files = _export(done, export_format)
-    data = {"run": str(done.path), **(done.summary or {}), "verdict": done.verdict().to_json(), "files": files}
-    return Result(_text(done, files), data)
+    verdict = _verdict(done)
+    judged = verdict if isinstance(verdict, str) else verdict.to_json()
+    data = {"run": str(done.path), **(done.summary or {}), "verdict": judged, "files": files}
+    return Result(_text(done, verdict, files), data)
+
+
+def _verdict(run: Run) -> Verdict | str:
+    """What the judge says, or why a run of a few frames cannot be judged."""
+    try:
+        return run.verdict()
+    except ValueError as error:
+        return str(error)
 
 
 def _export(run: Run, format: str | None) -> list[str]:
@@ -50,7 +61,7 @@ def _export(run: Run, format: str | None) -> list[str]:
     return [str(file) for file in files]
 
 
-def _text(run: Run, files: list[str]) -> str:
+def _text(run: Run, verdict: Verdict | str, files: list[str]) -> str:
     """The result in a few lines."""
     summary: Mapping[str, Any] = run.summary or {}
     lines = [
@@ -64,10 +75,8 @@ def _text(run: Run, files: list[str]) -> str:
             f"{name:12}{row['proposed']:12,}  {percent(row['acceptance']):>10}  {jump:>4}  {row['nonfinite']:10,}"
             f"  {row['restricted']:10,}"
         )
-    try:
-        verdict = run.verdict()
-    except ValueError as error:  # a few frames are no run to judge
-        lines.append(f"verdict         {error}")
+    if isinstance(verdict, str):
+        lines.append(f"verdict         {verdict}")
     else:
         lines.append(f"verdict         {verdict.headline}")
         lines += [

@@ -37,7 +37,7 @@ def run(call: Call) -> Result:
 
 VERB = Verb(
     help="train a network on molecular dynamics",
-    description="Fit a normalising flow to the frames of one or more runs: by maximum likelihood, and for kind A, "
+    description="Fit a normalising flow to the frames of one or more runs: by maximum likelihood, and for family A, "
     "which learns from pairs of frames lag_ps apart, by acceptance and entropy too, in the stages of the "
     "configuration. Killed at any moment, the same command goes on from the last checkpoint, step for step.",
     run=run,
@@ -45,8 +45,8 @@ VERB = Verb(
     arguments=(
         Argument(
             "runs",
-            "run folders of one molecule (of many, for kind A), trajectory files of another program, or files of "
-            "`timewarp pack` (kind C2)",
+            "run folders of one molecule (of many, for family A), trajectory files of another program, or files of "
+            "`timewarp pack` (family C2)",
             "RUN",
             nargs="+",
             kind=Path,

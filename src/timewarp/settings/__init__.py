@@ -99,10 +99,10 @@ class Settings:
         Raises:
             ValueError: an unknown name, or a value that its field refuses.
         """
-        known = [f.name for f in options_of(cls)]
+        known = {option.name: option for option in options_of(cls)}
         if unknown := [name for name in given if name not in known]:
             raise ValueError(f"there is no setting {unknown[0]!r}; the settings are {', '.join(known)}")
-        return cls(**given)
+        return cls(**{name: check(known[name], value) for name, value in given.items()})
 
     def to_config(self) -> dict[str, Any]:
         """Plain values under their names of ``config.toml``."""

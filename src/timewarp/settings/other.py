@@ -116,7 +116,7 @@ class ConditionalSettings(Settings):
         metavar="MODEL",
         shown="the shipped one for this molecule",
     )
-    family: str | None = setting(None, "kind of the shipped network", choices=KINDS, shown="the best")
+    family: str | None = setting(None, "family of the shipped network", choices=KINDS, shown="the best")
     lag_ps: float | None = setting(
         None, "length of the MD runs", unit="ps", above=0, shown="the network's lag; 500 for one that has none"
     )
@@ -193,7 +193,7 @@ class TrainOptions(ForeignSettings):
     )
     start_from: str | None = setting(
         None,
-        "start from the weights of this network (same kind and size), for a further round on other data",
+        "start from the weights of this network (same family and size), for a further round on other data",
         metavar="MODEL",
         shown="none",
     )

@@ -35,8 +35,8 @@ class ModelSettings(Settings):
     )
     family: str | None = setting(
         None,
-        "kind of the network: C redraws torsions, C2 the same for any peptide, B all internal coordinates, A (Timewarp "
-        "as published) all Cartesian ones",
+        "family of the network: C redraws torsions, C2 the same for any peptide, B all internal coordinates, A "
+        "(Timewarp as published) all Cartesian ones",
         choices=KINDS,
         shown="the model's",
         group="the moves",
@@ -57,8 +57,8 @@ class KernelSettings(ModelSettings):
     no_flow: bool = setting(False, "do without a network: torsion moves and hmc", group="the moves")
     proposals: int | None = setting(
         None,
-        "proposals that a network of kind A draws from one state at a time; the first accepted one ends the batch. It "
-        "changes the speed alone",
+        "proposals that a network of family A draws from one state at a time; the first accepted one ends the batch. "
+        "It changes the speed alone",
         least=1,
         most=100_000,
         metavar="B",
@@ -67,7 +67,7 @@ class KernelSettings(ModelSettings):
     )
     flow_steps: int | None = setting(
         None,
-        "Metropolis-Hastings steps of a network of kind A in a cycle",
+        "Metropolis-Hastings steps of a network of family A in a cycle",
         least=1,
         most=100_000,
         metavar="K",

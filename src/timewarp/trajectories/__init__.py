@@ -3,9 +3,8 @@
 from .campaigns import CAMPAIGN_FILE, open_campaign, run_folders, run_in_campaign
 from .exporting import export, mdtraj_topology
 from .folder import ENERGY_FILE, RunFolder
-from .frame_set import FrameSet
+from .frame_set import FrameSet, Source
 from .frames import open_source, read_frames, read_positions
-from .source import Source
 from .splits import FrameBlocks, LaggedPairs, split_frames, time_lagged_pairs, whole
 from .superchains import SUPERCHAINS, superchain_labels, superchains_of_starts
 from .trajectory import Trajectory

@@ -13,8 +13,7 @@ import torch
 from ..files import write_atomically
 from ..geometry import superpose
 from .folder import RunFolder
-from .frame_set import FrameSet
-from .source import Source
+from .frame_set import FrameSet, Source
 from .trajectory import Trajectory
 
 if TYPE_CHECKING:

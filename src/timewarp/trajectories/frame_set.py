@@ -161,3 +161,7 @@ def molecule_of(topology_pdb: str, preset: str | Preset, described_by: Path, *, 
             return build_molecule(file, preset, minimise=minimise)
         except ValueError as error:
             raise ValueError(str(error).replace(str(file), str(described_by))) from None
+
+
+Source = RunFolder | FrameSet
+"""Frames of one molecule, and how they came to be; both kinds are read in the same way."""

@@ -14,11 +14,11 @@ from ..analysis.tica import LAG_PS
 from ..analysis.verdict import largest_rhat, smallest_ess
 from ..files import read_json, write_atomically, write_json
 from ..judging import Judged, judge_run
-from ..progress import Listener
+from ..progress import Listener, Progress, listening
 from ..report.evaluation import render_evaluation
 from ..trajectories import Source
 from ..version import version
-from .sources import Given, sources_of, teller
+from .sources import Given, sources_of
 
 SCHEMA = 3
 SLOWEST = "TIC 1"
@@ -87,7 +87,7 @@ def evaluate(
         discard: frames dropped from the start of each chain of the runs.
         top: topology of references that are trajectory files of another program.
         spacing_ps: time between their frames in ps, where they are of dynamics.
-        progress: True for lines on the logger ``timewarp``, or a function called with a
+        progress: True for a progress line on standard error, or a function called with a
             :class:`timewarp.progress.Report`.
 
     Raises:
@@ -108,13 +108,13 @@ def evaluate(
     pairs = match(found, list(sources_of(references, top=top, spacing_ps=spacing_ps, **target)))
     if folder is not None:
         (folder / "peptides").mkdir(parents=True, exist_ok=True)
-    tell = teller(progress, "evaluating")
     rows: list[dict[str, Any]] = []
-    for n, (name, (run, reference)) in enumerate(pairs.items(), 1):
-        if tell is not None:
-            tell(f"{name} ({n} of {len(pairs)})")
-        kept = None if folder is None else folder / "peptides" / f"{name}.json"
-        rows.append(_row(name, run, reference, lag_ps, discard, kept))
+    quiet = progress is not True
+    with listening(progress), Progress("evaluating", len(pairs), unit="run", quiet=quiet) as bar:
+        for name, (run, reference) in pairs.items():
+            kept = None if folder is None else folder / "peptides" / f"{name}.json"
+            rows.append(_row(name, run, reference, lag_ps, discard, kept))
+            bar.advance(1, name)
     result = Evaluation(rows, summarise(rows), lag_ps)
     if folder is not None:
         write_json(folder / "evaluation.json", result.to_json())

@@ -46,10 +46,10 @@ def load_model(system: System, model: str | Path | LoadedModel | None = None, fa
     Args:
         system: what it is to serve.
         model: name of a shipped network, folder of one's own, or a network; None: the default.
-        family: kind of the network; None: any.
+        family: family of the network; None: any.
 
     Raises:
-        ValueError: there is none, or it is of another kind or molecule.
+        ValueError: there is none, or it is of another family or molecule.
         FileNotFoundError: there is no such network.
     """
     if isinstance(model, LoadedModel):
@@ -57,14 +57,14 @@ def load_model(system: System, model: str | Path | LoadedModel | None = None, fa
         return model if same else load(model.description.toml, system.atoms)
     name = model or default_for(system.atoms, family)
     if name is None:
-        kind = f" of kind {family}" if family else ""
+        kind = f" of family {family}" if family else ""
         raise ValueError(
             f"no shipped network{kind} covers {system.atoms.residues} (there are: {', '.join(names()) or 'none'}); "
-            "train one and give its folder as the model, or sample without a network (`no_flow`)"
+            "train one and give its folder as `model`, or sample without a network"
         )
     loaded = load(name, system.atoms)
     if family not in (None, loaded.kind):
-        raise ValueError(f"model {loaded.name!r} is of kind {loaded.kind}, not {family}; leave out `family`")
+        raise ValueError(f"model {loaded.name!r} is of family {loaded.kind}, not {family}; leave out `family`")
     trained = loaded.description.training.get("preset")
     if trained is not None and trained != system.preset:
         logger.warning(
@@ -108,7 +108,7 @@ def learned_moves(
     filled = max(1, min(filled, MOST_PROPOSALS))
     if (proposals or flow_steps) and not any(isinstance(p, SpeculativeProposer) for p in made.values()):
         raise ValueError(
-            f"`proposals` and `flow_steps` are for networks that draw in batches (kind A), and {model.name!r} is of "
+            f"`proposals` and `flow_steps` are for networks that draw in batches (family A), and {model.name!r} is of "
             f"kind {model.kind}; leave them out"
         )
     return {

@@ -142,7 +142,7 @@ def _lesson(sources: Sequence[Any], packed: bool, settings: TrainingSettings, op
     if learns_from == "peptides":
         if not packed:
             raise ValueError(
-                f"a network of kind {settings.family} learns from files of many peptides; make them with `timewarp "
+                f"a network of family {settings.family} learns from files of many peptides; make them with `timewarp "
                 "pack`"
             )
         peptides = GrowthData.of([molecule for path in sources for molecule in read_compact(path)])
