@@ -33,6 +33,11 @@ class Frames:
     path: Path = Path("frames.xtc")
     is_dynamics: bool = False
     stuck: bool = False
+    parameters: None = None
+    streams: tuple[int, ...] = (0,)
+
+    def n_frames(self, stream: int) -> int:
+        return self.frames
 
     @property
     def atoms(self) -> Atoms:
@@ -52,7 +57,7 @@ class Frames:
     def trajectory(self, stride: int = 1, discard: int = 0) -> Trajectory:
         run = alanine_run(seed=self.seed, frames=self.frames, chains=self.chains, stuck=self.stuck)
         x, u = run.positions[:, discard::stride], run.energies[:, discard::stride]
-        unit = "ps" if self.kind == "md" else "step"
+        unit = {"md": "ps", "frames": "frame"}.get(self.kind, "step")
         return Trajectory(
             run.atoms, x, u, torch.arange(x.shape[1]), float(stride), unit, self.kind, self.name, self.superchains
         )
@@ -161,6 +166,7 @@ def test_proline_in_a_larger_ring_stays_named():
         ("chain", {"kernels": ["flow", "hmc"]}, ["phi_1", "chi1_1", "chi2_1"]),
         ("chain", {"kernels": ["flow", "hmc"], "proposals": "tuned"}, []),  # proposes all Cartesian coordinates
         ("md", {}, []),  # flips it within some tens of picoseconds
+        ("frames", {}, []),  # of another program, whose dynamics does so too
     ],
 )
 def test_what_is_turned_follows_from_the_run(kind, config, named):
@@ -173,7 +179,10 @@ def test_what_is_turned_follows_from_the_run(kind, config, named):
     assert unturned_torsions(Proline(kind=kind, config=config)) == named
 
 
-@pytest.mark.parametrize(("kind", "how"), [("chain", "no move turns them"), ("md", "only the dynamics itself")])
+@pytest.mark.parametrize(
+    ("kind", "how"),
+    [("chain", "no move turns them"), ("md", "only the dynamics itself"), ("frames", "only the dynamics itself")],
+)
 def test_the_verdict_says_that_chains_of_one_conformer_agree_falsely(monkeypatch, kind, how):
     monkeypatch.setattr("timewarp.judging.unturned_torsions", lambda source: ["phi_1", "psi_1"])
     judged = judge_run(Frames(kind=kind))

@@ -174,5 +174,5 @@ def unturned_torsions(source: Source) -> list[str]:
     """
     if source.config.get("proposals") is not None:
         return []
-    puckers_flip = source.kind == "md" or "pucker" in source.config.get("kernels", ())
+    puckers_flip = source.kind != "chain" or "pucker" in source.config.get("kernels", ())
     return ring_torsions(source.atoms, puckers_flip=puckers_flip)

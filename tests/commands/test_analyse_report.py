@@ -103,4 +103,4 @@ def test_impossible_options_are_refused_before_any_work(runs, capsys):
     with pytest.raises(SystemExit) as stop:
         main(["analyse", str(runs / "chain"), "--stride", "0"])
     assert stop.value.code == 2
-    assert "stride must be at least 1" in capsys.readouterr().err
+    assert "argument --stride: must be a whole number of at least 1" in capsys.readouterr().err

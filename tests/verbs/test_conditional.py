@@ -4,16 +4,10 @@ import json
 
 import numpy as np
 import pytest
-import torch
 
 from timewarp.commands import main
-from timewarp.energies import Parameters, Potential
-from timewarp.pretrained import load
 from timewarp.report.write import save_plots
-from timewarp.restriction import Restriction
-from timewarp.sampling import Target
-from timewarp.trajectories import RunFolder
-from timewarp.verbs.conditional import conditional, propose_from
+from timewarp.verbs.conditional import conditional
 
 
 @pytest.fixture(scope="module")
@@ -51,26 +45,17 @@ def test_the_transferable_network_beside_fresh_md(md, tmp_path, molecule, planes
 
 
 @pytest.mark.parametrize("model", ["ala2", "ala2-cartesian", "peptides"])
-def test_proposals_and_ratios_are_those_of_the_kernel(md, model):
-    """Drawn from equilibrium, accepted or not by their ratio, they keep the mean energy of the MD."""
-    folder = RunFolder.open(md("Ace-A-Nme"))
-    x = folder.trajectory().positions[:, ::4].flatten(0, 1)
-    parameters = Parameters.load(folder.path / "energy.safetensors")
-    target = Target(Potential(parameters, dtype=torch.float32), folder.temperature_K, Restriction(x[0], folder.atoms))
-    state = target.init(x)
-    network = load(model, folder.atoms)
-    first = propose_from(network, target, parameters, state, seed=3)
-    again = propose_from(network, target, parameters, state, seed=3)
-    other = propose_from(network, target, parameters, state, seed=4)
-    assert torch.equal(first.positions, again.positions)
-    assert not torch.equal(first.positions, other.positions)
-    energy = target.energy(target.recentre(first.positions)).double()
-    log_r = first.log_ratio.double() - (energy - state.energy.double()) / target.kT
-    accepted = torch.where(log_r.isfinite(), log_r.clamp(max=0).exp(), 0.0)
-    kept = (1 - accepted) * state.energy.double() + torch.nan_to_num(accepted * energy)
-    spread = state.energy.double().std() / len(x) ** 0.5
-    assert float((kept.mean() - state.energy.double().mean()).abs()) < 5 * float(spread)
-    assert 0.005 < float(accepted.mean()) < 1
+def test_networks_of_every_kind_propose_and_the_seed_decides_what(md, model):
+    def draw(seed):
+        return conditional(md("Ace-A-Nme"), model, n=64, md_runs=2, lag_ps=0.01, frame=5, chain=1, seed=seed)
+
+    first, again, other = draw(3), draw(3), draw(4)
+    assert np.array_equal(first.torsions[model]["psi_1"], again.torsions[model]["psi_1"])
+    assert np.array_equal(first.acceptance, again.acceptance)
+    assert not np.array_equal(first.torsions[model]["psi_1"], other.torsions[model]["psi_1"])
+    assert ((first.acceptance >= 0) & (first.acceptance <= 1)).all()
+    assert 0.001 < first.mean_acceptance[0] < 1
+    assert (first.acceptance[~np.isfinite(first.energies[model])] == 0).all()
 
 
 def test_the_start_is_a_typical_frame_and_the_lag_the_networks(md):

@@ -146,9 +146,9 @@ def _unturned(analysis: Mapping[str, Any]) -> Iterator[Check]:
     """Torsions that stay in the conformer where the run began, whatever R-hat says."""
     if names := analysis["unturned"]:
         how = (
-            "no torsion move or start turns them, only the dynamics itself"
-            if analysis["unit"] == "ps"
-            else "no move turns them, only small steps of all atoms shift them"
+            "no move turns them, only small steps of all atoms shift them"
+            if analysis["unit"] == "step"
+            else "no torsion move or start turns them, only the dynamics itself"
         )
         yield Check(
             "not moved",

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.ticker import FuncFormatter, NullFormatter
+from matplotlib.ticker import FuncFormatter, LogFormatter, NullFormatter
 
 from .drawing import TURN, grid, legend
 from .theme import FREE_ENERGY_COLOURS, Theme
@@ -148,6 +148,7 @@ def draw_speeds(ax: Axes, theme: Theme, speeds: Mapping[str, Mapping[str, tuple[
     ax.set_xscale("log")
     ax.set_yticks(len(quantities) - np.arange(len(quantities)) - 0.12, quantities)
     ax.xaxis.set_major_formatter(FuncFormatter(lambda v, _: f"{v:,g}"))
+    ax.xaxis.set_minor_formatter(LogFormatter(minor_thresholds=(1, 0.4)))  # plain numbers, within a decade
     ax.set(xlabel="effective samples per second", title="Speed", ylim=(0.4, len(quantities) + 0.5))
     grid(ax, theme)
     # Above the axes: points may lie anywhere within.
