@@ -19,7 +19,7 @@ RING = Path(__file__).parent / "structures" / "disulphide_ring.pdb"
 
 
 @dataclass
-class Frames:
+class Frames(RunFolder):
     """Frames in memory, with the interface of a run folder."""
 
     kind: str = "chain"

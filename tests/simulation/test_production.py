@@ -151,7 +151,7 @@ def test_other_runs_are_not_written_over(tmp_path):
         ({"seed": 6}, "seed"),
         ({"temperature_K": 300.0}, "temperature_K"),
         ({"replicas": 3}, "replicas"),
-        ({"starts": ("built", "psi_1=3")}, "starts"),
+        ({"start": ("built", "psi_1=3")}, "starts"),
         ({"length_ns": 0.01}, "length_ns"),
     ]:
         with pytest.raises(FileExistsError, match=f"whose {field} is"):
@@ -246,7 +246,7 @@ def test_unknown_platform():
         ("hydrogen_mass_Da", 0.0),
         ("torsion_moves_per_ps", -1.0),
         ("replicas", 0),
-        ("starts", ()),
+        ("start", ()),
         ("seed", -1),
     ],
 )

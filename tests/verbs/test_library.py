@@ -103,6 +103,17 @@ def test_an_energy_of_ones_own(molecule, tmp_path):
         _ = run.system
 
 
+def test_a_system_and_its_settings_must_agree(tmp_path):
+    system = tw.System("AG", temperature_K=320)
+    for settings, message in (
+        ({"temperature_K": 310}, "the system is at 320 K, not 310 K"),
+        ({"preset": "amber14-vacuum"}, "the system is under amber14-obc2, not amber14-vacuum"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            tw.sample(system, out=tmp_path / "run", **settings, **SMALL)
+    assert not (tmp_path / "run").exists()
+
+
 def test_progress_is_told_to_a_function(tmp_path):
     told: list[Report] = []
     tw.sample("AG", out=tmp_path / "run", progress=told.append, **SMALL)

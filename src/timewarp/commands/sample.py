@@ -91,14 +91,13 @@ def _text(run: Run, verdict: Verdict | str, files: list[str]) -> str:
 
 
 def _run_list(call: Call, settings: dict[str, Any], export_format: str | None) -> Result:
-    from ..molecules import read_sequences
     from ..verbs.sample_many import sample_many
 
     source: Path = call.settings["sequences"]
     out = call.out or Path(f"{source.stem}-samples")
     workers = settings.pop("threads", None)
     summary = sample_many(
-        read_sequences(source),
+        source,
         out,
         scheduler=call.settings.get("scheduler"),
         workers=workers,

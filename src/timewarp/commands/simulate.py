@@ -50,12 +50,11 @@ def _run_one(call: Call, settings: dict[str, Any]) -> Result:
 
 
 def _run_list(call: Call, settings: dict[str, Any]) -> Result:
-    from ..molecules import read_sequences
     from ..verbs.simulate_many import simulate_many
 
     assert call.out is not None
     summary = simulate_many(
-        read_sequences(call.settings["sequences"]),
+        call.settings["sequences"],
         call.out,
         scheduler=call.settings.get("scheduler"),
         workers=settings.pop("threads", None),

@@ -29,7 +29,7 @@ def run(call: Call) -> Result:
         f"validation loss {summary['validation_loss']:.3f} at step {summary['best_step']}{estimated}",
         f"model      {call.out}",
     ]
-    molecule, preset = molecule_of(runs[0])
+    molecule, preset = molecule_of(runs[0], model.description.training, model.network.atoms.residues)
     if molecule:
         lines.append(f"next       {command('sample', molecule, preset=preset, model=call.out, out='my-samples')}")
     return Result("\n".join(lines), {"model": str(call.out), **summary})

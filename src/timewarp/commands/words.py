@@ -29,20 +29,25 @@ def command(verb: str, *words: Any, **options: Any) -> str:
     return shlex.join(parts)
 
 
-def molecule_of(source: Path) -> tuple[str | None, str | None]:
-    """MOLECULE and ``--preset`` with which ``timewarp sample`` builds what a run or a trajectory file is of.
+def molecule_of(source: Path, training: Mapping[str, Any], residues: str) -> tuple[str | None, str | None]:
+    """MOLECULE and ``--preset`` with which ``timewarp sample`` builds what a network has learnt from.
 
-    A packed set of many peptides serves any of them: ``AIVL`` stands for yours.
+    Args:
+        source: the first run, trajectory file or packed set; any peptide is served after a packed set: AIVL, say.
+        training: what the network's description says of its data.
+        residues: of its molecule, such as ``ALA-GLY``.
     """
+    from ..molecules import is_sequence_of
     from ..trajectories import RunFolder
+    from ..trajectories.compact import is_compact
 
-    if not source.is_dir():
-        packed = source.suffix == ".safetensors"
-        return ("AIVL", None) if packed else (None, None)
-    run = RunFolder.open(source)
-    preset = run.config.get("preset")
+    if is_compact(source):
+        return "AIVL", None
+    preset, name = training.get("preset"), str(training.get("molecule"))
     other = None if preset == PRESETS[0] else preset
-    return run.molecule_argument, other
+    if is_sequence_of(name, residues):
+        return name, other
+    return (RunFolder.open(source).molecule_argument if source.is_dir() else None), other
 
 
 def one_or_list(call: Call) -> bool:

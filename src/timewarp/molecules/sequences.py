@@ -116,3 +116,15 @@ def _explain(text: str, parts: list[str], inner: list[str]) -> str:
         f"lower-case {letters[i - 1]!r} at position {i} in {shown}: "
         f"only L-amino acids in capital letters are built, such as {letters.upper()}"
     )
+
+
+def is_sequence_of(text: str, residues: str) -> bool:
+    """Whether a text is a sequence, and that of a molecule with these residue names, joined by hyphens.
+
+    >>> is_sequence_of("Ace-A-Nme", "ACE-ALA-NME"), is_sequence_of("my-file", "ACE-ALA-NME")
+    (True, False)
+    """
+    try:
+        return "-".join(parse_sequence(text).residue_names) == residues
+    except ValueError:
+        return False

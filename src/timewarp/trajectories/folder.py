@@ -26,7 +26,7 @@ from ..files import (
     write_json,
     write_toml,
 )
-from ..molecules.sequences import parse_sequence
+from ..molecules.sequences import is_sequence_of
 from ..state import Atoms
 from . import segments
 from .segments import SegmentHeader, read_header, segment_name, write_segment
@@ -263,11 +263,8 @@ class RunFolder:
     @property
     def molecule_argument(self) -> str:
         """MOLECULE with which a command line names the molecule again: its sequence, or the run's own PDB file."""
-        with contextlib.suppress(ValueError):
-            residues = dict(zip(self.atoms.residue_numbers, self.atoms.residue_names, strict=True))
-            if parse_sequence(self.name).residue_names == tuple(residues.values()):
-                return self.name
-        return str(self.path / "topology.pdb")
+        known = is_sequence_of(self.name, self.atoms.residues)
+        return self.name if known else str(self.path / "topology.pdb")
 
     def check_unbiased(self) -> None:
         """Refuse an exploration where equilibrium samples are needed.

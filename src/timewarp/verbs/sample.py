@@ -193,6 +193,8 @@ def as_system(molecule: str | Path | Molecule | System, settings: ChainOptions, 
             precision=settings.precision,
             device=settings.device,
         )
+    if settings.preset not in (ChainOptions.preset, molecule.preset):
+        raise ValueError(f"the system is under {molecule.preset}, not {settings.preset}; leave out `preset`")
     if temperature_K not in (None, molecule.temperature_K):
         raise ValueError(
             f"the system is at {molecule.temperature_K:g} K, not {temperature_K:g} K; leave out `temperature_K`"

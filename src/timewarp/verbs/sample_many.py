@@ -11,6 +11,7 @@ from ..analysis.verdict import largest_rhat, smallest_ess
 from ..executors import Heartbeat, make_executor
 from ..files import read_json, read_toml, write_json
 from ..machine import available_cores, default_chains
+from ..molecules import read_sequences
 from ..run import Run
 from ..settings import options_of
 from ..settings.sampling import SampleSettings
@@ -24,7 +25,7 @@ JUDGEMENT = "verdict.json"
 
 
 def sample_many(
-    sequences: Sequence[str],
+    sequences: Sequence[str] | Path,
     out: Path | str,
     *,
     scheduler: str | None = None,
@@ -40,7 +41,7 @@ def sample_many(
     :func:`~timewarp.verbs.many.peptide_seed`. A larger ``samples``, which is that of each peptide, extends all.
 
     Args:
-        sequences: in standard spelling, each once (see :func:`timewarp.molecules.read_sequences`).
+        sequences: in standard spelling, each once; or a file of them (:func:`timewarp.molecules.read_sequences`).
         out: a new folder, or that of the list to go on with.
         scheduler: ``"processes"`` of this machine, a ``"local"`` Dask cluster, or the address of a Dask scheduler;
             None: Dask where it is installed.
@@ -59,6 +60,8 @@ def sample_many(
     """
     if given := [name for name in NOT_OF_A_LIST if settings.get(name) is not None]:
         raise ValueError(f"`{given[0]}` is of one molecule; leave it out with a list of sequences")
+    if isinstance(sequences, Path):
+        sequences = read_sequences(sequences)
     chosen = SampleSettings.make(settings)
     if chosen.model and Path(chosen.model).exists():
         chosen = chosen.replaced(model=str(Path(chosen.model).resolve()))  # workers have other working directories

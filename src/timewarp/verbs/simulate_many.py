@@ -12,7 +12,7 @@ from typing import Any
 from ..executors import Executor, Heartbeat, make_executor
 from ..files import read_json
 from ..machine import available_cores, versions
-from ..molecules import build_molecule, get_preset
+from ..molecules import build_molecule, get_preset, read_sequences
 from ..settings.simulation import SimulationSettings
 from ..simulation import SimulationError, resolve_for_presets, simulate
 from ..trajectories import ClosedSteps
@@ -21,7 +21,7 @@ from .many import DONE, WAITING, peptide_seed, run_list
 
 
 def simulate_many(
-    sequences: Sequence[str],
+    sequences: Sequence[str] | Path,
     out: Path | str,
     *,
     preset: str = "amber14-obc2",
@@ -38,7 +38,7 @@ def simulate_many(
     :func:`peptide_seed`. A larger ``settings.length_ns``, which is that of each peptide, extends all.
 
     Args:
-        sequences: in standard spelling, each once.
+        sequences: in standard spelling, each once; or a file of them (:func:`timewarp.molecules.read_sequences`).
         out: a new folder, or that of the list to go on with.
         settings: of each peptide's run; its seed is the list's.
         executor: where to run.
@@ -55,6 +55,8 @@ def simulate_many(
         FileExistsError: the folder holds something else or another list, or another process is writing to it.
         ConnectionError: a cluster cannot be reached, or was lost.
     """
+    if isinstance(sequences, Path):
+        sequences = read_sequences(sequences)
     chosen = resolve_for_presets(SimulationSettings.make(settings))
     shared = chosen.to_config()
     if chosen.temperature_K is None:
