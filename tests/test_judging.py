@@ -13,7 +13,7 @@ from timewarp.analysis import diagnose, ring_torsions
 from timewarp.judging import judge_run, unturned_torsions
 from timewarp.molecules import build_molecule
 from timewarp.state import Atoms
-from timewarp.trajectories import Trajectory
+from timewarp.trajectories import RunFolder, Trajectory
 
 RING = Path(__file__).parent / "structures" / "disulphide_ring.pdb"
 

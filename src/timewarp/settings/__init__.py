@@ -7,7 +7,6 @@ The command line, ``config.toml`` and the library are three views of one setting
 from __future__ import annotations
 
 import dataclasses
-import math
 import types
 import typing
 from collections.abc import Iterable, Mapping
@@ -17,6 +16,7 @@ from typing import Any, TypeVar
 
 LARGEST_WHOLE = 10**9
 """A whole number without another bound may be this large."""
+LARGEST_NUMBER = 1e300
 LARGEST_SEED = 2**32 - 1
 UNITS = ("_kJ_mol", "_per_ps", "_Da", "_fs", "_ps", "_ns", "_K")
 """Ends of names of fields, which flags do without."""
@@ -200,7 +200,7 @@ def _checked(option: Option, value: Any) -> Any:
     good = False
     if option.kind in (int, float):
         number = isinstance(value, int | float) and not isinstance(value, bool)
-        good = number and math.isfinite(value) and abs(value) < 1e300
+        good = number and abs(value) < LARGEST_NUMBER  # False for NaN
         if good and option.kind is int:
             good = value == int(value) and (spec.most is not None or abs(value) <= LARGEST_WHOLE)
         good = (
