@@ -71,8 +71,8 @@ def row_of(name: str, chains: int) -> dict[str, Any]:
     for engine, repeats in (("native", 5), ("torch", 2)):
         density = flow.with_engine(engine)
         with torch.no_grad():
-            redraw = timed(lambda d=density: d.regrow_positions(x, generator, whole), repeats)
-            score = timed(lambda d=density: d.log_prob_positions(x, whole), repeats)
+            redraw = timed(lambda d=density: d.redraw(x, whole, generator), repeats)
+            score = timed(lambda d=density: d.score(x, whole), repeats)
         costs |= {f"redraw, {engine}": redraw / force, f"score, {engine}": score / force}
     return {"peptide": name, "atoms": atoms.n_atoms, "force_ms": 1000 * force, "forces": costs}
 

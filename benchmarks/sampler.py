@@ -3,8 +3,8 @@
     python benchmarks/sampler.py --json sampler.json
 
 A global proposal is one step of the kernel `flow`: coordinates drawn, scored both ways, placed, their energy evaluated,
-accepted or rejected. Its parts are timed by themselves: reading the stiff coordinates (the context), internal
-coordinates and back, energies, the decision (energies aside). The rest of a proposal is couplings in both directions.
+accepted or rejected. Its parts are timed by themselves: internal coordinates and back, energies, the decision (energies
+aside). The rest of a proposal is the networks: the context and the couplings in both directions.
 The networks' multiply-adds are counted and stand beside a large single-precision matrix product on as many threads,
 measured in the same run. Where the flow is computed in plain torch, only the whole is timed. Rates are the best of
 several measurements in turn: what the machine can do, undisturbed.
@@ -27,9 +27,7 @@ from timewarp.energies import Potential, compile_system
 from timewarp.files import write_json
 from timewarp.flows import InternalFlow, TorsionFlow, TorsionFlowConfig
 from timewarp.flows.compiled import NativeFlow
-from timewarp.flows.torsions import NativeTorsionFlow
-from timewarp.flows.torsions.couplings import HARMONICS, coupling_mask
-from timewarp.geometry import to_internal
+from timewarp.flows.torsions.flow import HARMONICS, coupling_mask
 from timewarp.molecules import build_molecule
 from timewarp.pretrained import default_for, load
 from timewarp.sampling import (
@@ -121,11 +119,8 @@ def flow_parts(kernel: FlowMove, target: Target, state, generator: torch.Generat
     }
     density = kernel.proposer
     if isinstance(density, NativeFlow):
-        internal = to_internal(state.positions, density.atoms.tree)
-        if isinstance(density, NativeTorsionFlow):
-            parts["context"] = lambda: density.encode(internal)
         least = TorsionFlowConfig(n_couplings=1, bins=1, width=8, n_heads=1, context_blocks=0)
-        placing = NativeTorsionFlow(TorsionFlow(density.atoms, least))
+        placing = TorsionFlow(density.atoms, least).compiled()
         parts["geometry"] = lambda: placing.propose(state.positions, generator)
     return parts
 
@@ -181,10 +176,10 @@ def main() -> None:
             ms = best_ms(calls, arguments.seconds, arguments.repeats)
             row = {"chains": chains, "threads": threads, "global_proposals_per_second": 1e3 * chains / ms["step"]}
             row["proposals_per_processor_second"] = 1e3 * chains / best_cpu_ms(calls["step"], 3 * arguments.repeats)
-            parts = {name: ms[name] for name in ("context", "geometry", "energies") if name in ms}
+            parts = {name: ms[name] for name in ("geometry", "energies") if name in ms}
             parts["decision"] = ms["metropolis"] - ms["energies"]
             if "geometry" in ms:
-                parts["couplings"] = ms["propose"] - ms.get("context", 0.0) - ms["geometry"]
+                parts["networks"] = ms["propose"] - ms["geometry"]
             row |= {"step_ms": ms["step"], "parts_ms": parts, "propose_ms": ms["propose"]}
             row["kernels_ms"] = {"flow": ms["step"], "torsion": ms["torsion"], f"hmc_{HMC_STEPS}": ms["hmc"]}
             reached = ""

@@ -7,8 +7,7 @@ import torch
 
 from handmade import ALANINE_DIPEPTIDE, random_internal, random_positions
 from timewarp.flows import InternalFlow, InternalFlowConfig, TorsionFlow, TorsionFlowConfig
-from timewarp.flows.tokens import TokenGraph, atom_graph, torsion_graph
-from timewarp.flows.torsions.couplings import StiffContext, TorsionCouplings, coupling_mask
+from timewarp.flows.torsions.flow import coupling_mask
 from timewarp.geometry import to_internal
 
 ATOMS = ALANINE_DIPEPTIDE
@@ -134,44 +133,6 @@ def test_rigid_motion_changes_nothing():
         torch.testing.assert_close(model.log_prob(a, model.encode(a)), model.log_prob(b, model.encode(b)))
 
 
-def test_padding_and_company_change_nothing(generator):
-    """The couplings and the context give a molecule the same numbers whatever it is batched with."""
-    config = TorsionFlowConfig(n_couplings=6, bins=5, context_blocks=1, **SMALL)
-    couplings, context = randomised(TorsionCouplings(config, config.width)), randomised(StiffContext(config))
-    scaled = torch.randn(1, 4, ATOMS.n_atoms, 3, generator=generator)
-    angle = torch.rand(1, 4, 5, generator=generator) * 6 - 3
-    tokens, torsions = _double(torsion_graph(ATOMS)), _double(atom_graph(ATOMS))
-    corners = ATOMS.tree.torsions[None]
-    alone = couplings.log_prob(angle, context(scaled, corners, torsions), tokens)
-
-    company = TokenGraph(
-        torch.randn(1, 9, tokens.features.shape[-1], generator=generator),
-        torch.randint(0, 5, (1, 9, 9), generator=generator),
-        torch.ones(1, 9, dtype=torch.bool),
-    )
-    other_atoms = TokenGraph(
-        torch.randn(1, 30, torsions.features.shape[-1], generator=generator),
-        torch.randint(0, 5, (1, 30, 30), generator=generator),
-        torch.ones(1, 30, dtype=torch.bool),
-    )
-    pad = torch.nn.functional.pad
-    both_scaled = torch.cat([pad(scaled, (0, 0, 0, 8), value=7.0), torch.randn(1, 4, 30, 3, generator=generator)])
-    both_angle = torch.cat([pad(angle, (0, 4), value=1.0), torch.rand(1, 4, 9, generator=generator)])
-    both_corners = torch.cat([pad(corners, (0, 0, 0, 4)), torch.randint(0, 30, (1, 9, 4), generator=generator)])
-    encoded = context(both_scaled, both_corners, TokenGraph.pad([torsions, other_atoms]))
-    together = couplings.log_prob(both_angle, encoded, TokenGraph.pad([tokens, company]))
-    torch.testing.assert_close(together[0], alone[0])
-    assert together.isfinite().all()
-
-
-def test_sampling_padded_molecules_keeps_their_density(generator):
-    config = TorsionFlowConfig(n_couplings=4, bins=5, context_blocks=0, **SMALL)
-    couplings = randomised(TorsionCouplings(config, 0))
-    graph = TokenGraph.pad([_double(torsion_graph(ATOMS))], 9)
-    angle, log_q = couplings.sample(None, graph, 6, generator)
-    torch.testing.assert_close(couplings.log_prob(angle, None, graph), log_q, atol=1e-6, rtol=1e-6)
-
-
 @pytest.mark.parametrize("n", [1, 2, 5, 14])
 def test_every_two_torsions_are_parted_by_some_layer(n):
     is_token = torch.ones(1, n, dtype=torch.bool)
@@ -196,10 +157,6 @@ def test_a_dihedral_that_winds_is_refused():
     white = torch.zeros(1, ATOMS.n_atoms, 3)
     white[:, model.standardiser.stiff] = 1e4
     assert model.standardiser.unwhiten(white).isnan().any()
-
-
-def _double(graph: TokenGraph) -> TokenGraph:
-    return TokenGraph(graph.features.double(), graph.distance, graph.is_token)
 
 
 def test_too_few_frames_to_standardise():

@@ -142,8 +142,8 @@ def test_log_q_of_a_draw_is_what_it_was_drawn_with(peptide: Peptide, generator: 
     ways = [peptide.way(), peptide.way(kept=2), peptide.way(order, 1)]
     for way in ways:
         with torch.no_grad():
-            y, log_q = flow.sample_positions(peptide.x, generator, way)
-            again = flow.log_prob_positions(y, way)
+            y, log_q = flow.redraw(peptide.x, way, generator, score=False)[:2]
+            again = flow.score(y, way)
         torch.testing.assert_close(again, log_q, atol=1e-4, rtol=0)
 
 
@@ -152,7 +152,7 @@ def test_regrowth_keeps_what_it_says(peptide: Peptide, generator: torch.Generato
     order = random_order(peptide.atoms, generator)
     kept = 2
     with torch.no_grad():
-        y, _ = flow.sample_positions(peptide.x, generator, peptide.way(order, kept))
+        y, _ = flow.redraw(peptide.x, peptide.way(order, kept), generator, score=False)[:2]
     tree = peptide.atoms.tree
     before, after = to_internal(peptide.x, tree), to_internal(y, tree)
     redrawn = [tree.rotatable[k] for k in order[kept:]]
@@ -173,7 +173,7 @@ def test_density_over_one_torsion_integrates_to_one(peptide: Peptide) -> None:
     angles = -math.pi + 2 * math.pi * (torch.arange(n, dtype=x.dtype) + 0.5) / n
     turned = turn_to(step, x.expand(n, -1, -1), angles, now.expand(n))
     with torch.no_grad():
-        total = flow.log_prob_positions(turned, way).exp().sum() * (2 * math.pi / n)
+        total = flow.score(turned, way).exp().sum() * (2 * math.pi / n)
     torch.testing.assert_close(total, torch.ones_like(total), atol=1e-6, rtol=0)
 
 
@@ -182,9 +182,9 @@ def test_rigid_motion_and_company_change_nothing(peptide: Peptide) -> None:
     turn = torch.linalg.qr(torch.randn(3, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(1)))[0]
     turn = turn * torch.linalg.det(turn)
     with torch.no_grad():
-        log_q = flow.log_prob_positions(peptide.x, peptide.way())
-        moved = flow.log_prob_positions(peptide.x @ turn + 0.7, peptide.way())
-        alone = flow.log_prob_positions(peptide.x[:1], peptide.way())
+        log_q = flow.score(peptide.x, peptide.way())
+        moved = flow.score(peptide.x @ turn + 0.7, peptide.way())
+        alone = flow.score(peptide.x[:1], peptide.way())
     torch.testing.assert_close(moved, log_q, atol=1e-8, rtol=0)
     torch.testing.assert_close(alone, log_q[:1], atol=1e-9, rtol=0)
 
@@ -195,13 +195,13 @@ def test_untrained_network_is_the_prior(peptide: Peptide) -> None:
     found = features(peptide.way().plan, peptide.x)
     with torch.no_grad():
         expected = log_prob(found.profile, found.angle).sum(-1)
-        torch.testing.assert_close(flow.log_prob_positions(peptide.x, peptide.way()), expected)
+        torch.testing.assert_close(flow.score(peptide.x, peptide.way()), expected)
 
 
 def test_network_without_physics_sees_no_energy(peptide: Peptide) -> None:
     flow = peptide.flow(GrowthConfig(width=16, n_blocks=1, n_heads=2, physics=False))
     with torch.no_grad():
-        here, there = (flow.log_prob_positions(peptide.x, peptide.way(thermal=t)) for t in (THERMAL, 10 * THERMAL))
+        here, there = (flow.score(peptide.x, peptide.way(thermal=t)) for t in (THERMAL, 10 * THERMAL))
     torch.testing.assert_close(here, there)
 
 

@@ -21,6 +21,11 @@ CONFIGS = {
 }
 
 
+def score(compiled, x, way):
+    """Log density of the torsions in x that a regrowth redraws."""
+    return compiled.redraw(x, way, torch.Generator())[2]
+
+
 class Case:
     def __init__(self, sequence, config, preset="amber14-obc2"):
         molecule = build_molecule(sequence, preset)
@@ -58,19 +63,19 @@ def test_densities_are_those_of_torch(config, preset):
     compiled = case.single.with_engine("native")
     assert isinstance(compiled, NativeGrowthFlow)
     for way in case.ways:
-        expected = case.double.log_prob_positions(case.x, way)
-        torch.testing.assert_close(compiled.log_prob_positions(case.x, way), expected, atol=2e-3, rtol=0)
+        expected = case.double.score(case.x, way)
+        torch.testing.assert_close(score(compiled, case.x, way), expected, atol=2e-3, rtol=0)
         # Against torch in single precision the features are the same to the last digit.
-        near = case.single.log_prob_positions(case.x, way)
-        torch.testing.assert_close(compiled.log_prob_positions(case.x, way), near, atol=3e-5, rtol=0)
+        near = case.single.score(case.x, way)
+        torch.testing.assert_close(score(compiled, case.x, way), near, atol=3e-5, rtol=0)
 
 
 @torch.no_grad()
 def test_draws_are_those_of_torch(case):
     compiled = case.single.with_engine("native")
     for way in case.ways:
-        there, forward, backward = compiled.regrow_positions(case.x, torch.Generator().manual_seed(2), way)
-        expected, q_there, q_here = case.double.regrow_positions(case.x, torch.Generator().manual_seed(2), way)
+        there, forward, backward = compiled.redraw(case.x, way, torch.Generator().manual_seed(2))
+        expected, q_there, q_here = case.double.redraw(case.x, way, torch.Generator().manual_seed(2))
         # Where the density is small an angle is known less well, and all that hangs on it.
         assert (there - expected).abs().median() < 1e-5
         assert (forward - q_there).abs().median() < 2e-3
@@ -82,11 +87,11 @@ def test_log_q_of_a_draw_is_that_of_the_draw_scored_afterwards(case):
     compiled = case.single.with_engine("native")
     for way in case.ways:
         g = torch.Generator().manual_seed(4)
-        there, forward, backward = compiled.regrow_positions(case.x, g, way)
-        torch.testing.assert_close(compiled.log_prob_positions(there, way), forward, atol=1e-4, rtol=0)
-        torch.testing.assert_close(compiled.log_prob_positions(case.x, way), backward, atol=1e-9, rtol=0)
+        there, forward, backward = compiled.redraw(case.x, way, g)
+        torch.testing.assert_close(score(compiled, there, way), forward, atol=1e-4, rtol=0)
+        torch.testing.assert_close(score(compiled, case.x, way), backward, atol=1e-9, rtol=0)
         g.manual_seed(4)
-        again, log_q = compiled.sample_positions(case.x, g, way)
+        again, log_q = compiled.redraw(case.x, way, g, score=False)[:2]
         assert torch.equal(again, there)
         torch.testing.assert_close(log_q, forward, atol=1e-9, rtol=0)
 
@@ -94,20 +99,20 @@ def test_log_q_of_a_draw_is_that_of_the_draw_scored_afterwards(case):
 @torch.no_grad()
 def test_a_chain_does_not_depend_on_the_others_or_on_threads(case, monkeypatch):
     compiled = case.single.with_engine("native")
-    whole = compiled.log_prob_positions(case.x, case.whole)
-    parts = torch.cat([compiled.log_prob_positions(part, case.whole) for part in case.x.split([1, 20, 16])])
+    whole = score(compiled, case.x, case.whole)
+    parts = torch.cat([score(compiled, part, case.whole) for part in case.x.split([1, 20, 16])])
     assert torch.equal(whole, parts)
     drawn = []
     for threads in (1, 3):
         monkeypatch.setattr(native, "_threads", threads)
-        drawn.append(compiled.regrow_positions(case.x, torch.Generator().manual_seed(2), case.whole))
+        drawn.append(compiled.redraw(case.x, case.whole, torch.Generator().manual_seed(2)))
     assert all(torch.equal(a, b) for a, b in zip(*drawn, strict=True))
-    assert compiled.log_prob_positions(case.x[:0], case.whole).shape == (0,)
+    assert score(compiled, case.x[:0], case.whole).shape == (0,)
     broken = case.x.clone()
     broken[5, 3] = float("nan")
     good = torch.arange(len(broken)) != 5
-    assert torch.equal(compiled.log_prob_positions(broken, case.whole)[good], whole[good])
-    there, forward, _ = compiled.regrow_positions(broken, torch.Generator().manual_seed(2), case.whole)
+    assert torch.equal(score(compiled, broken, case.whole)[good], whole[good])
+    there, forward, _ = compiled.redraw(broken, case.whole, torch.Generator().manual_seed(2))
     assert torch.equal(there[good], drawn[0][0][good])
     assert there[5].isnan().any() or not forward[5].isfinite()
 
@@ -119,8 +124,8 @@ def test_whole_turns_and_shifts_of_a_molecule_change_nothing(case):
     rotation = rotation * torch.linalg.det(rotation).sign()
     moved = case.x @ rotation.T + 1.5
     torch.testing.assert_close(
-        compiled.log_prob_positions(moved, case.whole),
-        compiled.log_prob_positions(case.x, case.whole),
+        score(compiled, moved, case.whole),
+        score(compiled, case.x, case.whole),
         atol=1e-4,
         rtol=0,
     )
@@ -128,13 +133,13 @@ def test_whole_turns_and_shifts_of_a_molecule_change_nothing(case):
 
 def test_positions_in_single_precision_and_bad_calls(case):
     compiled = case.single.with_engine("native")
-    there, forward, _ = compiled.regrow_positions(case.x.float(), torch.Generator().manual_seed(2), case.whole)
+    there, forward, _ = compiled.redraw(case.x.float(), case.whole, torch.Generator().manual_seed(2))
     assert there.dtype == torch.float32
     assert forward.dtype == torch.float64
     with pytest.raises(ValueError, match="fewer steps kept"):
-        compiled.log_prob_positions(case.x, Regrowth(case.whole.plan, case.whole.plan.n_steps))
+        score(compiled, case.x, Regrowth(case.whole.plan, case.whole.plan.n_steps))
     with pytest.raises(ValueError, match=r"positions \(n, atoms, 3\)"):
-        compiled.log_prob_positions(case.x[:, :-1], case.whole)
+        score(compiled, case.x[:, :-1], case.whole)
     with pytest.raises(ValueError, match=r"B, C, C2 in float32 on the cpu, got GrowthFlow in torch\.float64"):
         case.double.with_engine("native")
     assert case.double.with_engine() is case.double

@@ -28,7 +28,7 @@ def test_a_regrowth_keeps_what_it_should(dtype, generator):
     x = toy.draw(50, generator)
     before = to_internal(x, toy.tree)
     for kept in range(3):
-        there, forward, backward = flow.regrow_positions(x, generator, Regrowth(plan, kept))
+        there, forward, backward = flow.redraw(x, Regrowth(plan, kept), generator)
         changed = (to_internal(there, toy.tree) - before).abs() > 1e-7
         assert not changed[:, toy.lengths | toy.angles | toy.siblings].any()
         redrawn = [toy.soft[place] for place in plan.order[kept:]]
@@ -37,8 +37,8 @@ def test_a_regrowth_keeps_what_it_should(dtype, generator):
         assert not changed[:, still, 2].any()
         way = Regrowth(plan, kept)
         tolerance = 1e-5 if dtype == torch.float32 else 1e-9
-        torch.testing.assert_close(flow.log_prob_positions(there, way), forward, atol=tolerance, rtol=0)
-        torch.testing.assert_close(flow.log_prob_positions(x, way), backward, atol=tolerance, rtol=0)
+        torch.testing.assert_close(flow.score(there, way), forward, atol=tolerance, rtol=0)
+        torch.testing.assert_close(flow.score(x, way), backward, atol=tolerance, rtol=0)
 
 
 @pytest.mark.skipif(not native.available(), reason=native.why_not())
@@ -47,7 +47,7 @@ def test_compiled_features_give_the_density_of_torch(generator):
     x = toy.draw(200, generator)
     compiled, plain = growth_flow(toy), growth_flow(toy, torch.float64)
     way = Regrowth(plain.plan(made_up_parameters(toy), kT(TEMPERATURE_K)))
-    torch.testing.assert_close(compiled.log_prob_positions(x, way), plain.log_prob_positions(x, way), atol=2e-3, rtol=0)
+    torch.testing.assert_close(compiled.score(x, way), plain.score(x, way), atol=2e-3, rtol=0)
 
 
 class FlippedSign(RegrowthMove):
@@ -75,8 +75,8 @@ class ForgetsWhatItAccepted(RegrowthMove):
 class LookingProposer(RegrowthProposer):
     """Redraws all torsions where the first is near cis, and spares it elsewhere."""
 
-    def draw_and_score(self, x, chosen, generator):
-        score = super().draw_and_score
+    def redraw(self, x, chosen, generator, score=True):
+        score = super().redraw
         full, some = (score(x, Regrowth(chosen.plan, kept), generator) for kept in (0, 1))
         corners = torch.tensor([chosen.plan.steps[0].corners])
         all_of_them = measure_dihedrals(x, corners)[:, 0].cos() > 0
@@ -119,7 +119,7 @@ def test_a_step_makes_several_proposals(name, generator):
     assert (info[name].proposed == 3).all()
     # The density that is carried along is that of where the chain is.
     density = kernel.proposer.density
-    torch.testing.assert_close(density.log_prob_positions(new.positions, chosen), scored[-1], atol=2e-5, rtol=0)
+    torch.testing.assert_close(density.score(new.positions, chosen), scored[-1], atol=2e-5, rtol=0)
 
 
 def test_refusals():
@@ -143,10 +143,7 @@ class Still:
     def choose(self, generator):
         return None
 
-    def draw(self, x, chosen, generator):
-        return x, torch.zeros(len(x))
-
-    def draw_and_score(self, x, chosen, generator):
+    def redraw(self, x, chosen, generator, score=True):
         return x, torch.zeros(len(x)), torch.zeros(len(x))
 
     def propose(self, x, generator):

@@ -17,7 +17,7 @@ from timewarp.flows import CartesianFlow, CartesianFlowConfig
 from timewarp.flows.weights import describe_weights, load_network
 from timewarp.pretrained import find
 from timewarp.training import TrainingSettings, cartesian, load_pairs, loop, train
-from timewarp.training.validation import Score
+from timewarp.training.score import Score
 
 LAG_PS = 6.0
 STAGES = {

@@ -4,11 +4,11 @@ import json
 
 import pytest
 import torch
+from timewarp.flows.growth.circular import log_prob
 
 from timewarp.commands import main
 from timewarp.files import read_json
 from timewarp.flows.growth import GrowthConfig, GrowthFlow
-from timewarp.flows.growth.circular import log_prob
 from timewarp.flows.weights import describe_weights
 from timewarp.molecules import build_molecule
 from timewarp.pretrained import load, outside

@@ -21,7 +21,7 @@ from timewarp.flows.weights import describe_weights, load_network
 from timewarp.geometry import to_positions
 from timewarp.pretrained import find, load
 from timewarp.training import TrainingData, TrainingSettings, train
-from timewarp.training.validation import Score
+from timewarp.training.score import Score
 from timewarp.trajectories import RunFolder
 
 ATOMS = ALANINE_DIPEPTIDE
@@ -175,9 +175,9 @@ def test_acceptance_of_the_exact_density_is_one_and_of_a_wrong_energy_less(gener
         ({"famly": "C"}, "no setting 'famly'"),
         ({"steps": 0}, "steps must be a whole number of at least 1"),
         ({"steps": "many"}, "must be of type int"),
-        ({"learning_rate": float("nan")}, "learning_rate must be a positive number"),
+        ({"learning_rate": float("nan")}, "learning_rate must be a number above 0, got nan"),
         ({"family": "A9"}, "unknown family"),
-        ({"validation_fraction": 0.9}, "must lie between"),
+        ({"validation_fraction": 0.9}, "must be a number above 0 and at most 0.5, got 0.9"),
         ({"precision": "8-bit"}, "unknown precision"),
     ],
 )

@@ -66,3 +66,9 @@ def resample(n: int, to: int) -> Float[Tensor, "n to"]:
     if n % 2 == 0:
         total = total + torch.cos(n // 2 * gap)
     return total / n
+
+
+def waves(angle: Float[Tensor, "*batch"], n: int) -> Float[Tensor, "*batch features"]:
+    """Sines and cosines of the first ``n`` multiples of angles in rad: what a network reads of them."""
+    multiples = angle.unsqueeze(-1) * torch.arange(1, n + 1, device=angle.device, dtype=angle.dtype)
+    return torch.cat([multiples.sin(), multiples.cos()], -1)

@@ -12,6 +12,9 @@ from ..geometry import InternalTree, log_volume, to_internal, to_positions
 from ..shapes import Bool, Float
 from .proposer import Proposal
 
+FORCES = 90.0
+"""Cost of a proposal of alanine dipeptide with the shipped networks, compiled, in forces."""
+
 
 @runtime_checkable
 class InternalDensity(Protocol):
@@ -81,23 +84,14 @@ class InternalProposer:
 
     engine = "torch"
 
-    def __init__(self, density: InternalDensity, tree: InternalTree, cost: float = 90.0) -> None:
+    def __init__(self, density: InternalDensity, tree: InternalTree, cost: float = FORCES) -> None:
         self.density, self.tree, self.cost = density, tree, cost
         self.redraws = density.redraws
 
     @torch.no_grad()
     def propose(self, x: Float[Tensor, "chains atoms 3"], generator: torch.Generator) -> Proposal:
         """A candidate for each configuration ``x`` (nm)."""
-        internal = to_internal(x, self.tree)
-        candidate, log_ratio = self.propose_internal(internal, generator)
-        return Proposal(to_positions(candidate, self.tree, frame=x), log_ratio)
-
-    @torch.no_grad()
-    def propose_internal(
-        self, internal: Float[Tensor, "batch atoms 3"], generator: torch.Generator
-    ) -> tuple[Float[Tensor, "batch atoms 3"], Float[Tensor, " batch"]]:
-        """The same in internal coordinates: y' and log q(x | x') - log q(x' | x) in Cartesian measure (float64)."""
-        density = self.density
+        density, internal = self.density, to_internal(x, self.tree)
         cast = internal.to(dtype_of(density, internal))
         condition = density.encode(cast)
         drawn, log_q_candidate = density.sample(condition, 1, generator)
@@ -107,7 +101,8 @@ class InternalProposer:
         log_q_current = density.log_prob(cast, back)
         volumes = [log_volume(y, self.tree).double() for y in (internal, candidate)]
         log_ratio = (log_q_current.double() - volumes[0]) - (log_q_candidate[0].double() - volumes[1])
-        return candidate, torch.where(in_chart(candidate, self.tree), log_ratio, torch.nan)
+        log_ratio = torch.where(in_chart(candidate, self.tree), log_ratio, torch.nan)
+        return Proposal(to_positions(candidate, self.tree, frame=x), log_ratio)
 
 
 def in_chart(internal: Float[Tensor, "batch atoms 3"], tree: InternalTree) -> Bool[Tensor, " batch"]:

@@ -65,16 +65,10 @@ class IndependentProposer(Proposer, Protocol):
         """What is redrawn, the same in all chains; it does not depend on their states."""
         ...
 
-    def draw(
-        self, x: Float[Tensor, "chains atoms 3"], chosen: Any, generator: torch.Generator
-    ) -> tuple[Float[Tensor, "chains atoms 3"], Float[Tensor, " chains"]]:
-        """Candidates, and log q(x' | what stays)."""
-        ...
-
-    def draw_and_score(
-        self, x: Float[Tensor, "chains atoms 3"], chosen: Any, generator: torch.Generator
-    ) -> tuple[Float[Tensor, "chains atoms 3"], Float[Tensor, " chains"], Float[Tensor, " chains"]]:
-        """Candidates, log q(x' | what stays) and log q(x | what stays)."""
+    def redraw(
+        self, x: Float[Tensor, "chains atoms 3"], chosen: Any, generator: torch.Generator, score: bool = True
+    ) -> tuple[Float[Tensor, "chains atoms 3"], Float[Tensor, " chains"], Float[Tensor, " chains"] | None]:
+        """Candidates, log q(x' | what stays), and log q(x | what stays); the last may be None if not ``score``."""
         ...
 
 

@@ -26,7 +26,7 @@ class Network(nn.Module):
         config_type: dataclass of its size, whose fields all have defaults.
         transferable: whether its weights serve any molecule of known elements, not only the one they were trained on.
         preference: of the networks that serve a molecule the one of lowest preference is the default.
-        trained_on: what it learns from, a key of :data:`timewarp.training.tasks.TASKS`: ``frames`` of one molecule,
+        trained_on: what it learns from, a key of :data:`timewarp.training.TASKS`: ``frames`` of one molecule,
             time-lagged ``pairs`` of frames, or many ``peptides``.
         has_compiled_form: whether the compiled kernels know this kind.
         atoms: the molecule.

@@ -8,7 +8,7 @@ a small matrix product.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -37,17 +37,6 @@ class TokenGraph:
     def apply(self, function: Callable[[Tensor], Tensor]) -> TokenGraph:
         """The same graph with ``function`` applied to each tensor (to move or convert it)."""
         return TokenGraph(function(self.features), function(self.distance), function(self.is_token))
-
-    @classmethod
-    def pad(cls, graphs: Sequence[TokenGraph], n_tokens: int | None = None) -> TokenGraph:
-        """Join graphs of different size; ``n_tokens`` forces a size."""
-        most = n_tokens or max(g.is_token.shape[1] for g in graphs)
-        extra = [most - g.is_token.shape[1] for g in graphs]
-        return cls(
-            torch.cat([F.pad(g.features, (0, 0, 0, e)) for g, e in zip(graphs, extra, strict=True)]),
-            torch.cat([F.pad(g.distance, (0, e, 0, e)) for g, e in zip(graphs, extra, strict=True)]),
-            torch.cat([F.pad(g.is_token, (0, e)) for g, e in zip(graphs, extra, strict=True)]),
-        )
 
 
 def atom_graph(atoms: Atoms) -> TokenGraph:

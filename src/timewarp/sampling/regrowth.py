@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -58,10 +60,10 @@ class RegrowthMove(FlowMove):
         chosen = self.proposer.choose(generator)
         info: Info = {}
         x = state.positions
-        candidates, forward, current = self.proposer.draw_and_score(x, chosen, generator)
+        current: Any = None
         for k in range(self.draws):
-            if k:
-                candidates, forward = self.proposer.draw(x, chosen, generator)
+            candidates, forward, scored = self.proposer.redraw(x, chosen, generator, score=k == 0)
+            current = scored if k == 0 else current
             state, outcome = self.decide(state, Proposal(candidates, self.log_ratio(forward, current)), generator)
             current = self.density_after(outcome, forward, current)
             info = add_infos(info, {self.name: outcome})

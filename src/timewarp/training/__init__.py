@@ -3,13 +3,13 @@
 from .cartesian import PairTask
 from .data import TrainingData, load_training_data
 from .growth import GrowthData, GrowthTask
-from .loop import train
+from .loop import TASKS, train
 from .pairs import PairData, PairSet, load_pairs
 from .parallel import is_main_process
+from .score import Score
 from .settings import TrainingSettings
 from .stages import Stage
-from .tasks import TASKS, FrameTask, Task, register_task
-from .validation import Score
+from .tasks import FrameTask, Task
 
 __all__ = [
     "TASKS",
@@ -27,6 +27,5 @@ __all__ = [
     "is_main_process",
     "load_pairs",
     "load_training_data",
-    "register_task",
     "train",
 ]

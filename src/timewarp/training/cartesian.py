@@ -15,7 +15,7 @@ from ..shapes import Bool, Float
 from .losses import MixedEnergy, Reparametrised, acceptance, entropy, log_likelihood, propose
 from .pairs import PairData
 from .settings import TrainingSettings
-from .tasks import Metrics, Shard, frame_indices, part_of, register_task, spread
+from .tasks import Metrics, Shard, frame_indices, part_of, spread
 
 CHUNK = 512
 """Pairs validated at once."""
@@ -79,7 +79,6 @@ class CartesianObjective(nn.Module):
         return -total, metrics
 
 
-@register_task("pairs")
 class PairTask:
     """The three losses on time-lagged pairs of one or many molecules.
 

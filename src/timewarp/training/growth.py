@@ -25,7 +25,7 @@ from ..trajectories.compact import CompactMolecule
 from ..units import kT
 from .growth_energy import Drawn, EnergyPairs, energy_loss, plan_and_energy
 from .settings import TrainingSettings
-from .tasks import Metrics, Shard, part_of, register_task
+from .tasks import Metrics, Shard, part_of
 
 CHUNK = 256
 GROUPS, GPU_GROUPS = 4, 2
@@ -123,7 +123,6 @@ class _Objective(nn.Module):
         return loss + self.energy_weight * energy, {"loss": loss.detach(), **metrics}
 
 
-@register_task("peptides")
 class GrowthTask:
     """Maximum likelihood of soft torsions given the stiff coordinates, over many peptides and orders of growth.
 
@@ -234,7 +233,8 @@ def validate_growth(
         plan, potential = plan_and_energy(m, device)
         way = Regrowth(plan)
         current = m.positions.to(device, torch.float64)
-        candidates, forward, backward = density.regrow_positions(current, generator, way)
+        candidates, forward, backward = density.redraw(current, way, generator)
+        assert backward is not None
         before, after = (potential.energy(x) / kT(m.temperature_K) for x in (current, candidates))
         accepted = acceptance_probability(before - after + backward - forward).mean()
         rows.append({"name": m.name, "loss": float(-backward.mean()), "acceptance": float(accepted)})

@@ -58,7 +58,7 @@ class EnergyPairs:
         rows = torch.randint(len(m.frames), (self.frames,), generator=generator)
         x = m.positions[rows].to(self.device).double()
         on_device = torch.Generator(self.device).manual_seed(int(torch.randint(2**31, (1,), generator=generator)))
-        y = flow.with_engine().regrow_positions(x, on_device, Regrowth(plan))[0]
+        y = flow.with_engine().redraw(x, Regrowth(plan), on_device)[0]
         thermal = kT(m.temperature_K)
         gap = (potential.energy(y) - potential.energy(x)) / thermal
         read = features_of(plan, torch.cat([x, y])).to(torch.float32)

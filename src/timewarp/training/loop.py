@@ -13,17 +13,21 @@ import torch
 from torch import Tensor, nn
 
 from ..files import write_json
-from ..flows import Network
+from ..flows import Network, network_class
 from ..flows.threads import backward, one_thread_each
 from ..progress import Progress
+from .cartesian import PairTask
 from .checkpoint import Progression, load_checkpoint, save_checkpoint
 from .folder import claim, finish
+from .growth import GrowthTask
 from .parallel import make_fabric, on_main
+from .score import Score
 from .settings import TrainingSettings
 from .stages import Stage
-from .tasks import Metrics, make_task
-from .validation import Score
+from .tasks import FrameTask, Metrics, Task
 
+TASKS: dict[str, type] = {"frames": FrameTask, "pairs": PairTask, "peptides": GrowthTask}
+"""Trainings (:class:`~timewarp.training.Task`), by :attr:`timewarp.flows.Network.trained_on`."""
 MOST_SKIPPED = 10
 """So many steps in a row without a finite gradient end the training."""
 
@@ -67,7 +71,10 @@ def train(
     """
     out = Path(out)
     stages = settings.schedule()
-    task = make_task(data, settings, reduced_energy)
+    kind: Any = TASKS[network_class(settings.family).trained_on]
+    if not isinstance(data, kind.data_type):
+        raise ValueError(f"family {settings.family} learns from {kind.data_hint}")
+    task: Task = kind(data, settings, reduced_energy)
     if settings.batch_size % devices:
         raise ValueError(f"batch_size ({settings.batch_size}) must be a multiple of the number of devices ({devices})")
     fabric = make_fabric(accelerator, devices, settings.precision)

@@ -10,18 +10,13 @@ from typing import Any
 from ..flows import KINDS, network_class
 from .stages import Stage, parse_stages
 
-PRECISIONS = ("32-true", "bf16-mixed", "64-true")
-ALIGNMENTS = ("superpose", "centre", "none")
+
+def setting(default: Any, **metadata: Any) -> Any:
+    """A field with what it may be: ``least``, ``above``, ``most`` or ``choices``; and perhaps ``trained_on``."""
+    return field(default=default, metadata=metadata)
 
 
-def of_pairs(default: Any) -> Any:
-    """A setting of networks that learn from time-lagged pairs alone."""
-    return field(default=default, metadata={"trained_on": "pairs"})
-
-
-def of_peptides(default: Any) -> Any:
-    """A setting of networks that learn from many peptides alone."""
-    return field(default=default, metadata={"trained_on": "peptides"})
+PAIRS, PEPTIDES = {"trained_on": "pairs"}, {"trained_on": "peptides"}
 
 
 @dataclass(frozen=True)
@@ -70,78 +65,37 @@ class TrainingSettings:
 
     family: str = "C"
     flow: dict[str, Any] = field(default_factory=dict)
-    steps: int = 4000
-    batch_size: int = 512
-    learning_rate: float = 1e-3
-    warmup_steps: int = 200
-    final_learning_rate: float = 0.01
-    weight_decay: float = 1e-4
-    gradient_clip: float = 1.0
-    ema_decay: float = 0.999
-    stiff_noise: float = 0.0
-    validation_fraction: float = 0.1
-    validation_every: int = 250
-    validation_frames: int = 4096
-    stride: int = 1
-    seed: int = 0
-    precision: str = "32-true"
-    patience: int = 0
-    lag_ps: float = of_pairs(0.0)
-    align: str = of_pairs("superpose")
-    relabel: bool = of_pairs(True)
-    jitter_nm: float = of_pairs(0.01)
-    jitter_rad: float = of_pairs(0.05)
-    knee_kT: float = of_pairs(100.0)
-    orders: int = of_peptides(3)
-    energy_weight: float = of_peptides(0.0)
-    energy_frames: int = of_peptides(64)
-    stages: dict[str, Any] = field(default_factory=dict, metadata={"trained_on": "pairs"})
+    steps: int = setting(4000, least=1)
+    batch_size: int = setting(512, least=1)
+    learning_rate: float = setting(1e-3, above=0)
+    warmup_steps: int = setting(200, least=0)
+    final_learning_rate: float = setting(0.01, least=0, most=1)
+    weight_decay: float = setting(1e-4, least=0)
+    gradient_clip: float = setting(1.0, above=0)
+    ema_decay: float = setting(0.999, least=0, most=1)
+    stiff_noise: float = setting(0.0, least=0)
+    validation_fraction: float = setting(0.1, above=0, most=0.5)
+    validation_every: int = setting(250, least=1)
+    validation_frames: int = setting(4096, least=1)
+    stride: int = setting(1, least=1)
+    seed: int = setting(0, least=0, most=2**32 - 1)
+    precision: str = setting("32-true", choices=("32-true", "bf16-mixed", "64-true"))
+    patience: int = setting(0, least=0)
+    lag_ps: float = setting(0.0, least=0, **PAIRS)
+    align: str = setting("superpose", choices=("superpose", "centre", "none"), **PAIRS)
+    relabel: bool = setting(True, **PAIRS)
+    jitter_nm: float = setting(0.01, least=0, **PAIRS)
+    jitter_rad: float = setting(0.05, least=0, **PAIRS)
+    knee_kT: float = setting(100.0, above=0, **PAIRS)
+    orders: int = setting(3, least=1, **PEPTIDES)
+    energy_weight: float = setting(0.0, least=0, **PEPTIDES)
+    energy_frames: int = setting(64, least=1, **PEPTIDES)
+    stages: dict[str, Any] = field(default_factory=dict, metadata=PAIRS)
 
     def __post_init__(self) -> None:
         trained_on = network_class(self.family).trained_on
-        if self.precision not in PRECISIONS:
-            raise ValueError(f"unknown precision {self.precision!r}; expected one of {', '.join(PRECISIONS)}")
-        for name in (
-            "steps",
-            "batch_size",
-            "validation_every",
-            "validation_frames",
-            "stride",
-            "orders",
-            "energy_frames",
-        ):
-            value = getattr(self, name)
-            if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-                raise ValueError(f"{name} must be a whole number of at least 1, got {value!r}")
-        if not isinstance(self.seed, int) or isinstance(self.seed, bool) or not 0 <= self.seed < 2**32:
-            raise ValueError(f"seed must be a whole number from 0 to {2**32 - 1}, got {self.seed!r}")
-        for name in ("learning_rate", "gradient_clip", "knee_kT"):
-            if not (math.isfinite(getattr(self, name)) and getattr(self, name) > 0):
-                raise ValueError(f"{name} must be a positive number, got {getattr(self, name)!r}")
-        for name in (
-            "weight_decay",
-            "stiff_noise",
-            "warmup_steps",
-            "lag_ps",
-            "jitter_nm",
-            "jitter_rad",
-            "patience",
-            "energy_weight",
-        ):
-            if not (math.isfinite(getattr(self, name)) and getattr(self, name) >= 0):
-                raise ValueError(f"{name} must be 0 or a positive number, got {getattr(self, name)!r}")
-        for name, low, high in (
-            ("ema_decay", 0.0, 1.0),
-            ("validation_fraction", 0.0, 0.5),
-            ("final_learning_rate", 0.0, 1.0),
-        ):
-            if not low <= getattr(self, name) <= high:
-                raise ValueError(f"{name} must lie between {low} and {high}, got {getattr(self, name)!r}")
-        if self.validation_fraction == 0:
-            raise ValueError("validation_fraction must be positive: without held-out frames no model can be chosen")
-        if self.align not in ALIGNMENTS:
-            raise ValueError(f"unknown alignment {self.align!r}; expected one of {', '.join(ALIGNMENTS)}")
         for f in fields(self):
+            check_setting(f.name, getattr(self, f.name), f.default, f.metadata)
             owner = f.metadata.get("trained_on", trained_on)
             default = f.default_factory() if callable(f.default_factory) else f.default
             if owner != trained_on and getattr(self, f.name) != default:
@@ -216,3 +170,28 @@ class TrainingSettings:
         done = (step - self.warmup_steps) / max(stage.steps - self.warmup_steps, 1)
         low = self.final_learning_rate
         return peak * (low + (1 - low) * 0.5 * (1 + math.cos(math.pi * min(done, 1.0))))
+
+
+def check_setting(name: str, value: Any, default: Any, metadata: Mapping[str, Any]) -> None:
+    """Refuse a value that the metadata of its field (:func:`setting`) exclude.
+
+    >>> check_setting("steps", 0, 4000, {"least": 1})
+    Traceback (most recent call last):
+    ValueError: steps must be a whole number of at least 1, got 0
+    """
+    choices = metadata.get("choices", (value,))
+    if value not in choices:
+        raise ValueError(f"unknown {name} {value!r}; expected one of {', '.join(choices)}")
+    least, above, most = (metadata.get(key) for key in ("least", "above", "most"))
+    if least is None and above is None:
+        return
+    number = isinstance(value, int if type(default) is int else int | float) and not isinstance(value, bool)
+    if not (
+        number
+        and math.isfinite(value)
+        and (value > above if least is None else value >= least)
+        and (most is None or value <= most)
+    ):
+        what = "a whole number" if type(default) is int else "a number"
+        low = f"above {above}" if least is None else f"of at least {least}"
+        raise ValueError(f"{name} must be {what} {low}{'' if most is None else f' and at most {most}'}, got {value!r}")

@@ -1,9 +1,8 @@
 """Family A: all Cartesian coordinates, for any molecule (Klein et al., NeurIPS 2023, arXiv 2302.01170)."""
 
-from .candidate import Candidate, CartesianDensity
 from .config import CartesianFlowConfig
 from .flow import CartesianCondition, CartesianFlow
-from .proposer import AuxiliaryProposer
+from .proposer import AuxiliaryProposer, Candidate, CartesianDensity
 
 __all__ = [
     "AuxiliaryProposer",

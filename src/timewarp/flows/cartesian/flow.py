@@ -21,11 +21,10 @@ from ..registry import Network, choose_engine, register
 from ..threads import run_all
 from . import transformer
 from .attention import KernelMixing, KernelWeights, PairMask, QueryKeyMixing
-from .candidate import Candidate
 from .config import CartesianFlowConfig
 from .frames import Axes, plane_axes
 from .molecules import N_FEATURES, MoleculeTable
-from .proposer import AuxiliaryProposer
+from .proposer import AuxiliaryProposer, Candidate
 from .transformer import AtomTransformer, Layer
 
 Moved = tuple[Tensor, Tensor, Tensor]
@@ -102,7 +101,7 @@ class CartesianFlow(Network):
     centred on its centroid, so that q is invariant under translation. Nothing depends on which molecule it is: the
     same weights serve any molecule of known elements, and padding changes nothing.
 
-    Implements :class:`timewarp.flows.cartesian.candidate.CartesianDensity`.
+    Implements :class:`timewarp.flows.cartesian.proposer.CartesianDensity`.
 
     Args:
         molecules: those that the rows of a batch can be.

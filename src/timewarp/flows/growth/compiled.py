@@ -52,48 +52,19 @@ class NativeGrowthFlow:
     def __repr__(self) -> str:
         return f"{type(self).__name__}(width {self.config.width}, {native.instruction_set()})"
 
-    @torch.no_grad()
-    def log_prob_positions(self, x: Float[Tensor, "batch atoms 3"], regrowth: Regrowth) -> Float[Tensor, " batch"]:
-        """Log density (float64) of the torsions that a regrowth redraws, with respect to d phi."""
-        backward = torch.empty(len(x), dtype=torch.float64)
-        none = torch.empty(0, dtype=torch.float64)
-        x = x.contiguous()
-        self._run(x, regrowth, none[:, None], torch.empty_like(x[:0]), none, backward)
-        return backward
-
-    @torch.no_grad()
-    def sample_positions(
-        self, x: Float[Tensor, "batch atoms 3"], generator: torch.Generator, regrowth: Regrowth
-    ) -> tuple[Float[Tensor, "batch atoms 3"], Float[Tensor, " batch"]]:
-        """Redraw torsions of each configuration: candidates and their log density."""
-        return self._draw(x, generator, regrowth, torch.empty(0, dtype=torch.float64))
-
-    @torch.no_grad()
-    def regrow_positions(
-        self, x: Float[Tensor, "batch atoms 3"], generator: torch.Generator, regrowth: Regrowth
-    ) -> tuple[Float[Tensor, "batch atoms 3"], Float[Tensor, " batch"], Float[Tensor, " batch"]]:
-        """Redraw torsions of each configuration: candidates, their log density, and that of what they replace."""
-        backward = torch.empty(len(x), dtype=torch.float64)
-        return *self._draw(x, generator, regrowth, backward), backward
-
-    def _draw(
-        self, x: Tensor, generator: torch.Generator, regrowth: Regrowth, backward: Tensor
-    ) -> tuple[Tensor, Tensor]:
-        n_drawn = regrowth.plan.n_steps - regrowth.kept
-        uniform = torch.rand(n_drawn, len(x), generator=generator, dtype=torch.float64)
-        x = x.contiguous()
-        candidates, forward = torch.empty_like(x), torch.empty(len(x), dtype=torch.float64)
-        self._run(x, regrowth, uniform, candidates, forward, backward)
-        return candidates, forward
-
-    def _run(
-        self, x: Tensor, regrowth: Regrowth, uniform: Tensor, candidates: Tensor, forward: Tensor, backward: Tensor
-    ) -> None:
-        sampler = self._samplers.get(regrowth.plan)
+    def redraw(
+        self, x: Float[Tensor, "batch atoms 3"], chosen: Regrowth, generator: torch.Generator, score: bool = True
+    ) -> tuple[Float[Tensor, "batch atoms 3"], Float[Tensor, " batch"], Float[Tensor, " batch"] | None]:
+        """Candidates, their log density (with respect to d phi, float64), and that of ``x`` if it is asked for."""
+        x, plan, n = x.contiguous(), chosen.plan, len(x)
+        sampler = self._samplers.get(plan)
         if sampler is None:
-            sampler = fold_plan(self._network, self._folded, regrowth.plan)
-            self._samplers[regrowth.plan] = sampler
-        sampler.regrow(x, regrowth.kept, uniform, candidates, forward, backward, native.threads())
+            sampler = self._samplers[plan] = fold_plan(self._network, self._folded, plan)
+        uniform = torch.rand(plan.n_steps - chosen.kept, n, generator=generator, dtype=torch.float64)
+        candidates, forward = torch.empty_like(x), torch.empty(n, dtype=torch.float64)
+        backward = torch.empty(n if score else 0, dtype=torch.float64)
+        sampler.regrow(x, chosen.kept, uniform, candidates, forward, backward, native.threads())
+        return candidates, forward, backward if score else None
 
 
 @torch.no_grad()

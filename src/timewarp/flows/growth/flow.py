@@ -36,49 +36,6 @@ def static_of(plan: GrowthPlan, dtype: torch.dtype = torch.float32) -> Static:
     )
 
 
-def score(
-    network: GrowthNetwork,
-    regrowth: Regrowth,
-    x: Float[Tensor, "batch atoms 3"],
-    memories: list[Tensor] | None = None,
-) -> Float[Tensor, " batch"]:
-    """Log density (float64) of the torsions that a regrowth redraws, as they are in ``x``, with respect to d phi.
-
-    ``memories`` is filled as by :meth:`GrowthNetwork.forward`.
-    """
-    plan, kept = regrowth.plan, regrowth.kept
-    dtype = network.embed.weight.dtype
-    f = features_of(plan, x, dtype)
-    logits = network(f.to(dtype), static_of(plan, dtype), memories)
-    return log_prob(logits[:, kept:].double(), f.angle[:, kept:]).sum(-1)
-
-
-def regrow(
-    network: GrowthNetwork, regrowth: Regrowth, x: Float[Tensor, "batch atoms 3"], generator: torch.Generator
-) -> tuple[Float[Tensor, "batch atoms 3"], Float[Tensor, " batch"], Float[Tensor, " batch"]]:
-    """Draw the torsions that a regrowth redraws.
-
-    Returns:
-        Candidates in the dtype of ``x``, their log density, and that of ``x``: both float64, with respect to d phi.
-    """
-    plan, kept = regrowth.plan, regrowth.kept
-    dtype = network.embed.weight.dtype
-    memories: list[Tensor] = []
-    backward = score(network, regrowth, x, memories)
-    growing = Growing(network, static_of(plan, dtype), memories, kept)
-    new = x.double()
-    forward = torch.zeros(len(x), dtype=torch.float64, device=x.device)
-    for k in range(kept, plan.n_steps):
-        f = features_at(plan, k, new, dtype)
-        logits = growing.step(f).double()
-        uniform = torch.rand(len(x), generator=generator, dtype=torch.float64, device=x.device)
-        angle = sample(logits, uniform)
-        forward = forward + log_prob(logits, angle)
-        new = turn_to(plan.steps[k], new, angle, f.angle)
-        growing.drawn(angle.to(dtype))
-    return new.to(x), forward, backward
-
-
 @register
 class GrowthFlow(Network):
     """q(torsions | stiff coordinates) for any molecule, the same weights for all.
@@ -132,22 +89,39 @@ class GrowthFlow(Network):
         """The density as an engine computes it; see :func:`timewarp.flows.registry.choose_engine`."""
         return NativeGrowthFlow(self) if choose_engine(self, engine) == "native" else self
 
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of the network."""
+        return self.network.embed.weight.dtype
+
     def plan(self, parameters: Parameters, kT: float, order: Sequence[int] | None = None) -> GrowthPlan:
         """Tables of a growth in some order, on the weights' device and in float64."""
         return build_plan(self.atoms, parameters, kT, order).to(self.network.embed.weight.device, torch.float64)
 
-    def log_prob_positions(self, x: Float[Tensor, "batch atoms 3"], regrowth: Regrowth) -> Float[Tensor, " batch"]:
-        """Log density of the torsions that a regrowth redraws."""
-        return score(self.network, regrowth, x)
+    def score(
+        self, x: Float[Tensor, "batch atoms 3"], chosen: Regrowth, memories: list[Tensor] | None = None
+    ) -> Float[Tensor, " batch"]:
+        """Log density of the torsions that a regrowth redraws; ``memories`` is filled as by :class:`GrowthNetwork`."""
+        f = features_of(chosen.plan, x, self.dtype)
+        logits = self.network(f.to(self.dtype), static_of(chosen.plan, self.dtype), memories)
+        return log_prob(logits[:, chosen.kept :].double(), f.angle[:, chosen.kept :]).sum(-1)
 
-    def sample_positions(
-        self, x: Float[Tensor, "batch atoms 3"], generator: torch.Generator, regrowth: Regrowth
-    ) -> tuple[Float[Tensor, "batch atoms 3"], Float[Tensor, " batch"]]:
-        """Redraw torsions of each configuration: candidates and their log density."""
-        return self.regrow_positions(x, generator, regrowth)[:2]
-
-    def regrow_positions(
-        self, x: Float[Tensor, "batch atoms 3"], generator: torch.Generator, regrowth: Regrowth
+    def redraw(
+        self, x: Float[Tensor, "batch atoms 3"], chosen: Regrowth, generator: torch.Generator, score: bool = True
     ) -> tuple[Float[Tensor, "batch atoms 3"], Float[Tensor, " batch"], Float[Tensor, " batch"]]:
         """Redraw torsions of each configuration: candidates, their log density, and that of what they replace."""
-        return regrow(self.network, regrowth, x, generator)
+        plan, kept = chosen.plan, chosen.kept
+        memories: list[Tensor] = []
+        backward = self.score(x, chosen, memories)
+        growing = Growing(self.network, static_of(plan, self.dtype), memories, kept)
+        new = x.double()
+        forward = torch.zeros(len(x), dtype=torch.float64, device=x.device)
+        for k in range(kept, plan.n_steps):
+            f = features_at(plan, k, new, self.dtype)
+            logits = growing.step(f).double()
+            uniform = torch.rand(len(x), generator=generator, dtype=torch.float64, device=x.device)
+            angle = sample(logits, uniform)
+            forward = forward + log_prob(logits, angle)
+            new = turn_to(plan.steps[k], new, angle, f.angle)
+            growing.drawn(angle.to(self.dtype))
+        return new.to(x), forward, backward

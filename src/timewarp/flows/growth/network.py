@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ...shapes import Bool, Float
-from ..circular import grid, resample
+from ..circular import grid, resample, waves
 from .plan import N_RELATION, N_SITE, N_STATIC
 from .profiles import ANGLES, COARSE, N_SPATIAL, Features
 
@@ -67,12 +67,6 @@ class Static:
     is_step: Bool[Tensor, "batch steps"]
 
 
-def angle_waves(angle: Tensor) -> Tensor:
-    """Sines and cosines of the first multiples of angles in rad."""
-    multiples = angle.unsqueeze(-1) * torch.arange(1, HARMONICS_IN + 1, device=angle.device, dtype=angle.dtype)
-    return torch.cat([multiples.sin(), multiples.cos()], -1)
-
-
 def step_inputs(f: Features, static: Tensor, physics: bool) -> Tensor:
     """Numbers of one step (batch, ...) or of several (batch, steps, ...), as the network takes them."""
     profile = f.profile.clamp(min=-12.0)
@@ -108,7 +102,7 @@ class GrowthBlock(nn.Module):
 
     def memory(self, token: Tensor, angle: Tensor) -> Tensor:
         """Keys and values (..., 2 width) of steps whose torsion is drawn."""
-        return self.known(self.norm(token)) + self.angle(angle_waves(angle))
+        return self.known(self.norm(token)) + self.angle(waves(angle, HARMONICS_IN))
 
     def forward(
         self, token: Tensor, memory: Tensor, sites: Tensor, pairs: Tensor, past: Tensor, real: Tensor

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Protocol, runtime_checkable
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -13,29 +13,16 @@ from ...shapes import Float
 from ..proposer import Proposal
 from .plan import GrowthPlan, Regrowth
 
+if TYPE_CHECKING:
+    from .compiled import NativeGrowthFlow
+    from .flow import GrowthFlow
+
 COST = {"native": (35.0, 31.0), "torch": (100.0, 300.0)}
 """Of scoring the current state and of drawing a candidate, by engine.
 
 Of the shipped network on one core, 17 to 77 atoms (benchmarks/growth.py): both grow with the molecule about as a force
 does.
 """
-
-
-@runtime_checkable
-class GrowthDensity(Protocol):
-    """What :class:`~timewarp.flows.GrowthFlow` and its compiled twin offer."""
-
-    engine: str
-
-    def sample_positions(self, x: Tensor, generator: torch.Generator, regrowth: Regrowth) -> tuple[Tensor, Tensor]:
-        """Candidates and their log density."""
-        ...
-
-    def regrow_positions(
-        self, x: Tensor, generator: torch.Generator, regrowth: Regrowth
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """Candidates, their log density, and that of what they replace."""
-        ...
 
 
 class RegrowthProposer:
@@ -57,7 +44,7 @@ class RegrowthProposer:
 
     def __init__(
         self,
-        density: GrowthDensity,
+        density: GrowthFlow | NativeGrowthFlow,
         tree: InternalTree,
         plan: Callable[[tuple[int, ...]], GrowthPlan],
         orders: Sequence[tuple[int, ...]],
@@ -86,20 +73,14 @@ class RegrowthProposer:
         return Regrowth(self.plan(order), int(kept))
 
     @torch.no_grad()
-    def draw(
-        self, x: Float[Tensor, "chains atoms 3"], chosen: Regrowth, generator: torch.Generator
-    ) -> tuple[Float[Tensor, "chains atoms 3"], Float[Tensor, " chains"]]:
-        """Candidates and their log density."""
-        return self.density.sample_positions(x, generator, chosen)
-
-    @torch.no_grad()
-    def draw_and_score(
-        self, x: Float[Tensor, "chains atoms 3"], chosen: Regrowth, generator: torch.Generator
-    ) -> tuple[Float[Tensor, "chains atoms 3"], Float[Tensor, " chains"], Float[Tensor, " chains"]]:
-        """Candidates, their log density, and that of ``x``."""
-        return self.density.regrow_positions(x, generator, chosen)
+    def redraw(
+        self, x: Float[Tensor, "chains atoms 3"], chosen: Regrowth, generator: torch.Generator, score: bool = True
+    ) -> tuple[Float[Tensor, "chains atoms 3"], Float[Tensor, " chains"], Float[Tensor, " chains"] | None]:
+        """Candidates, their log density, and that of ``x`` if it is asked for."""
+        return self.density.redraw(x, chosen, generator, score)
 
     def propose(self, x: Float[Tensor, "chains atoms 3"], generator: torch.Generator) -> Proposal:
         """A candidate for each configuration ``x`` (nm)."""
-        candidates, log_q_candidate, log_q_current = self.draw_and_score(x, self.choose(generator), generator)
-        return Proposal(candidates, log_q_current - log_q_candidate)
+        candidates, forward, backward = self.redraw(x, self.choose(generator), generator)
+        assert backward is not None
+        return Proposal(candidates, backward - forward)

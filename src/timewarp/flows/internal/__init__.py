@@ -1,7 +1,5 @@
 """Family B: all internal coordinates of one molecule."""
 
-from .compiled import NativeInternalFlow
-from .couplings import InternalFlowConfig
-from .flow import InternalFlow
+from .flow import InternalFlow, InternalFlowConfig
 
-__all__ = ["InternalFlow", "InternalFlowConfig", "NativeInternalFlow"]
+__all__ = ["InternalFlow", "InternalFlowConfig"]

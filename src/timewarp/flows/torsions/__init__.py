@@ -1,7 +1,5 @@
 """Family C: the soft torsions of one molecule, given its stiff coordinates."""
 
-from .compiled import NativeTorsionFlow
-from .couplings import TorsionCondition, TorsionCouplings, TorsionFlowConfig
-from .flow import TorsionFlow
+from .flow import TorsionFlow, TorsionFlowConfig
 
-__all__ = ["NativeTorsionFlow", "TorsionCondition", "TorsionCouplings", "TorsionFlow", "TorsionFlowConfig"]
+__all__ = ["TorsionFlow", "TorsionFlowConfig"]

@@ -2,18 +2,181 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+import copy
+import math
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
+import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from ...shapes import Float
+from ... import native
+from ...geometry import InternalTree
+from ...shapes import Bool, Float, Int
 from ...state import Atoms
+from ..chemistry import N_TORSION_FEATURES
+from ..circular import waves
+from ..compiled import NativeFlow
 from ..density import soft_coordinates
-from ..molecule import MoleculeFlow
+from ..folding import after_norm, fold_network, real, whole
+from ..molecule import MoleculeFlow, Standardiser
 from ..registry import register
-from .compiled import NativeTorsionFlow
-from .couplings import StiffContext, TorsionCondition, TorsionCouplings, TorsionFlowConfig
+from ..splines import circular_spline, n_circular_parameters
+from ..tokens import N_ATOM_FEATURES, TokenGraph, TokenNetwork
+
+HARMONICS = 3
+"""An angle enters a network as the sines and cosines of its first multiples."""
+
+
+@dataclass(frozen=True)
+class TorsionFlowConfig:
+    """Size of the torsion flow.
+
+    Attributes:
+        n_couplings: coupling layers.
+        bins: bins of each circular spline.
+        width: size of a token.
+        n_blocks: attention blocks in each coupling's conditioner.
+        n_heads: attention heads.
+        context_blocks: attention blocks over the atoms, which see the stiff coordinates; 0 leaves these unseen.
+    """
+
+    n_couplings: int = 8
+    bins: int = 12
+    width: int = 64
+    n_blocks: int = 1
+    n_heads: int = 4
+    context_blocks: int = 2
+
+    def __post_init__(self) -> None:
+        for name in ("n_couplings", "bins", "width", "n_blocks", "n_heads"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+        if self.context_blocks < 0:
+            raise ValueError(f"context_blocks must be 0 or more, got {self.context_blocks}")
+
+
+def coupling_mask(layer: int, is_token: Bool[Tensor, "molecules tokens"]) -> Bool[Tensor, "molecules tokens"]:
+    """Which tokens a coupling layer transforms: those whose index has a given bit, then those that lack it.
+
+    The bit moves on every two layers, so that any two tokens are parted by some layer.
+
+    >>> coupling_mask(0, torch.ones(1, 3, dtype=torch.bool)).tolist()
+    [[True, False, True]]
+    """
+    index = torch.arange(is_token.shape[1], device=is_token.device)
+    bits = torch.tensor([max(1, math.ceil(math.log2(max(int(n), 2)))) for n in is_token.sum(-1)], device=index.device)
+    bit = (index[None, :] >> ((layer // 2) % bits)[:, None]) & 1
+    return (bit == layer % 2) & is_token
+
+
+class TorsionCouplings(nn.Module):
+    """Circular spline couplings over torsion tokens of one or more (padded) molecules, from a uniform base."""
+
+    def __init__(self, config: TorsionFlowConfig, n_context: int) -> None:
+        super().__init__()
+        self.config = config
+        self.conditioners = nn.ModuleList(
+            TokenNetwork(
+                2 * HARMONICS + 1 + n_context,
+                N_TORSION_FEATURES,
+                n_circular_parameters(config.bins),
+                width=config.width,
+                n_blocks=config.n_blocks,
+                n_heads=config.n_heads,
+            )
+            for _ in range(config.n_couplings)
+        )
+
+    def _couple(
+        self, layer: int, angle: Tensor, context: Tensor | None, graph: TokenGraph, inverse: bool
+    ) -> tuple[Tensor, Tensor]:
+        moves = coupling_mask(layer, graph.is_token)[:, None, :]
+        known = (~moves & graph.is_token[:, None, :]).to(angle)
+        inputs = [waves(angle, HARMONICS) * known[..., None], known.expand_as(angle)[..., None]]
+        if context is not None:
+            inputs.append(context)
+        parameters = self.conditioners[layer](torch.cat(inputs, -1), graph)
+        image, log_slope = circular_spline(angle, parameters, inverse=inverse)
+        return torch.where(moves, image, angle), (log_slope * moves).sum(-1)
+
+    def log_prob(
+        self,
+        angle: Float[Tensor, "molecules batch tokens"],
+        context: Float[Tensor, "molecules batch tokens width"] | None,
+        graph: TokenGraph,
+    ) -> Float[Tensor, "molecules batch"]:
+        """Log density of the torsions, with respect to d phi."""
+        total = -math.log(2 * math.pi) * graph.is_token.sum(-1).to(angle)[:, None]
+        for layer in range(self.config.n_couplings):
+            angle, log_slope = self._couple(layer, angle, context, graph, inverse=False)
+            total = total + log_slope
+        return total
+
+    def sample(
+        self,
+        context: Float[Tensor, "molecules batch tokens width"] | None,
+        graph: TokenGraph,
+        n_samples: int,
+        generator: torch.Generator,
+    ) -> tuple[Float[Tensor, "molecules batch tokens"], Float[Tensor, "molecules batch"]]:
+        """Torsions and their log density, ``n_samples`` per molecule (the context's batch, if any)."""
+        molecules, tokens = graph.is_token.shape
+        uniform = torch.rand(
+            molecules, n_samples, tokens, generator=generator, device=generator.device, dtype=graph.features.dtype
+        )
+        angle = math.pi * (2 * uniform - 1)
+        total = -math.log(2 * math.pi) * graph.is_token.sum(-1).to(angle)[:, None].expand(-1, n_samples)
+        for layer in reversed(range(self.config.n_couplings)):
+            angle, log_slope = self._couple(layer, angle, context, graph, inverse=True)
+            total = total - log_slope
+        return angle, total
+
+
+class StiffContext(nn.Module):
+    """Reads the stiff coordinates on atom tokens; gives each torsion token what its surroundings look like."""
+
+    def __init__(self, config: TorsionFlowConfig) -> None:
+        super().__init__()
+        self.network = TokenNetwork(
+            3,
+            N_ATOM_FEATURES,
+            config.width,
+            width=config.width,
+            n_blocks=config.context_blocks,
+            n_heads=config.n_heads,
+        )
+        # The read-out must not start at zero here: the couplings' own does, and two in a row would never learn.
+        nn.init.xavier_uniform_(self.network.read_out.weight)
+        self.join = nn.Linear(4 * config.width, config.width)
+
+    def forward(
+        self,
+        scaled: Float[Tensor, "molecules batch atoms 3"],
+        torsions: Tensor,
+        graph: TokenGraph,
+    ) -> Float[Tensor, "molecules batch tokens width"]:
+        """Context of each torsion token.
+
+        Args:
+            scaled: standardised stiff coordinates, zero elsewhere.
+            torsions: integer (molecules, tokens, 4), the atoms of each torsion (any atom for padding).
+            graph: the atom tokens.
+        """
+        atoms = self.network(scaled, graph)
+        molecules, batch, _, width = atoms.shape
+        index = torsions.flatten(1)[:, None, :, None].expand(molecules, batch, -1, width)
+        corners = atoms.gather(2, index).unflatten(2, torsions.shape[1:])
+        return self.join(corners.flatten(3))
+
+
+@dataclass(frozen=True)
+class TorsionCondition:
+    """An encoded condition: the stiff coordinates themselves, and what the network made of them."""
+
+    internal: Float[Tensor, "batch atoms 3"]
+    context: Float[Tensor, "1 batch tokens width"] | None
 
 
 @register
@@ -45,9 +208,11 @@ class TorsionFlow(MoleculeFlow):
         self.couplings = TorsionCouplings(self.config, self.config.width if self.context else 0)
         self.register_buffer("_corners", atoms.tree.torsions[None], persistent=False)
 
-    def compiled(self) -> NativeTorsionFlow:
+    def compiled(self) -> NativeFlow:
         """The same proposals in the compiled kernels, with the weights as they are now."""
-        return NativeTorsionFlow(self)
+        flow = copy.deepcopy(self).cpu().double()
+        context = None if flow.context is None else _context(flow.context, flow._atom_graph, flow.atoms.tree.torsions)
+        return NativeFlow(self, fold_flow(flow, flow.couplings, context))
 
     def encode(self, internal: Float[Tensor, "batch atoms 3"]) -> TorsionCondition:
         """Read the stiff coordinates; the soft torsions in ``internal`` have no influence."""
@@ -74,3 +239,64 @@ class TorsionFlow(MoleculeFlow):
         """Log density of the soft torsions in ``internal`` given the condition."""
         torsions = internal[:, self._rotatable, 2]
         return self.couplings.log_prob(torsions[None], condition.context, self._torsion_graph)[0]
+
+
+@torch.no_grad()
+def fold_flow(flow: MoleculeFlow, torsions: TorsionCouplings, context: Any) -> Any:
+    """The compiled form of the torsion couplings of a flow, with the folded context network or None."""
+    couplings = []
+    for layer, conditioner in enumerate(torsions.conditioners):
+        assert isinstance(conditioner, TokenNetwork)
+        moves = coupling_mask(layer, flow._torsion_graph.is_token)[0]
+        couplings.append(_coupling(conditioner, flow._torsion_graph, moves))
+    tree = flow.atoms.tree
+    return native.core().Flow(
+        **_tree(tree, flow.standardiser),
+        torsions=whole(tree.torsions),
+        context=context,
+        couplings=couplings,
+        bins=torsions.config.bins,
+    )
+
+
+@torch.no_grad()
+def _context(context: StiffContext, graph: TokenGraph, torsions: Int[Tensor, "torsions 4"]) -> Any:
+    """The network over atoms, read out at the corners of torsions and joined."""
+    network = context.network
+    read, read_bias = after_norm(network.read_out, network.norm)
+    parts = context.join.weight.unflatten(1, (4, -1))  # (width, corner, width)
+    joined = torch.einsum("okm,mi->oki", parts, read).flatten(1)
+    bias = context.join.bias + parts.sum(1) @ read_bias
+    return fold_network(
+        network,
+        graph,
+        constant=torch.zeros_like(graph.features[0, :, :0]),
+        n_inputs=network.embed_inputs.in_features,
+        active=torsions.unique(),
+        read=(joined, bias),
+    )
+
+
+def _coupling(network: TokenNetwork, graph: TokenGraph, moves: Bool[Tensor, " torsions"]) -> Any:
+    """A coupling's conditioner; its active tokens are those that move."""
+    return fold_network(
+        network,
+        graph,
+        constant=(~moves).to(graph.features)[:, None],
+        n_inputs=2 * HARMONICS,
+        active=moves.nonzero()[:, 0],
+        read=after_norm(network.read_out, network.norm),
+    )
+
+
+def _tree(tree: InternalTree, standardiser: Standardiser) -> dict[str, np.ndarray]:
+    third = tree.order[2]
+    sibling = [-1 if first in (i, -1, third) else first for i, first in enumerate(tree.first_sibling)]
+    places = standardiser.stiff.nonzero()
+    return {
+        "order": whole(torch.tensor(tree.order)),
+        "references": whole(torch.tensor(tree.references)),
+        "sibling": whole(torch.tensor(sibling)),
+        "stiff": whole(torch.cat([places, standardiser.is_dihedral[:, None]], 1)),
+        "standard": real(torch.stack([standardiser.mean, 1 / standardiser.scale], 1)),
+    }
