@@ -26,7 +26,7 @@ from timewarp import native
 from timewarp.energies import Potential, compile_system
 from timewarp.files import write_json
 from timewarp.flows import InternalFlow, TorsionFlow, TorsionFlowConfig
-from timewarp.flows.compiled import NativeFlow
+from timewarp.flows.molecule import NativeFlow
 from timewarp.flows.torsions.flow import HARMONICS, coupling_mask
 from timewarp.molecules import build_molecule
 from timewarp.pretrained import default_for, load

@@ -17,6 +17,7 @@ from timewarp.flows.cartesian.molecules import atom_features
 from timewarp.flows.threads import backward
 from timewarp.flows.weights import build_network, load_network, save_network
 from timewarp.geometry import random_rotations
+from timewarp.settings import checked
 from timewarp.state import Atoms
 
 ATOMS = ALANINE_DIPEPTIDE
@@ -363,7 +364,7 @@ CONFIGS = Path(__file__).parents[2] / "configs"
 def test_published_sizes(name, parameters):
     table = tomllib.loads((CONFIGS / f"{name}.toml").read_text())["training"]
     assert table["family"] == "A"
-    config = CartesianFlowConfig(**table["flow"])
+    config = CartesianFlowConfig(**checked(CartesianFlowConfig, table["flow"]))
     if parameters is None:
         low, high = {"paper-4aa": (3.6e8, 4.4e8), "ala2-cartesian": (1e6, 3e6)}[name]
         assert low < _count(config) < high
@@ -382,10 +383,11 @@ def _count(config: CartesianFlowConfig) -> int:
     ("changes", "message"),
     [
         ({"n_couplings": 3}, "n_couplings must be even"),
-        ({"attention": "chebyshev"}, "unknown attention 'chebyshev'; expected one of kernel, dense, local"),
-        ({"frame": "moon"}, "unknown frame 'moon'"),
-        ({"length_scales_nm": (0.1, -1.0)}, "length_scales_nm must be positive lengths"),
-        ({"width": 0}, "width must be positive, got 0"),
+        ({"attention": "chebyshev"}, "attention must be one of kernel, dense, local, got 'chebyshev'"),
+        ({"frame": "moon"}, "frame must be one of laboratory, molecule, bonds, got 'moon'"),
+        ({"length_scales_nm": (0.1, -1.0)}, "length_scales_nm must be a number above 0 nm, got -1.0"),
+        ({"length_scales_nm": ()}, "length_scales_nm must be positive lengths, got none"),
+        ({"width": 0}, "width must be a whole number of at least 1, got 0"),
         ({"attention": "dense", "n_heads": 7}, r"width \(64\) must be a multiple of n_heads \(7\)"),
     ],
 )

@@ -10,7 +10,7 @@ from test_densities import randomised
 from handmade import ALANINE_DIPEPTIDE, random_internal, random_positions
 from timewarp import native
 from timewarp.flows import InternalFlow, InternalFlowConfig, InternalProposer, TorsionFlow, TorsionFlowConfig
-from timewarp.flows.compiled import NativeFlow
+from timewarp.flows.molecule import NativeFlow
 from timewarp.geometry import log_volume, to_internal, wrap
 from timewarp.molecules import build_molecule
 

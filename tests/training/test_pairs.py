@@ -77,7 +77,7 @@ def test_runs_without_dynamics_are_refused(tmp_path):
     [
         ({}, "set lag_ps"),
         ({"lag_ps": 6.0, "jitter_nm": 0.0}, "no width"),
-        ({"lag_ps": 6.0, "align": "sideways"}, "unknown align 'sideways'; expected one of superpose"),
+        ({"lag_ps": 6.0, "align": "sideways"}, "align must be one of superpose, centre, none, got 'sideways'"),
         ({"lag_ps": 6.0, "stages": {"one": {"likelihood": 1.0}}}, "lacks its number of steps"),
         ({"lag_ps": 6.0, "stages": {"one": {"steps": 5}}}, "no optimum"),
         ({"lag_ps": 6.0, "stages": {"one": {"steps": 5, "entropy": 1.0}}}, "grows without bound"),

@@ -174,11 +174,12 @@ def test_acceptance_of_the_exact_density_is_one_and_of_a_wrong_energy_less(gener
     [
         ({"famly": "C"}, "no setting 'famly'"),
         ({"steps": 0}, "steps must be a whole number of at least 1"),
-        ({"steps": "many"}, "must be of type int"),
+        ({"steps": "many"}, "steps must be a whole number of at least 1, got 'many'"),
+        ({"flow": 3}, "flow must be a table, got 3"),
         ({"learning_rate": float("nan")}, "learning_rate must be a number above 0, got nan"),
         ({"family": "A9"}, "unknown family"),
         ({"validation_fraction": 0.9}, "must be a number above 0 and at most 0.5, got 0.9"),
-        ({"precision": "8-bit"}, "unknown precision"),
+        ({"precision": "8-bit"}, "precision must be one of 32-true, bf16-mixed, 64-true, got '8-bit'"),
     ],
 )
 def test_bad_settings(table, message):

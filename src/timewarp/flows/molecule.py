@@ -1,18 +1,20 @@
-"""What the flows of one molecule share: its tokens, and the standardisation of its stiff coordinates."""
+"""What the flows of one molecule share: tokens, standardised stiff coordinates, and proposals in compiled kernels."""
 
 from __future__ import annotations
 
-from typing import ClassVar
+import math
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
+from .. import native
 from ..energies import Parameters
 from ..geometry import wrap
 from ..shapes import Float
 from ..state import Atoms
-from .density import InternalDensity, InternalProposer, stiff_coordinates
-from .proposer import Proposer
+from .density import FORCES, InternalDensity, InternalProposer, stiff_coordinates
+from .proposer import Proposal, Proposer
 from .registry import Network, choose_engine
 from .tokens import atom_graph, torsion_graph
 
@@ -148,3 +150,43 @@ class MoleculeFlow(Network, InternalDensity):
     def compiled(self) -> Proposer:
         """The same proposals in the compiled kernels, with the weights as they are now."""
         raise NotImplementedError
+
+
+class NativeFlow:
+    """Proposals of a flow of one molecule in the compiled kernels.
+
+    The networks compute in single precision; angles, splines, internal coordinates and log densities are in double
+    precision. Against the flow in double precision log q is right to some 1e-5, and the log q of a draw is that of the
+    draw scored afterwards to 1e-6 or so. Chains do not see each other: results depend neither on the batch nor on the
+    number of threads (:func:`timewarp.native.threads`).
+
+    Args:
+        flow: the flow; later changes of its weights are not seen.
+        kernel: its compiled form.
+        n_noise: normal numbers of a draw, beside a uniform angle for each soft torsion.
+    """
+
+    engine = "native"
+    cost = FORCES
+
+    def __init__(self, flow: MoleculeFlow, kernel: Any, n_noise: int = 0) -> None:
+        self.atoms, self.config, self.redraws = flow.atoms, flow.config, flow.redraws
+        self._kernel, self._n_noise = kernel, n_noise
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.atoms.residues}, width {self.config.width}, {native.instruction_set()})"
+
+    def propose(self, x: Float[Tensor, "chains atoms 3"], generator: torch.Generator) -> Proposal:
+        """A candidate for each configuration ``x`` (nm), in one pass; :class:`InternalProposer` has the formulas.
+
+        Candidates are centred on the origin. The log ratio of a draw outside the chart is NaN. Random numbers are drawn
+        in the order of the torch flows.
+        """
+        n = len(x)
+        uniform = torch.rand(n, len(self.atoms.tree.rotatable), generator=generator, dtype=torch.float64)
+        noise = torch.randn(n, self._n_noise, generator=generator, dtype=torch.float64)
+        candidates = torch.empty(x.shape, dtype=x.dtype)
+        log_q_candidate, log_q_current = torch.empty(2, n, dtype=torch.float64)
+        base = math.pi * (2 * uniform - 1)
+        self._kernel.propose(x.contiguous(), base, noise, candidates, log_q_candidate, log_q_current, native.threads())
+        return Proposal(candidates, log_q_current - log_q_candidate, is_centred=True)

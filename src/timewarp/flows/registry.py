@@ -11,6 +11,7 @@ from torch import nn
 
 from .. import native
 from ..energies import Parameters
+from ..settings import checked
 from ..state import Atoms
 from .proposer import Proposer
 
@@ -101,11 +102,7 @@ def build_network(atoms: Atoms, kind: str, config: Mapping[str, Any] | None = No
     defaults = {f.name: f.default for f in fields(network.config_type)}
     if unknown := sorted(set(given) - set(defaults)):
         raise ValueError(f"family {kind} has no setting {unknown[0]!r}; its settings are {', '.join(sorted(defaults))}")
-    for name, value in given.items():
-        # The other types of setting are checked by the config that has them.
-        if type(defaults[name]) is int and (not isinstance(value, int) or isinstance(value, bool)):
-            raise ValueError(f"setting {name} of family {kind} must be a whole number, got {value!r}")
-    return network(atoms, network.config_type(**given))  # type: ignore[call-arg]
+    return network(atoms, network.config_type(**checked(network.config_type, given)))  # type: ignore[call-arg]
 
 
 ENGINES = ("auto", "native", "torch")

@@ -164,7 +164,7 @@ class Option:
         return what + (f" {' and '.join(parts)}{unit}" if parts else f" of {spec.unit}" if unit else "")
 
 
-def options_of(cls: type[Settings]) -> tuple[Option, ...]:
+def options_of(cls: type) -> tuple[Option, ...]:
     """The fields of a settings class (a subclass of :class:`Settings`), resolved, in order."""
     hints = typing.get_type_hints(cls)
     return tuple(_option(f, hints[f.name]) for f in fields(cls) if "spec" in f.metadata)
@@ -193,6 +193,16 @@ def check(option: Option, value: Any) -> Any:
             value = (value,)
         return tuple(_checked(option, part) for part in value)
     return _checked(option, value)
+
+
+def checked(cls: type, given: Mapping[str, Any]) -> dict[str, Any]:
+    """Values from a file, by name, in the types of a class's fields: numbers checked, lists as tuples.
+
+    Raises:
+        ValueError: a value that its field refuses.
+    """
+    options = {f.name: f for f in options_of(cls)}
+    return {name: check(options[name], value) if name in options else value for name, value in given.items()}
 
 
 def _checked(option: Option, value: Any) -> Any:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from functools import partial
 from itertools import product
-from typing import ClassVar
+from typing import ClassVar, cast
 
 import torch
 from torch import Tensor, nn
@@ -248,7 +248,8 @@ class CartesianFlow(Network):
             inputs.append(_into(axes, auxiliary.masked_fill(~mask, 0)))
         joined = torch.cat(inputs, -1)
         embedded = tuple(
-            (c.scale.embed_condition(joined), c.shift.embed_condition(joined)) for c in self._typed_couplings()
+            (c.scale.embed_condition(joined), c.shift.embed_condition(joined))
+            for c in cast("list[Coupling]", list(self.couplings))
         )
         return CartesianCondition(positions, is_atom, axes, pairs, embedded)
 
@@ -356,9 +357,6 @@ class CartesianFlow(Network):
         log_unit = math.log(2 * math.pi * self.config.length_unit_nm)
         per_atom = self.log_scale_position + self.log_scale_auxiliary + log_unit
         return -0.5 * squared - 3 * n_atoms * per_atom
-
-    def _typed_couplings(self) -> list[Coupling]:
-        return list(self.couplings)  # type: ignore[arg-type]
 
 
 def _atom_transformer(config: CartesianFlowConfig) -> AtomTransformer:

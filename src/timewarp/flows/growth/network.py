@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ...settings import Settings, setting
 from ...shapes import Bool, Float
 from ..circular import grid, resample, waves
 from .plan import N_RELATION, N_SITE, N_STATIC
@@ -19,35 +20,24 @@ N_PAIR = N_SPATIAL + N_RELATION
 N_INPUT = 2 * ANGLES + 2 * COARSE + 2 + N_STATIC
 
 
-@dataclass(frozen=True)
-class GrowthConfig:
-    """Size of the network.
+@dataclass(frozen=True, kw_only=True)
+class GrowthConfig(Settings):
+    """Size of the network."""
 
-    Attributes:
-        width: size of a token.
-        n_blocks: attention blocks.
-        n_heads: attention heads; divides ``width``.
-        expansion: of the feed-forward layers.
-        harmonics: of the correction, a Fourier series in the torsion.
-        physics: start from the physics prior; without it from a uniform density, and the network sees no energies
-            (a baseline).
-    """
-
-    width: int = 128
-    n_blocks: int = 4
-    n_heads: int = 8
-    expansion: int = 3
-    harmonics: int = 8
-    physics: bool = True
+    width: int = setting(128, "size of a token", least=1)
+    n_blocks: int = setting(4, "attention blocks", least=1)
+    n_heads: int = setting(8, "attention heads; divides width", least=1)
+    expansion: int = setting(3, "of the feed-forward layers", least=1)
+    harmonics: int = setting(8, "of the correction, a Fourier series in the torsion", least=1, most=ANGLES // 2 - 1)
+    physics: bool = setting(
+        True,
+        "start from the physics prior; without it (a baseline) from a uniform density, and no energies are seen",
+    )
 
     def __post_init__(self) -> None:
-        for name in ("width", "n_blocks", "n_heads", "expansion", "harmonics"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+        super().__post_init__()
         if self.width % self.n_heads:
             raise ValueError(f"width ({self.width}) must be a multiple of n_heads ({self.n_heads})")
-        if self.harmonics >= ANGLES // 2:
-            raise ValueError(f"harmonics must be below {ANGLES // 2}, got {self.harmonics}")
 
 
 @dataclass(frozen=True, eq=False)

@@ -9,12 +9,12 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
+from ...settings import Settings, setting
 from ...shapes import Bool, Float
 from ...state import Atoms
 from ..circular import waves
-from ..compiled import NativeFlow
 from ..folding import after_norm, fold_network, real, whole
-from ..molecule import MoleculeFlow
+from ..molecule import MoleculeFlow, NativeFlow
 from ..registry import register
 from ..splines import linear_spline, n_linear_parameters, standard_normal_log_prob
 from ..tokens import N_ATOM_FEATURES, TokenGraph, TokenNetwork
@@ -25,34 +25,19 @@ SPLINE_BOUND = 5.0
 LARGEST_LOG_SCALE = 2.0
 
 
-@dataclass(frozen=True)
-class InternalFlowConfig:
-    """Size of the flow over all internal coordinates.
+@dataclass(frozen=True, kw_only=True)
+class InternalFlowConfig(Settings):
+    """Size of the flow over all internal coordinates."""
 
-    Attributes:
-        torsion_couplings: circular couplings of the soft torsions.
-        torsion_bins: bins of their splines.
-        stiff_couplings: couplings among the stiff coordinates, after a first layer that sees the torsions only.
-        stiff_bins: bins of their splines.
-        width: size of a token.
-        n_blocks: attention blocks in each conditioner over atoms.
-        n_heads: attention heads.
-    """
-
-    torsion_couplings: int = 8
-    torsion_bins: int = 12
-    stiff_couplings: int = 6
-    stiff_bins: int = 6
-    width: int = 64
-    n_blocks: int = 2
-    n_heads: int = 4
-
-    def __post_init__(self) -> None:
-        for name in ("torsion_couplings", "torsion_bins", "stiff_bins", "width", "n_blocks", "n_heads"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
-        if self.stiff_couplings < 0:
-            raise ValueError(f"stiff_couplings must be 0 or more, got {self.stiff_couplings}")
+    torsion_couplings: int = setting(8, "circular couplings of the soft torsions", least=1)
+    torsion_bins: int = setting(12, "bins of their splines", least=1)
+    stiff_couplings: int = setting(
+        6, "couplings among the stiff coordinates, after a first layer that sees the torsions only", least=0
+    )
+    stiff_bins: int = setting(6, "bins of their splines", least=1)
+    width: int = setting(64, "size of a token", least=1)
+    n_blocks: int = setting(2, "attention blocks in each conditioner over atoms", least=1)
+    n_heads: int = setting(4, "attention heads", least=1)
 
 
 class StiffCoupling(nn.Module):

@@ -13,14 +13,14 @@ from torch import Tensor, nn
 
 from ... import native
 from ...geometry import InternalTree
+from ...settings import Settings, setting
 from ...shapes import Bool, Float, Int
 from ...state import Atoms
 from ..chemistry import N_TORSION_FEATURES
 from ..circular import waves
-from ..compiled import NativeFlow
 from ..density import soft_coordinates
 from ..folding import after_norm, fold_network, real, whole
-from ..molecule import MoleculeFlow, Standardiser
+from ..molecule import MoleculeFlow, NativeFlow, Standardiser
 from ..registry import register
 from ..splines import circular_spline, n_circular_parameters
 from ..tokens import N_ATOM_FEATURES, TokenGraph, TokenNetwork
@@ -29,32 +29,18 @@ HARMONICS = 3
 """An angle enters a network as the sines and cosines of its first multiples."""
 
 
-@dataclass(frozen=True)
-class TorsionFlowConfig:
-    """Size of the torsion flow.
+@dataclass(frozen=True, kw_only=True)
+class TorsionFlowConfig(Settings):
+    """Size of the torsion flow."""
 
-    Attributes:
-        n_couplings: coupling layers.
-        bins: bins of each circular spline.
-        width: size of a token.
-        n_blocks: attention blocks in each coupling's conditioner.
-        n_heads: attention heads.
-        context_blocks: attention blocks over the atoms, which see the stiff coordinates; 0 leaves these unseen.
-    """
-
-    n_couplings: int = 8
-    bins: int = 12
-    width: int = 64
-    n_blocks: int = 1
-    n_heads: int = 4
-    context_blocks: int = 2
-
-    def __post_init__(self) -> None:
-        for name in ("n_couplings", "bins", "width", "n_blocks", "n_heads"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
-        if self.context_blocks < 0:
-            raise ValueError(f"context_blocks must be 0 or more, got {self.context_blocks}")
+    n_couplings: int = setting(8, "coupling layers", least=1)
+    bins: int = setting(12, "bins of each circular spline", least=1)
+    width: int = setting(64, "size of a token", least=1)
+    n_blocks: int = setting(1, "attention blocks in each coupling's conditioner", least=1)
+    n_heads: int = setting(4, "attention heads", least=1)
+    context_blocks: int = setting(
+        2, "attention blocks over the atoms, which see the stiff coordinates; 0 leaves these unseen", least=0
+    )
 
 
 def coupling_mask(layer: int, is_token: Bool[Tensor, "molecules tokens"]) -> Bool[Tensor, "molecules tokens"]:
