@@ -1,5 +1,5 @@
-// timewarp.native._core.GrowthKernel: features of a growing molecule; see timewarp/flows/growth/native.py.
-// GrowthNetwork and GrowthSampler: whole proposals; see timewarp/flows/growth/engine.py.
+// timewarp.native._core.GrowthKernel: features of a growing molecule; see timewarp/flows/growth/compiled_features.py.
+// GrowthNetwork and GrowthSampler: whole proposals; see timewarp/flows/growth/compiled.py.
 #include <nanobind/stl/shared_ptr.h>
 #include <nanobind/stl/tuple.h>
 #include <nanobind/stl/vector.h>

@@ -5,7 +5,7 @@
 
 namespace timewarp::TIMEWARP_ISA {
 
-constexpr int kHarmonics = 3;  // HARMONICS in timewarp/flows/torsion.py
+constexpr int kHarmonics = 3;  // HARMONICS in timewarp/flows/torsions/flow.py
 
 // Hands out a thread's scratch memory; without memory it only counts.
 struct Bump {
@@ -203,7 +203,7 @@ struct Engine {
     }
   }
 
-  // Sines and cosines of multiples of an angle; see angle_features in timewarp/flows/torsion.py.
+  // Sines and cosines of multiples of an angle; see waves in timewarp/flows/circular.py.
   TW_INLINE void features(int token, Number* to) const {
     for (int u = 0; u < kVectors; ++u) {
       const VD* a = angle + token * kDoubles + 2 * u;

@@ -129,7 +129,7 @@ TW_INLINE VD circular_spline(VD angle, const Number* parameters, int bins, int u
   return wrapped(kInverse ? image : image + turn);
 }
 
-constexpr double kBound = 5.0;            // SPLINE_BOUND in timewarp/flows/internal.py
+constexpr double kBound = 5.0;            // SPLINE_BOUND in timewarp/flows/internal/flow.py
 constexpr float kLargestLogScale = 2.0f;  // LARGEST_LOG_SCALE there
 
 // Shift, scale and linear spline of a stiff coordinate: towards N(0, 1), or back (inverse).

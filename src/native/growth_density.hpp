@@ -1,4 +1,4 @@
-// Piecewise-linear densities on the circle (timewarp/flows/growth/circular.py), in double precision.
+// Piecewise-linear densities on the circle (timewarp/flows/circular.py), in double precision.
 #pragma once
 
 #include "flow_network.hpp"

@@ -44,7 +44,7 @@ TW_INLINE void put(VD* to, int place, PD p) {
   to[3 * place + 2] = p.z;
 }
 
-// Twice the Born integral of an atom at another; see descreening() in timewarp/flows/growth/solvent.py.
+// Twice the Born integral of an atom at another; see descreening() in timewarp/energies/born.py.
 TW_INLINE VF descreening(VF distance, float rho, float scaled) {
   distance = vmax(distance, splat(kClosest));
   const VF inverse = rcp(distance);
