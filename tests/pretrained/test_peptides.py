@@ -84,7 +84,7 @@ def test_the_order_of_atoms_in_a_file_changes_nothing(tmp_path):
 def test_samples_under_other_presets_and_lengths_say_what_they_are(tmp_path, capsys):
     argv = ["sample", "AGAGS", "--out", str(tmp_path / "run"), "--samples", "64", "--chains", "8", "--quiet"]
     assert main([*argv, "--preset", "amber14-vacuum", "--warmup", "8"]) == 0
-    said = capsys.readouterr().out
+    said = capsys.readouterr().err
     assert "peptides was trained under amber14-obc2" in said
     assert "AGAGS is outside what peptides has learnt: it has 5 residues" in said
     assert RunFolder.open(tmp_path / "run").config["model"] == "peptides"

@@ -298,7 +298,7 @@ def test_threads_with_parts_of_the_batch_give_the_gradients_of_one(small, tmp_pa
 
 
 def test_a_batch_is_split_into_parts_of_the_same_rows(small):
-    task = cartesian.PairTask(small, settings(), None)
+    task = cartesian.PairTask(small, settings(), energy)
     batch = task.batch(0, (0, 1), None, (1.0, 0.0, 0.0))
     first, second = task.split(batch, 2)
     assert len(first[0]) == 8

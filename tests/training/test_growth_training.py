@@ -4,10 +4,10 @@ import json
 
 import pytest
 import torch
-from timewarp.flows.growth.circular import log_prob
 
 from timewarp.commands import main
 from timewarp.files import read_json
+from timewarp.flows.circular import log_prob
 from timewarp.flows.growth import GrowthConfig, GrowthFlow
 from timewarp.flows.weights import describe_weights
 from timewarp.molecules import build_molecule
@@ -161,7 +161,7 @@ def test_the_command_trains_and_its_network_samples(packed, tmp_path, capsys):
     assert "next       timewarp sample AIVL --model" in capsys.readouterr().out
     argv = ["sample", "AAG", "--model", str(model), "--samples", "320", "--chains", "16", "--warmup", "40", "--quiet"]
     assert main([*argv, "--out", str(tmp_path / "run")]) == 0
-    assert "AAG is outside what model has learnt: it has 3 residues" in capsys.readouterr().out
+    assert "AAG is outside what model has learnt: it has 3 residues" in capsys.readouterr().err
     summary = json.loads((tmp_path / "run" / "summary.json").read_text())
     assert {"torsion", "hmc"} < set(summary["kernels"])
     assert set(summary["tuning"]["balance"]) == {"sweeps", "flow", "flow_suffix", "flow_subset"}
