@@ -33,15 +33,15 @@ def test_the_code_of_the_page_runs(molecule, tmp_path, monkeypatch):
     finally:
         KINDS.pop("histogram", None)
     assert type(first) is FlowMove
-    assert first.redraws.sum() == len(namespace["atoms"].tree.rotatable)
+    assert first.redraws.sum() == len(namespace["system"].atoms.tree.rotatable)
     assert int(info["flow"].proposed.sum()) == 16
-    wells = FlowMove(namespace["target"], namespace["Wells"](namespace["atoms"]), "wells")
+    wells = FlowMove(namespace["system"], namespace["Wells"](namespace["system"].atoms), "wells")
     assert (wells.redraws, wells.cost, wells.engine) == (None, 1.0, "torch")
     # Both of its densities: drawn from everywhere, the mean ratio of the two directions is 1.
-    x = namespace["start"].repeat(4000, 1, 1)
+    x = namespace["system"].starts(1, torch.Generator().manual_seed(1)).repeat(4000, 1, 1)
     generator = torch.Generator().manual_seed(2)
     proposal = wells.proposer.propose(x, generator)
-    back = namespace["Wells"](namespace["atoms"])
+    back = namespace["Wells"](namespace["system"].atoms)
     now = namespace["measure_dihedrals"](proposal.positions, back.torsion)[:, 0]
     share = float((back.log_q(now) > back.log_q(now).min() + 0.1).double().mean())
     assert share == pytest.approx(0.9, abs=0.02)  # 0.8 in the wells, and half of the rest
