@@ -114,6 +114,7 @@ def test_shapes_mean_nothing_without_jaxtyping():
         "import sys\n"
         "for name in ('jaxtyping','openmm','pdbfixer','mdtraj','arviz','matplotlib','rich'): sys.modules[name] = None\n"
         "import timewarp.training, timewarp.flows, timewarp.energies, timewarp.trajectories, timewarp.sampling\n"
+        "import timewarp.verbs.train\n"
         "import timewarp.commands; timewarp.commands.main(['train', '--help'])\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)

@@ -1,4 +1,4 @@
-"""The one judge, on frames that no run folder holds: what it names, refuses and says of each quantity."""
+"""The one judge, on made-up frames: what it names, refuses and says of each quantity."""
 
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -20,7 +20,7 @@ RING = Path(__file__).parent / "structures" / "disulphide_ring.pdb"
 
 @dataclass
 class Frames(RunFolder):
-    """Frames in memory, with the interface of a run folder."""
+    """A run folder whose frames are made up."""
 
     kind: str = "chain"
     seed: int = 3

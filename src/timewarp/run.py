@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .judging import Judged, judge_run
-from .system import System
 from .trajectories import RunFolder, Source, Trajectory
 
 if TYPE_CHECKING:
@@ -20,6 +19,7 @@ if TYPE_CHECKING:
     from .analysis import Verdict
     from .report import Picture
     from .state import Atoms
+    from .system import System
 
 WHAT = {
     "chain": "chains of exact samples",
@@ -153,6 +153,8 @@ class Run:
     @cached_property
     def system(self) -> System:
         """The molecule under its force field at the run's temperature, to sample or to score with."""
+        from .system import System  # loads OpenMM
+
         return System.of_run(self.folder)
 
     def ramachandran(self, reference: Run | None = None) -> Picture:

@@ -26,7 +26,6 @@ from ..files import (
     write_json,
     write_toml,
 )
-from ..molecules.sequences import is_sequence_of
 from ..state import Atoms
 from . import segments
 from .segments import SegmentHeader, read_header, segment_name, write_segment
@@ -263,6 +262,8 @@ class RunFolder:
     @property
     def molecule_argument(self) -> str:
         """MOLECULE with which a command line names the molecule again: its sequence, or the run's own PDB file."""
+        from ..molecules.sequences import is_sequence_of  # that room loads OpenMM
+
         known = is_sequence_of(self.name, self.atoms.residues)
         return self.name if known else str(self.path / "topology.pdb")
 

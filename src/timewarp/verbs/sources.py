@@ -9,8 +9,7 @@ from typing import Any
 
 from ..progress import Listener, Progress
 from ..run import Run
-from ..system import System
-from ..trajectories import Source, open_source, run_folders
+from ..trajectories import FrameSet, RunFolder, Source, open_source, run_folders
 
 logger = logging.getLogger("timewarp")
 Given = Run | Source | Path | str
@@ -34,8 +33,8 @@ def source_of(given: Given, **options: Any) -> Source:
         for note in getattr(found, "notes", ()):
             logger.info(f"{given}: {note}")
         return found
-    if isinstance(given, System):
-        raise ValueError("frames are needed, and a system has none: simulate or sample it, and give the run")
+    if not isinstance(given, RunFolder | FrameSet):
+        raise ValueError(f"frames are needed, got {given!r}; simulate or sample a system, and give the run")
     return given
 
 

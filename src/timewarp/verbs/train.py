@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -15,7 +16,6 @@ from ..flows import network_class
 from ..machine import resolve_device, set_threads
 from ..pretrained import LoadedModel, load
 from ..progress import Listener, listening
-from ..report import training_curves
 from ..settings.other import TrainOptions
 from ..training import GrowthData, TrainingSettings, is_main_process, load_pairs, load_training_data
 from ..training import train as run_training
@@ -112,7 +112,10 @@ def train(
         )
     set_threads(threads)
     if is_main_process():
-        training_curves(read_json(Path(out) / "curves.json")["rows"], Path(out) / "curves.png")
+        with contextlib.suppress(ImportError):  # a training box may do without plotting
+            from ..report import training_curves
+
+            training_curves(read_json(Path(out) / "curves.json")["rows"], Path(out) / "curves.png")
     return load(Path(out), lesson.atoms)
 
 
