@@ -137,13 +137,15 @@ def seconds_of(source: Source, trajectory: Trajectory, discard: int = 0, stride:
 def check_comparable(source: Source, reference: Source) -> None:
     """Refuse a reference that is biased, or of another molecule, temperature or force field.
 
+    An exploration has no temperature.
+
     Raises:
         ValueError: it is.
     """
     reference.check_unbiased()
     if source.atoms.fingerprint != reference.atoms.fingerprint:
         raise ValueError(f"{reference.path} holds another molecule: {reference.name}, not {source.name}")
-    if abs(source.temperature_K - reference.temperature_K) > 1e-6:
+    if source.kind != "exploration" and abs(source.temperature_K - reference.temperature_K) > 1e-6:
         raise ValueError(
             f"{reference.path} is at {reference.temperature_K:g} K and {source.path} at {source.temperature_K:g} K; "
             "give a reference at the same temperature"

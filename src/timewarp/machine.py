@@ -21,6 +21,7 @@ def versions() -> dict[str, str]:
     return {
         "timewarp": version(),
         "torch": str(torch.__version__),
+        "numpy": importlib.metadata.version("numpy"),
         "openmm": importlib.metadata.version("openmm"),
         "python": platform.python_version(),
     }

@@ -16,7 +16,7 @@ from toy_molecule import ATOMS, toy_molecule
 
 from timewarp.energies import compile_system
 from timewarp.molecules import build_molecule
-from timewarp.simulation import SimulationError, SimulationSettings, production, replica, replica_starts, simulate
+from timewarp.simulation import SimulationError, SimulationSettings, replica, replica_starts, simulate
 from timewarp.simulation.system import choose_platform, with_masses
 from timewarp.state import repartition_hydrogen_mass
 from timewarp.trajectories import RunFolder
@@ -158,8 +158,6 @@ def test_other_runs_are_not_written_over(tmp_path):
             run_toy(tmp_path, **changes)
     with pytest.raises(FileExistsError, match="another molecule"):
         run_toy(tmp_path, build_molecule("Ace-G-Nme"))
-    with pytest.raises(FileExistsError, match="already has frames"):
-        simulate(toy_molecule(), tmp_path, settings(), resume=False, quiet=True, processes=1)
     assert before == {p: p.read_bytes() for p in tmp_path.rglob("*") if p.is_file()}
 
 
@@ -294,4 +292,4 @@ def test_summary_is_strict_json(tmp_path):
     assert {"wall_s", "ns_per_day", "steps_per_second", "seed", "versions", "platform", "frames"} <= summary.keys()
     assert summary["done_ns"] == pytest.approx(0.02)
     assert "torsion_moves" not in summary
-    assert set(production.versions()) >= {"openmm", "torch", "numpy"}
+    assert summary["versions"].keys() >= {"openmm", "torch", "numpy"}

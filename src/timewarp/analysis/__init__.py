@@ -1,6 +1,5 @@
 """What the samples say, and whether to believe it: torsions, free energies, convergence, agreement, geometry."""
 
-from .acceptance import KernelAcceptance, acceptance
 from .autocorrelation import autocorrelation, autocovariance, geyer_ess, integrated_time
 from .bonded import (
     BondedComparison,
@@ -48,12 +47,10 @@ __all__ = [
     "Conformations",
     "Estimate",
     "GeometryCheck",
-    "KernelAcceptance",
     "Profile",
     "TorsionStates",
     "TrajectoryLike",
     "Verdict",
-    "acceptance",
     "analyse",
     "autocorrelation",
     "autocovariance",

@@ -8,10 +8,10 @@ from typing import Any, Literal
 import numpy as np
 import torch
 
-from ..geometry import angles, distances
+from ..geometry import angles, distances, neighbours
 from ..state import Atoms
 from .distributions import wasserstein
-from .free_energy import Estimate, mean
+from .free_energy import Estimate, fluctuation, mean
 from .torsions import as_positions
 
 Kind = Literal["bond", "angle"]
@@ -57,18 +57,15 @@ class BondedComparison:
 
 def bonded_types(atoms: Atoms) -> dict[tuple[Kind, str], torch.Tensor]:
     """Atoms of each bond (n, 2) and angle (n, 3), by chemical type, bonds first."""
-    neighbours: list[list[int]] = [[] for _ in range(atoms.n_atoms)]
-    for i, j in atoms.bonds:
-        neighbours[i].append(j)
-        neighbours[j].append(i)
-    kinds = [_kind(atoms.elements[i], len(neighbours[i])) for i in range(atoms.n_atoms)]
+    adjacent = neighbours(atoms.n_atoms, atoms.bonds)
+    kinds = [_kind(atoms.elements[i], len(adjacent[i])) for i in range(atoms.n_atoms)]
     rows: dict[tuple[Kind, str], list[tuple[int, ...]]] = {}
     for i, j in atoms.bonds:
         a, b = sorted((i, j), key=lambda k: (atoms.elements[k] == "H", kinds[k]))
         rows.setdefault(("bond", f"{kinds[a]}-{kinds[b]}"), []).append((a, b))
     for j in range(atoms.n_atoms):
-        for n, i in enumerate(neighbours[j]):
-            for k in neighbours[j][n + 1 :]:
+        for n, i in enumerate(adjacent[j]):
+            for k in adjacent[j][n + 1 :]:
                 a, b = sorted((i, k), key=lambda m: (atoms.elements[m] == "H", kinds[m]))
                 rows.setdefault(("angle", f"{kinds[a]}-{kinds[j]}-{kinds[b]}"), []).append((a, j, b))
     order = sorted(rows, key=lambda key: (key[0] == "angle", key[1].count("H"), key[1]))
@@ -91,7 +88,7 @@ def bonded_statistics(positions: Any, atoms: Atoms) -> list[BondedStatistics]:
     result = []
     for (kind, name), rows in bonded_types(atoms).items():
         values = bonded_values(positions, atoms, kind, rows)
-        result.append(BondedStatistics(name, kind, len(rows), mean(values.mean(-1)), _pooled_sd(values)))
+        result.append(BondedStatistics(name, kind, len(rows), mean(values.mean(-1)), fluctuation(values)))
     return result
 
 
@@ -111,7 +108,7 @@ def compare_bonded(first: Any, second: Any, atoms: Atoms) -> list[BondedComparis
                 name,
                 kind,
                 z_score(mean(a.mean(-1)), mean(b.mean(-1))),
-                z_score(_pooled_sd(a), _pooled_sd(b)),
+                z_score(fluctuation(a), fluctuation(b)),
                 wasserstein(a, b, order=1, points=2000),
             )
         )
@@ -122,13 +119,6 @@ def z_score(first: Estimate, second: Estimate) -> float:
     """Difference in standard errors; NaN without errors."""
     scale = float(np.hypot(first.error, second.error))
     return (first.value - second.value) / scale if scale > 0 else float("nan")
-
-
-def _pooled_sd(values: np.ndarray) -> Estimate:
-    deviation = values.astype(np.float64) - values.mean(dtype=np.float64)
-    square = mean((deviation**2).mean(-1))
-    sd = float(np.sqrt(square.value))
-    return Estimate(sd, square.error / (2 * sd) if sd > 0 else float("nan"), square.ess)
 
 
 def _kind(element: str, degree: int) -> str:

@@ -172,8 +172,12 @@ def mean(series: np.ndarray) -> Estimate:
 
 
 def fluctuation(series: np.ndarray) -> Estimate:
-    """Standard deviation of (chains, frames), with its error by the ESS of the squared deviation."""
-    chains = np.atleast_2d(np.asarray(series, dtype=np.float64))
-    squared = mean((chains - chains.mean()) ** 2)
-    sd = math.sqrt(squared.value)
-    return Estimate(sd, squared.error / (2 * sd) if sd > 0 else math.nan, squared.ess)
+    """Standard deviation of (chains, frames) or (chains, frames, n), with its error by the ESS of its square.
+
+    Several numbers of a frame are pooled: their squared deviations are averaged before the ESS is estimated.
+    """
+    values = np.atleast_2d(np.asarray(series, dtype=np.float64))
+    squared = (values - values.mean()) ** 2
+    square = mean(squared.reshape(*values.shape[:2], -1).mean(-1))
+    sd = math.sqrt(square.value)
+    return Estimate(sd, square.error / (2 * sd) if sd > 0 else math.nan, square.ess)

@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 
 from ..units import GAS_CONSTANT, kT
-from .acceptance import acceptance
 from .autocorrelation import integrated_time
 from .bonded import bonded_statistics, compare_bonded, z_score
 from .conformations import MOST as MOST_CONFORMATIONS
@@ -140,7 +139,7 @@ def analyse(
         },
         "geometry": check.to_json(),
         "bonded": [asdict(row) for row in bonded],
-        "kernels": [k.to_json() for k in acceptance((summary or {}).get("kernels", {}))],
+        "kernels": kernel_rows((summary or {}).get("kernels", {})),
         "stuck": {
             "longest_repeat": repeats.max(initial=0) / max(n_frames, 1),
             "never_moved": np.flatnonzero(repeats >= n_frames).tolist() if n_frames > 1 else [],
@@ -226,6 +225,30 @@ def _conformations(ours: dict[str, np.ndarray], theirs: dict[str, np.ndarray]) -
     for name in sorted(share, key=lambda n: -share[n])[:MOST_CONFORMATIONS]:
         a, b = (mean(side.of(name).astype(np.float64)) for side in (run, reference))
         rows.append({"name": name, "run": asdict(a), "reference": asdict(b), "z": z_score(a, b)})
+    return rows
+
+
+def kernel_rows(table: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Acceptance of each kernel after warm-up, from the ``kernels`` table of a sampling run's ``summary.json``.
+
+    ``acceptance`` is accepted / proposed, non-finite proposals counted as rejected; ``jump`` is how often an accepted
+    move changes a phi or psi by more than 60 degrees, divided by how often these differ as much between independent
+    samples. What the sampler does not give is NaN, None or empty.
+    """
+    rows = []
+    for name, row in table.items():
+        proposed, accepted, jump = row.get("proposed", 0), row.get("accepted", 0), row.get("jump")
+        rows.append(
+            {
+                "name": name,
+                "proposed": proposed,
+                "accepted": accepted,
+                "acceptance": accepted / proposed if proposed else float("nan"),
+                "nonfinite": row.get("nonfinite", 0),
+                "jump": None if jump is None else float(jump),
+                "per_chain": tuple(float(v) for v in row.get("acceptance_per_chain", ()) if v is not None),
+            }
+        )
     return rows
 
 

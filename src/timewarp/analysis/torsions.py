@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..geometry import dihedrals, ring_bonds
+from ..geometry import dihedrals, neighbours, ring_bonds
 from ..state import Atoms
 
 Quadruple = tuple[int, int, int, int]
@@ -74,10 +74,7 @@ def named_torsions(atoms: Atoms) -> dict[str, Quadruple]:
     Args:
         atoms: the molecule, with PDB atom names.
     """
-    adjacent: list[list[int]] = [[] for _ in range(atoms.n_atoms)]
-    for i, j in atoms.bonds:
-        adjacent[i].append(j)
-        adjacent[j].append(i)
+    adjacent = neighbours(atoms.n_atoms, atoms.bonds)
     residues: dict[int, dict[str, int]] = {}
     for index, number in enumerate(atoms.residue_numbers):
         residues.setdefault(number, {})[atoms.names[index]] = index

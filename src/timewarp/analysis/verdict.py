@@ -100,17 +100,17 @@ def quantities(analysis: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
 
 def largest_rhat(analysis: Mapping[str, Any]) -> float | None:
     """The largest R-hat of the quantities that have one."""
-    return max((row["rhat"] for row in quantities(analysis).values() if _number(row["rhat"])), default=None)
+    return max((row["rhat"] for row in quantities(analysis).values() if is_number(row["rhat"])), default=None)
 
 
 def smallest_ess(analysis: Mapping[str, Any]) -> float | None:
     """The smallest effective sample size of the quantities that have one."""
-    return min((row["ess"] for row in quantities(analysis).values() if _number(row["ess"])), default=None)
+    return min((row["ess"] for row in quantities(analysis).values() if is_number(row["ess"])), default=None)
 
 
 def _convergence(analysis: Mapping[str, Any]) -> Iterator[Check]:
     found = quantities(analysis)
-    known = {n: row for n, row in found.items() if _number(row["rhat"]) and _number(row["ess"])}
+    known = {n: row for n, row in found.items() if is_number(row["rhat"]) and is_number(row["ess"])}
     if unknown := [n for n in found if n not in known]:
         yield Check(
             "variation",
@@ -180,7 +180,7 @@ def _movement(analysis: Mapping[str, Any]) -> Iterator[Check]:
         if count:
             yield Check(f"acceptance of {name}", "warn", f"{count} chains never accepted a {name} move.")
     for kernel in analysis["kernels"]:
-        if kernel["jump"] is not None and _number(kernel["jump"]) and kernel["jump"] < 0.6 and kernel["name"] == "flow":
+        if kernel["name"] == "flow" and is_number(kernel["jump"]) and kernel["jump"] < 0.6:
             yield Check(
                 "jump",
                 "warn",
@@ -231,7 +231,7 @@ def _geometry(analysis: Mapping[str, Any]) -> Iterator[Check]:
 
 
 def _agreement(comparison: Mapping[str, Any], run_ess: float | None) -> Iterator[Check]:
-    weak = [n for n, value in comparison["reference_rhat"].items() if not _number(value) or value > RHAT_LIMIT]
+    weak = [n for n, value in comparison["reference_rhat"].items() if not is_number(value) or value > RHAT_LIMIT]
     severity: Status = "warn" if weak else "fail"
     if weak:
         yield Check(
@@ -269,7 +269,7 @@ def _agreement(comparison: Mapping[str, Any], run_ess: float | None) -> Iterator
 
 def must_meet(population: float, ess: Any) -> bool:
     """Whether so many independent samples would hardly miss a state of such a population."""
-    return _number(ess) and population * ess > FEWEST_VISITS
+    return is_number(ess) and population * ess > FEWEST_VISITS
 
 
 def _lost(row: Mapping[str, Any]) -> float:
@@ -286,7 +286,7 @@ def _absent(row: Mapping[str, Any]) -> float:
 
 
 def _z_check(name: str, scores: Mapping[str, float], severity: Status) -> Check:
-    known = {n: abs(z) for n, z in scores.items() if _number(z)}
+    known = {n: abs(z) for n, z in scores.items() if is_number(z)}
     if not known:
         return Check(name, "warn", "No error bars to compare by: run longer.")
     limit = NormalDist().inv_cdf(1 - FAMILY_LEVEL / (2 * len(known)))
@@ -298,7 +298,8 @@ def _z_check(name: str, scores: Mapping[str, float], severity: Status) -> Check:
     return Check(name, severity if far else "pass", ("Disagreement: " if far else "Agreement: ") + text)
 
 
-def _number(value: Any) -> bool:
+def is_number(value: Any) -> bool:
+    """Whether a value of an analysis is a finite number; what could not be estimated is NaN or None."""
     return isinstance(value, (int, float)) and math.isfinite(value)
 
 

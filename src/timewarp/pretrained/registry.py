@@ -25,14 +25,12 @@ class LoadedModel:
         network: the network.
         sha256: of the weights file.
         description: what its files say of it.
-        card: the model card's path, or None.
     """
 
     name: str
     network: Network
     sha256: str
     description: WeightsFile
-    card: Path | None
 
     def __repr__(self) -> str:
         return f"LoadedModel({self.name!r}, family {self.network.kind}, for {self.description.residues})"
@@ -99,9 +97,7 @@ def load(name_or_path: str | Path, atoms: Atoms) -> LoadedModel:
         ValueError: it was trained for another molecule, or its files are damaged.
     """
     described = find(name_or_path)
-    network = load_network(described, atoms)
-    card = described.toml.with_suffix(".md")
-    return LoadedModel(described.name, network, described.sha256, described, card if card.is_file() else None)
+    return LoadedModel(described.name, load_network(described, atoms), described.sha256, described)
 
 
 def default_for(atoms: Atoms, family: str | None = None) -> str | None:

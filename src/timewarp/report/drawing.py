@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -48,16 +49,8 @@ def draw_ramachandran(
         vmax=top,
         interpolation="nearest",
     )
-    for position in (-90, 0, 90):
-        ax.axvline(position, color=theme.grid, lw=0.5, zorder=-1)
-        ax.axhline(position, color=theme.grid, lw=0.5, zorder=-1)
-    for side in ("top", "right"):
-        ax.spines[side].set_visible(True)
-    ax.set(xticks=TURN, yticks=TURN, xlabel=f"{labels[0]} / degrees", ylabel=f"{labels[1]} / degrees", title=title)
-    bar = ax.figure.colorbar(image, ax=ax, fraction=0.046, pad=0.03, aspect=24)
-    bar.set_label("free energy / kT", color=theme.ink)
-    bar.ax.tick_params(colors=theme.muted, labelcolor=theme.muted, length=2)
-    bar.outline.set_visible(False)  # type: ignore[operator]
+    torsion_axes(ax, theme, title, labels)
+    free_energy_scale(ax, theme, image)
 
 
 def draw_profile(
@@ -172,6 +165,29 @@ def grid(ax: Axes, theme: Theme) -> None:
     """Faint horizontal and vertical lines."""
     ax.grid(True, color=theme.grid, lw=0.6)
     ax.tick_params(length=0)
+
+
+def torsion_axes(ax: Axes, theme: Theme, title: str, labels: tuple[str, str]) -> None:
+    """A frame around a plane of two torsions, with their ticks in degrees."""
+    for position in (-90, 0, 90):
+        ax.axvline(position, color=theme.grid, lw=0.5, zorder=-1)
+        ax.axhline(position, color=theme.grid, lw=0.5, zorder=-1)
+    frame(ax)
+    ax.set(xticks=TURN, yticks=TURN, xlabel=f"{labels[0]} / degrees", ylabel=f"{labels[1]} / degrees", title=title)
+
+
+def frame(ax: Axes) -> None:
+    """Lines on all four sides."""
+    for side in ("top", "right"):
+        ax.spines[side].set_visible(True)
+
+
+def free_energy_scale(ax: Axes, theme: Theme, image: Any) -> None:
+    """The colour bar of free energies in kT, beside the axes."""
+    bar = ax.figure.colorbar(image, ax=ax, fraction=0.046, pad=0.03, aspect=24)
+    bar.set_label("free energy / kT", color=theme.ink)
+    bar.ax.tick_params(colors=theme.muted, labelcolor=theme.muted, length=2)
+    bar.outline.set_visible(False)  # type: ignore[operator]
 
 
 def legend(ax: Axes, theme: Theme, entries: int, always: bool = False) -> None:

@@ -14,7 +14,7 @@ from ..analysis.evaluation import MEASURES, Measure
 from .drawing import grid
 from .page import document, draw_figure
 from .plots import Panel, Plot
-from .tables import ABSENT, number, percent, table
+from .tables import ABSENT, BOUND, heading, number, percent, table
 from .theme import Theme
 
 LEVELS = {"trust": "✓", "caution": "!", "reject": "✕"}
@@ -91,13 +91,13 @@ def render_evaluation(
                 number(row["rhat"], 4),
                 ABSENT if row["ess"] is None else number(round(row["ess"])),
                 number(row["ess_per_second"]),
-                ABSENT if row["speed_up"] is None else f"{_sign(row)}{number(row['speed_up'])}",
+                ABSENT if row["speed_up"] is None else f"{BOUND[row['speed_up_sign']]}{number(row['speed_up'])}",
                 percent(row["acceptance"]) if row["acceptance"] is not None else ABSENT,
             ]
         )
     figures = [
         [
-            f"{escape(m.title)}{f' / {m.unit}' if m.unit else ''}",
+            heading(m),
             *(number(summary[m.name][k]) for k in ("median", "lower_quartile", "upper_quartile", "worst")),
             number(summary[m.name]["over_floor_median"]),
         ]
@@ -131,11 +131,6 @@ def render_evaluation(
 def _present(rows: Sequence[Mapping[str, Any]]) -> list[Measure]:
     """Measures that some peptide has."""
     return [m for m in MEASURES if any(m.name in row["measures"] for row in rows)]
-
-
-def _sign(row: Mapping[str, Any]) -> str:
-    """How the speed-up is to be read: nothing, or that it is a bound."""
-    return {"=": "", ">": "&gt; ", "<": "&lt; ", "?": "? "}[row["speed_up_sign"]]
 
 
 def _cell(measure: Mapping[str, Any] | None) -> str:

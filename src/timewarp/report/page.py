@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from html import escape
@@ -12,6 +11,7 @@ from importlib.resources import files
 from typing import Any
 
 from ..analysis import Verdict, largest_rhat, smallest_ess
+from ..analysis.verdict import is_number
 from . import tables
 from .plots import Plot
 from .theme import to_svg
@@ -188,7 +188,7 @@ def _head(provenance: Provenance, analysis: Mapping[str, Any]) -> str:
     if rhat is not None and ess is not None:
         facts.append(("largest nested R-hat", tables.rhat_text(rhat)))
         facts.append(("smallest ESS", f"{ess:,.0f}"))
-    rates = [v for v in (summary.get("ess_per_second") or {}).values() if _real(v)]
+    rates = [v for v in (summary.get("ess_per_second") or {}).values() if is_number(v)]
     if rates:
         facts.append(("ESS per second", tables.number(min(rates), 3)))
     cells = "".join(f"<div><dt>{escape(k)}</dt><dd>{v}</dd></div>" for k, v in facts)
@@ -286,7 +286,3 @@ def _provenance(provenance: Provenance) -> str:
         parts.append(f"<details open><summary>Run</summary>{tables.pairs(short)}</details>")
     parts.append(f"<details><summary>Resolved configuration</summary>{tables.pairs(provenance.config)}</details>")
     return "".join(parts)
-
-
-def _real(value: Any) -> bool:
-    return isinstance(value, (int, float)) and math.isfinite(value)

@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, LogFormatter, NullFormatter
 
-from .drawing import TURN, grid, legend
+from .drawing import frame, free_energy_scale, grid, legend, torsion_axes
 from .theme import FREE_ENERGY_COLOURS, Theme
 
 
@@ -47,13 +47,9 @@ def draw_plane(
             fontsize=8,
             bbox={"boxstyle": "circle,pad=0.25", "fc": theme.card, "ec": theme.ink, "lw": 0.7},
         )
-    for side in ("top", "right"):
-        ax.spines[side].set_visible(True)
+    frame(ax)
     ax.set(xlabel="TIC 1", ylabel="TIC 2", title=title)
-    bar = ax.figure.colorbar(image, ax=ax, fraction=0.046, pad=0.03, aspect=24)
-    bar.set_label("free energy / kT", color=theme.ink)
-    bar.ax.tick_params(colors=theme.muted, labelcolor=theme.muted, length=2)
-    bar.outline.set_visible(False)  # type: ignore[operator]
+    free_energy_scale(ax, theme, image)
 
 
 def draw_populations(ax: Axes, theme: Theme, populations: Mapping[str, Sequence[tuple[float, float]]]) -> None:
@@ -119,13 +115,8 @@ def draw_conditional(
     colour = theme.reference if reference else theme.run
     ax.plot(np.rad2deg(phi), np.rad2deg(psi), ".", color=colour, ms=2.2, alpha=0.5, mew=0)
     ax.plot(*np.rad2deg(start), marker="X", color=theme.ink, ms=8, mec="white", mew=0.8, label="x(t)", ls="none")
-    for position in (-90, 0, 90):
-        ax.axvline(position, color=theme.grid, lw=0.5, zorder=-1)
-        ax.axhline(position, color=theme.grid, lw=0.5, zorder=-1)
-    for side in ("top", "right"):
-        ax.spines[side].set_visible(True)
-    ax.set(xlim=(-180, 180), ylim=(-180, 180), xticks=TURN, yticks=TURN, aspect="equal", title=title)
-    ax.set(xlabel=f"{labels[0]} / degrees", ylabel=f"{labels[1]} / degrees")
+    torsion_axes(ax, theme, title, labels)
+    ax.set(xlim=(-180, 180), ylim=(-180, 180), aspect="equal")
     legend(ax, theme, 1, always=True)
 
 

@@ -136,8 +136,8 @@ def energies_plot(runs: Runs) -> Plot:
     draw = partial(drawing.draw_histogram, samples=samples, title="Potential energy", label="kJ/mol")
     caption = (
         "Distribution of the potential energy. It is sensitive to everything at once: a wrong temperature, a missed "
+        "state or a sampler that is off in the stiff coordinates shifts or widens it."
     )
-    caption += "state or a sampler that is off in the stiff coordinates shifts or widens it."
     return Plot("energy", "Energy", caption, (Panel("Histogram of the potential energy", draw),), (5.0, 2.9), 1)
 
 
@@ -165,8 +165,8 @@ def traces_plot(run: TrajectoryLike, angles: dict[str, np.ndarray]) -> Plot | No
     ]
     caption = (
         "Each dot is a frame, each row a chain. A well-mixed chain looks like rain over the same bands in every row; a "
+        "row that keeps to one band for most of its length is a chain that has not moved on."
     )
-    caption += "row that keeps to one band for most of its length is a chain that has not moved on."
     return Plot("traces", "Traces", caption, tuple(panels), (4.2, 0.85 + 0.8 * len(chosen)))
 
 
@@ -194,8 +194,6 @@ def autocorrelations_plot(runs: Runs, angles: Angles) -> Plot | None:
             panels.append(Panel(f"Autocorrelation functions, {name}", draw))
     caption = (
         "How long a torsion remembers where it was (the slower of sine and cosine; and which side of φ = 0 it is on). "
-    )
-    caption += (
         "The area under a curve sets the effective sample size. Chains count Metropolis-Hastings steps, MD picoseconds."
     )
     return Plot("autocorrelation", "Autocorrelation", caption, tuple(panels), (4.4, 2.9)) if panels else None
@@ -259,8 +257,8 @@ def bonded_plot(runs: Runs, trajectory: TrajectoryLike) -> Plot:
         panels.append(Panel(f"Distribution of {kind} {name}", draw))
     caption = (
         "Bond lengths (nm) and angles (degrees) by chemical type, pooled over the molecule. These stiff coordinates "
+        "must match MD: a proposal that left them cold, stretched or frozen would show here."
     )
-    caption += "must match MD: a proposal that left them cold, stretched or frozen would show here."
     return Plot("bonded", "Bonds and angles", caption, tuple(panels), (2.15, 1.55), 5)
 
 

@@ -8,10 +8,13 @@ from html import escape
 from typing import Any
 
 from ..analysis import RHAT_LIMIT
-from ..analysis.evaluation import MEASURES
+from ..analysis.evaluation import MEASURES, Measure
+from ..analysis.verdict import is_number
 from .drawing import symbol
 
 ABSENT = '<span class="absent">–</span>'
+BOUND = {"=": "", ">": "&gt; ", "<": "&lt; ", "?": "? "}
+"""How a ratio is to be read, by its sign: as it is, or as a bound."""
 
 
 def number(value: Any, digits: int = 3) -> str:
@@ -38,8 +41,8 @@ def measured(value: Any, error: Any, factor: float = 1.0) -> str:
     >>> measured(12.3456, 0.123)
     '12.35 ± 0.12'
     """
-    if not (_real(value) and _real(error)) or error <= 0:
-        return number(value * factor) if _real(value) else ABSENT
+    if not (is_number(value) and is_number(error)) or error <= 0:
+        return number(value * factor) if is_number(value) else ABSENT
     value, error = value * factor, error * factor
     digits = max(1 - math.floor(math.log10(error)), 0)
     return f"{value:,.{digits}f} ± {error:,.{digits}f}".replace("-", "−")
@@ -66,9 +69,9 @@ def torsion_table(analysis: Mapping[str, Any], comparison: Mapping[str, Any] | N
     for name, row in analysis["torsions"].items():
         cells = [
             f"{escape(symbol(name))} <code>{escape(name)}</code>",
-            mark(rhat_text(row["rhat"]), not _real(row["rhat"]) or row["rhat"] > RHAT_LIMIT),
-            number(row["ess"], 4) if not _real(row["ess"]) else f"{row['ess']:,.0f}",
-            percent(row["ess"] / analysis["n_samples"] if _real(row["ess"]) else None),
+            mark(rhat_text(row["rhat"]), not is_number(row["rhat"]) or row["rhat"] > RHAT_LIMIT),
+            number(row["ess"], 4) if not is_number(row["ess"]) else f"{row['ess']:,.0f}",
+            percent(row["ess"] / analysis["n_samples"] if is_number(row["ess"]) else None),
             number(row["iat"]),
             number(row["circular_mean_deg"], 3),
         ]
@@ -92,7 +95,7 @@ def basin_table(analysis: Mapping[str, Any], comparison: Mapping[str, Any] | Non
             measured(b["population"], b["population_error"]),
             measured(b["delta_F"], b["error"]),
             rhat_text(b["rhat"]),
-            f"{b['ess']:,.0f}" if _real(b["ess"]) else ABSENT,
+            f"{b['ess']:,.0f}" if is_number(b["ess"]) else ABSENT,
             f"{b['crossings']:,}",
         ]
         if comparison:
@@ -128,7 +131,7 @@ def conformation_table(
             cells += [mark("never visited", True), ABSENT, ABSENT, f"0 of {analysis['n_chains']:,}"]
         else:
             met = f"{row['chains']:,} of {analysis['n_chains']:,}"
-            ess = f"{row['ess']:,.0f}" if _real(row["ess"]) else ABSENT
+            ess = f"{row['ess']:,.0f}" if is_number(row["ess"]) else ABSENT
             cells += [measured(row["population"], row["error"]), ess, number(row["median_first_met"]), met]
         if comparison:
             other = both[name]["reference"]
@@ -154,7 +157,7 @@ def energy_table(analysis: Mapping[str, Any], comparison: Mapping[str, Any] | No
         ],
         [
             "nested R-hat, ESS",
-            f"{rhat_text(e['rhat'])}, {number(e['ess'] if not _real(e['ess']) else round(e['ess']))}",
+            f"{rhat_text(e['rhat'])}, {number(e['ess'] if not is_number(e['ess']) else round(e['ess']))}",
         ],
     ]
     if comparison:
@@ -197,11 +200,16 @@ def jsd_plane_table(comparison: Mapping[str, Any]) -> str:
     return table(["(φ, ψ), 50 × 50 bins", "JSD / bit", "noise floor"], rows, name="jsd-table")
 
 
+def heading(measure: Measure) -> str:
+    """Name and unit of a measure."""
+    return f"{escape(measure.title)}{f' / {measure.unit}' if measure.unit else ''}"
+
+
 def measures_table(comparison: Mapping[str, Any]) -> str:
     """The measures of an evaluation, each beside its noise floor."""
     rows = [
         [
-            f"{escape(m.title)}{f' / {m.unit}' if m.unit else ''}",
+            heading(m),
             *(("∞" if cell[key] is None else number(cell[key])) for key in ("value", "floor")),
             escape(m.meaning),
         ]
@@ -250,8 +258,8 @@ def speed_table(speed: Mapping[str, Mapping[str, Any]], names: tuple[str, str]) 
         cells = [
             f"{'&lt; ' if row[key]['bound'] else ''}{number(row[key]['per_second'])}" for key in ("run", "reference")
         ]
-        sign = {"=": "", ">": "&gt; ", "<": "&lt; ", "?": "? "}[row["sign"]]
-        rows.append([escape(symbol(name)), *cells, f"{sign}{number(row['ratio'])}", number(row["paper_ratio"])])
+        ratio = f"{BOUND[row['sign']]}{number(row['ratio'])}"
+        rows.append([escape(symbol(name)), *cells, ratio, number(row["paper_ratio"])])
     head = ["effective samples per second", run, reference, "ratio", "ratio, estimator of papers"]
     return table(head, rows, "&lt; and &gt; are bounds; ? is neither.", "speed-table")
 
@@ -282,14 +290,14 @@ def pairs(rows: Mapping[str, Any]) -> str:
 
 def rhat_text(value: Any) -> str:
     """R-hat to four digits, or what it means that there is none."""
-    if not _real(value):
+    if not is_number(value):
         return "not varying"
     return f"{value:.4f}" if value < 100 else "&gt; 100"
 
 
 def percent(value: Any) -> str:
     """A fraction as per cent."""
-    return f"{100 * value:.1f} %" if _real(value) else ABSENT
+    return f"{100 * value:.1f} %" if is_number(value) else ABSENT
 
 
 def mark(text: str, bad: bool) -> str:
@@ -307,9 +315,5 @@ def _flatten(rows: Mapping[str, Any], prefix: str = "") -> Iterable[tuple[str, s
             yield f"{prefix}{key}", f"{value:.6g}" if isinstance(value, float) else str(value)
 
 
-def _real(value: Any) -> bool:
-    return isinstance(value, (int, float)) and math.isfinite(value)
-
-
 def _size(value: Any) -> float:
-    return abs(value) if _real(value) else 0.0
+    return abs(value) if is_number(value) else 0.0

@@ -3,7 +3,7 @@
 from ..settings.simulation import SimulationSettings
 from .engines import choose_engine, resolve_for_presets
 from .langevin import BatchedLangevin
-from .production import replica_starts, simulate, versions
+from .production import replica_starts, simulate
 from .replica import SimulationError
 from .torsion_moves import TorsionMoves
 
@@ -16,5 +16,4 @@ __all__ = [
     "replica_starts",
     "resolve_for_presets",
     "simulate",
-    "versions",
 ]

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import os
-import platform as machine
+import platform as host
 import sys
 import time
 from collections.abc import Callable
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +19,7 @@ from .. import native
 from ..energies import OpenMMEvaluator, Parameters, Potential, UnknownForceError, compile_system
 from ..executors import LocalProcesses, Outcome, Task
 from ..files import write_atomically
+from ..machine import available_cores, versions
 from ..molecules import Molecule
 from ..progress import Progress
 from ..restriction import Restriction
@@ -45,7 +44,6 @@ def simulate(
     run_folder_path: Path | str,
     settings: SimulationSettings | None = None,
     *,
-    resume: bool = True,
     quiet: bool = False,
     processes: int | None = None,
     heartbeat: Callable[[], None] | None = None,
@@ -63,7 +61,6 @@ def simulate(
         molecule: what to simulate.
         run_folder_path: a new folder, or that of the run to go on with.
         settings: of the run; the defaults if None.
-        resume: go on with a run that has frames; otherwise refuse it.
         quiet: no progress lines.
         processes: threads of the batched engine, or how many of OpenMM's replicas run at once; all cores by default.
         heartbeat: called about twice a second; what it raises ends the run, which keeps its closed segments.
@@ -110,8 +107,6 @@ def simulate(
         config=config,
         may_change=("length_ns",),
     )
-    if run.streams and not resume:
-        raise FileExistsError(f"{path} already has frames; choose another folder, or allow resuming")
     with run.lock():
         if parameters is not None and not (path / ENERGY_FILE).exists():
             parameters.save(path / ENERGY_FILE)
@@ -120,7 +115,7 @@ def simulate(
                 starts = replica_starts(molecule, settings, temperature_K, parameters)
             write_atomically(path / STARTS_FILE, save({"positions": torch.from_numpy(starts)}))
         starts = _load_starts(path, settings.n_replicas)
-        workers = processes or _cores()
+        workers = processes or available_cores()
         if choice.parameters is not None:
             batched = BatchedRun(run, choice.parameters, masses, settings, temperature_K, starts, workers)
             _produce_batched(run, batched, workers, quiet, heartbeat)
@@ -331,7 +326,7 @@ def _summarise(run: RunFolder, settings: SimulationSettings, frames: int, wall_s
         "steps_per_second": steps / wall_s if wall_s else None,
         **how,
         "versions": versions(),
-        "machine": {"processor": machine.machine(), "system": machine.system(), "cores": _cores()},
+        "machine": {"processor": host.machine(), "system": host.system(), "cores": available_cores()},
     }
     if settings.torsion_moves_per_round and (
         states := [s for k in run.streams if (s := run.last_state(k)) is not None]
@@ -349,21 +344,3 @@ def _summarise(run: RunFolder, settings: SimulationSettings, frames: int, wall_s
             "torsions": moves.statistics(run.atoms),
         }
     run.write_summary(summary)
-
-
-def versions() -> dict[str, str]:
-    """Versions of what the numbers depend on."""
-    found = {"python": machine.python_version(), "openmm": openmm.Platform.getOpenMMVersion()}
-    for package in ("timewarp-md", "torch", "numpy"):
-        try:
-            found[package] = metadata.version(package)
-        except metadata.PackageNotFoundError:
-            found[package] = "unknown"
-    return found
-
-
-def _cores() -> int:
-    try:
-        return len(os.sched_getaffinity(0))
-    except AttributeError:  # macOS, Windows
-        return os.cpu_count() or 1

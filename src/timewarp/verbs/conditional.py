@@ -17,7 +17,7 @@ from ..analysis import torsion_angles as torsions_of
 from ..energies import Parameters, Potential
 from ..flows.acceptance import expected_acceptance
 from ..machine import set_sampling_threads
-from ..pretrained import LoadedModel, default_for, load, names
+from ..pretrained import LoadedModel
 from ..progress import Listener
 from ..report.conditional import conditional_plot
 from ..report.plots import Plot
@@ -26,7 +26,9 @@ from ..run import Run
 from ..sampling import Target
 from ..simulation import BatchedLangevin
 from ..state import Atoms, repartition_hydrogen_mass
+from ..system import System
 from ..trajectories import RunFolder
+from .kernels import load_model
 from .sources import teller
 
 BINS = 36
@@ -166,7 +168,8 @@ def conditional(
     planes = backbone_planes(named_torsions(atoms))
     if not planes:
         raise ValueError(f"{atoms.residues} has no phi and psi; there is nothing to show")
-    network = model if isinstance(model, LoadedModel) else _load(model, family, atoms)
+    system = System.of_run(folder)
+    network = load_model(system, model, family)
     lag = float(lag_ps or network.description.training.get("lag_ps") or USUAL_LAG_PS)
     tell(f"reading {folder.path}")
     positions = folder.trajectory().positions
@@ -179,7 +182,8 @@ def conditional(
             f"{chain}, frame {frame}"
         )
     x = positions[chain, frame] - positions[chain, frame].mean(0)
-    parameters = Parameters.load(folder.path / "energy.safetensors")
+    parameters = system.parameters
+    assert parameters is not None
     tell(f"{n} proposals of {network.name}")
     proposed, energies, accepted = _proposals(network, parameters, folder, x, n, seed, threads)
     tell(f"{md_runs} runs of MD of {lag:g} ps from that state")
@@ -252,16 +256,6 @@ def _fresh_md(
     frames = engine.advance(runs, 1, max(1, round(1000 * lag_ps / timestep_fs)))
     good = np.isfinite(frames.energies[-1])
     return frames.positions[-1][good].astype(np.float32), frames.energies[-1][good]
-
-
-def _load(model: Path | str | None, family: str | None, atoms: Atoms) -> LoadedModel:
-    name = model or default_for(atoms, family)
-    if name is None:
-        raise ValueError(
-            f"no shipped network covers {atoms.residues} (there are: {', '.join(names()) or 'none'}); give the folder "
-            "of a `timewarp train` run as the model"
-        )
-    return load(name, atoms)
 
 
 def _typical(positions: torch.Tensor, atoms: Atoms, torsions: Sequence[str]) -> tuple[int, int]:

@@ -10,7 +10,7 @@ import numpy as np
 
 from ..analysis import find_states
 from ..analysis.states import STATE_RADIUS_DEGREES, circular_distance
-from ..judging import check_length, seconds_of
+from ..judging import check_comparable, check_length, seconds_of
 from ..report.exploration import found_plot
 from ..report.plots import Plot
 from ..sampling.exploration import explored_states
@@ -73,7 +73,7 @@ def survey(source: Source, reference: Source | None = None, *, progress: Callabl
     if "states" not in summary or "wall_s" not in summary:
         raise ValueError(f"{source.path} has no finished summary.json; let `timewarp explore` end, then try again")
     if reference is not None:
-        _check_same(source, reference)
+        check_comparable(source, reference)
     tell = progress or (lambda part: None)
     tell("states of the exploration")
     trajectory = source.trajectory()
@@ -118,13 +118,3 @@ def _unseen(founders: np.ndarray, elsewhere: np.ndarray) -> int:
     """Founders of states that no frame of the other run is in one state with."""
     radius = np.deg2rad(STATE_RADIUS_DEGREES)
     return sum(bool((circular_distance(elsewhere, founder) > radius).all()) for founder in founders)
-
-
-def _check_same(source: Source, reference: Source) -> None:
-    """Refuse a biased reference, or one of another molecule or force field."""
-    reference.check_unbiased()
-    if source.atoms.fingerprint != reference.atoms.fingerprint:
-        raise ValueError(f"{reference.path} holds another molecule: {reference.name}, not {source.name}")
-    here, there = source.config.get("preset"), reference.config.get("preset")
-    if here != there:
-        raise ValueError(f"{reference.path} is under {there} and {source.path} under {here}: not comparable")
