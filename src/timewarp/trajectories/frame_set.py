@@ -146,10 +146,6 @@ class FrameSet:
         return run
 
 
-Source = RunFolder | FrameSet
-"""What can be judged, compared, exported and trained on; both have the same interface."""
-
-
 def molecule_of(topology_pdb: str, preset: str | Preset, described_by: Path, *, minimise: bool = True) -> Molecule:
     """The molecule of a PDB text; messages name the file that the text is of.
 
