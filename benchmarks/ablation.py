@@ -31,7 +31,7 @@ def main() -> None:
 def row_of(sequence: str, args: argparse.Namespace) -> dict[str, Any]:
     import torch
 
-    _, states = transfer.chain(sequence, args, "learned", ["--model", args.model])
+    _, states = transfer.chain(sequence, args, model=args.model)
     x = torch.as_tensor(states)
     tried = {"shipped": (args.model, True), "prior": (args.model, False), "no_physics": (args.no_physics, True)}
     full = transfer.LEARNED[:1]

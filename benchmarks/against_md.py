@@ -2,9 +2,9 @@
 
 For each peptide, on all cores and one after the other:
 
-- the default chain of `timewarp sample`, and the chain of single-torsion moves and HMC (`--no-flow`), from scattered
+- the default chain of `timewarp.sample`, and the chain of single-torsion moves and HMC (`no_flow`), from scattered
   starts, the first fifth dropped: effective sample size of the worst soft torsion (its sine or cosine, whichever is
-  slower) and of the slowest coordinate of TICA, over the wall time; R-hat;
+  slower) and of the slowest coordinate of TICA, over the wall time; nested R-hat;
 - MD at 2 fs with hydrogen mass repartitioning (the batched engine, no torsion moves) from equilibrium states of the
   default chain. Its effective samples per nanosecond are 1 / (2 integrated autocorrelation time), with means and
   variances of the default chain: starts in equilibrium make the autocorrelation function right at every lag, however
@@ -52,11 +52,9 @@ def main() -> None:
 def row_of(sequence: str, args: argparse.Namespace, cores: int) -> dict[str, Any]:
     from timewarp.analysis import ess
 
-    asked = SimpleNamespace(
-        chains=args.chains, frames=args.frames, preset=md.PRESET, states=args.chains, local_thin=args.local_thin
-    )
-    ours, states = transfer.chain(sequence, asked, "learned", ["--model", args.model])
-    local, _ = transfer.chain(sequence, asked, "local", ["--no-flow"])
+    asked = SimpleNamespace(chains=args.chains, frames=args.frames, preset=md.PRESET, states=args.chains)
+    ours, states = transfer.chain(sequence, asked, model=args.model)
+    local, _ = transfer.chain(sequence, asked, no_flow=True, thin=args.local_thin)
     features, names = dynamics(sequence, states, args.md_minutes * 60, cores)
     tica = slowest_coordinate(features)
     equilibrium = ours.pop("features").astype(np.float64)

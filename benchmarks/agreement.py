@@ -65,37 +65,19 @@ def show(row: dict[str, Any]) -> None:
 
 
 def row_of(sequence: str, args: argparse.Namespace) -> dict[str, Any]:
-    from timewarp.analysis import (
-        circular_rhat,
-        jsd_torsion,
-        mean,
-        noise_floor,
-        phi_basin,
-        soft_torsions,
-        torsion_angles,
-    )
-    from timewarp.commands import main as timewarp
-    from timewarp.trajectories import RunFolder
+    import timewarp as tw
+    from timewarp.analysis import circular_rhat, jsd_torsion, noise_floor, phi_basin, soft_torsions
 
-    md = RunFolder.open(args.md / sequence)
+    md = tw.open(args.md / sequence)
     with tempfile.TemporaryDirectory() as scratch:
         out = Path(scratch) / sequence
-        command = ["sample", sequence, "--model", args.model, "--chains", str(args.chains), "--quiet", "--seed", "7"]
-        if timewarp([*command, "--samples", str(args.chains * args.frames), "--out", str(out)]):
-            raise SystemExit(f"sampling {sequence} failed")
-        run = RunFolder.open(out)
+        samples = args.chains * args.frames
+        tw.sample(sequence, model=args.model, chains=args.chains, samples=samples, seed=7, out=out)
+        run = tw.open(out, discard=args.frames // 5)
         soft = list(soft_torsions(run.atoms))
-        angles = torsion_angles(run.trajectory())
-        ours = {name: np.asarray(angles[name])[:, args.frames // 5 :] for name in soft}
-    reference = torsion_angles(md.trajectory(), names=soft)
-    scores = {}
-    for name in soft:
-        for centre in (-60, 60, 180):
-            here, there = (mean(_within(side[name], centre)) for side in (ours, reference))
-            # A side that is always or never there has no error.
-            error = math.hypot(*(s.error for s in (here, there) if math.isfinite(s.error)))
-            if max(here.value, there.value) > SMALLEST_SHARE and error > 0:
-                scores[f"{name} at {centre}"] = (here.value - there.value) / error
+        ours, labels = {name: run.torsions[name] for name in soft}, run.trajectory.superchains
+    reference = {name: md.torsions[name] for name in soft}
+    scores = {name: z for name, (_, _, z) in sectors(ours, reference).items()}
     worst = max(scores, key=lambda name: abs(scores[name]))
     divergence = {name: jsd_torsion(ours[name], reference[name]) for name in soft}
     far = max(divergence, key=lambda name: divergence[name])
@@ -103,9 +85,9 @@ def row_of(sequence: str, args: argparse.Namespace) -> dict[str, Any]:
     return {
         "sequence": sequence,
         "md_ns": float(md.config["length_ns"]),
-        "md_rhat": max(circular_rhat(values) for values in reference.values()),
+        "md_rhat": max(circular_rhat(values, md.trajectory.superchains) for values in reference.values()),
         **effective(reference),
-        "rhat": max(circular_rhat(values) for values in ours.values()),
+        "rhat": max(circular_rhat(values, labels) for values in ours.values()),
         "populations": len(scores),
         "chi2_per_population": float(np.mean(np.square(list(scores.values())))),
         "largest_z": abs(scores[worst]),
@@ -114,6 +96,22 @@ def row_of(sequence: str, args: argparse.Namespace) -> dict[str, Any]:
         "jsd_floor": noise_floor(jsd_torsion, reference[far]),
         "phi": {name: [[b.delta_F, b.error] for b in both] for name, both in basins.items()},
     }
+
+
+def sectors(ours: dict[str, np.ndarray], reference: dict[str, np.ndarray]) -> dict[str, tuple[float, float, float]]:
+    """Populations of the thirds of the circle: our value less that of the reference, its error, and their ratio z."""
+    from timewarp.analysis import mean
+
+    found = {}
+    for name in ours:
+        for centre in (-60, 60, 180):
+            here, there = (mean(_within(side[name], centre)) for side in (ours, reference))
+            # A side that is always or never there has no error.
+            error = math.hypot(*(s.error for s in (here, there) if math.isfinite(s.error)))
+            if max(here.value, there.value) > SMALLEST_SHARE and error > 0:
+                difference = here.value - there.value
+                found[f"{name} at {centre}"] = (difference, error, difference / error)
+    return found
 
 
 def print_table(rows: list[dict[str, Any]]) -> None:

@@ -78,26 +78,25 @@ def main() -> None:
 
 
 def observables(run: Path) -> tuple[dict[str, np.ndarray], Any]:
-    from timewarp.analysis import slower, torsion_angles
-    from timewarp.trajectories import RunFolder
+    import timewarp as tw
+    from timewarp.analysis import slower
 
-    folder = RunFolder.open(run)
-    angles = torsion_angles(folder.trajectory())
-    phi, psi = np.asarray(angles["phi_1"]), np.asarray(angles["psi_1"])
+    opened = tw.open(run)
+    phi, psi = opened.torsions["phi_1"], opened.torsions["psi_1"]
     beyond = (phi > 0) & (phi < BASIN_END)
-    return {"psi_1": slower(psi), "phi_1": slower(phi), "phi_1 > 0": beyond.astype(float)}, folder
+    return {"psi_1": slower(psi), "phi_1": slower(phi), "phi_1 > 0": beyond.astype(float)}, opened
 
 
 def correlation_times(run: Path) -> dict[str, Any]:
     """Integrated autocorrelation time in MD steps of each observable, or a lower bound where nothing happened."""
     from timewarp.analysis import integrated_time
 
-    series, folder = observables(run)
-    if folder.config.get("dynamics") is False:
+    series, opened = observables(run)
+    if opened.config.get("dynamics") is False:
         raise SystemExit(f"{run} was made with torsion moves: its time correlations mean nothing")
-    steps_per_frame = round(1000 * folder.config["frame_spacing_ps"] / folder.config["timestep_fs"])
+    steps_per_frame = round(1000 * opened.config["frame_spacing_ps"] / opened.config["timestep_fs"])
     keys = ("timestep_fs", "friction_per_ps", "hydrogen_mass_Da", "length_ns")
-    out: dict[str, Any] = {"settings": {key: folder.config.get(key) for key in keys}, "steps": {}}
+    out: dict[str, Any] = {"settings": {key: opened.config.get(key) for key in keys}, "steps": {}}
     indicator = series["phi_1 > 0"]
     crossings = int(np.abs(np.diff(indicator, axis=1)).sum())
     out["crossings_of_phi"] = crossings
@@ -122,9 +121,8 @@ def within_one_basin(values: np.ndarray, indicator: np.ndarray) -> np.ndarray:
 
 def our_chain(args: argparse.Namespace) -> dict[str, Any]:
     """ESS per second of production, wall time as the run itself counts it, over repeats with different seeds."""
+    import timewarp as tw
     from timewarp.analysis import ess
-    from timewarp.commands import main as timewarp
-    from timewarp.files import read_json
 
     per_second: dict[str, list[float]] = {name: [] for name in OBSERVABLES}
     kernels: dict[str, Any] = {}
@@ -132,13 +130,18 @@ def our_chain(args: argparse.Namespace) -> dict[str, Any]:
     for repeat in range(args.repeats):
         with tempfile.TemporaryDirectory() as scratch:
             out = Path(scratch) / "run"
-            command = ["sample", "Ace-A-Nme", "--chains", str(args.chains), "--samples", str(args.samples)]
-            command += ["--start-torsion", "phi_1=60,psi_1=30", "--seed", str(repeat), "--out", str(out), "--quiet"]
             started = time.monotonic()
-            if timewarp(command + (["--model", args.model] if args.model else [])):
-                raise SystemExit("sampling failed")
+            run = tw.sample(
+                "Ace-A-Nme",
+                model=args.model,
+                chains=args.chains,
+                samples=args.samples,
+                start_torsion="phi_1=60,psi_1=30",
+                seed=repeat,
+                out=out,
+            )
             total = time.monotonic() - started
-            summary = read_json(out / "summary.json")
+            summary = run.summary
             series, _ = observables(out)
             for name, values in series.items():
                 per_second[name].append(ess(values) / summary["wall_s"])

@@ -37,17 +37,24 @@ PAPER = {"acceptance": 0.02, "what": "Timewarp, alanine dipeptide, Cartesian flo
 
 
 def sample(model: str | None, kernels: str, chains: int, samples: int, args: argparse.Namespace, out: Path) -> None:
-    from timewarp.commands import main as timewarp
+    import timewarp as tw
 
-    command = ["sample", "Ace-A-Nme", "--kernels", kernels, "--chains", str(chains), "--samples", str(samples)]
-    command += ["--warmup", str(args.warmup), "--start-from", str(args.md), "--threads", str(args.threads)]
-    command += ["--seed", str(args.seed), "--out", str(out), "--quiet"]
-    path = {"ala2-cartesian": args.cartesian}.get(model or "", model)
-    if timewarp(command + (["--model", str(path)] if model else ["--no-flow"])):
-        raise SystemExit("sampling failed")
+    tw.sample(
+        "Ace-A-Nme",
+        model={"ala2-cartesian": args.cartesian}.get(model or "", model),
+        no_flow=model is None,
+        kernels=kernels,
+        chains=chains,
+        samples=samples,
+        warmup=args.warmup,
+        start_from=args.md,
+        threads=args.threads,
+        seed=args.seed,
+        out=out,
+    )
 
 
-def measure(run: Path, md: Any) -> dict[str, Any]:
+def measure(run: Any, md: Any) -> dict[str, Any]:
     """One row: what the moves did, how fast, and whether the chain agrees with MD."""
     from timewarp.analysis import (
         compare_bonded,
@@ -58,14 +65,11 @@ def measure(run: Path, md: Any) -> dict[str, Any]:
         phi_basin,
         rhat,
         slower,
-        torsion_angles,
         z_score,
     )
-    from timewarp.files import read_json
-    from timewarp.trajectories import RunFolder
 
-    chain, summary = RunFolder.open(run).trajectory(), read_json(run / "summary.json")
-    here, there = torsion_angles(chain), torsion_angles(md)
+    chain, summary = run.trajectory, run.summary
+    here, there, md = run.torsions, md.torsions, md.trajectory
     quantities = {name: slower(here[name]) for name in ("psi_1", "phi_1")}
     quantities["phi_1 > 0"] = (here["phi_1"] > 0).astype(float)
     basins = phi_basin(here["phi_1"]), phi_basin(there["phi_1"])
@@ -85,7 +89,7 @@ def measure(run: Path, md: Any) -> dict[str, Any]:
         "samples_per_second": summary["samples_per_second"],
         "proposals_per_second": flow and flow["proposed"] / summary["wall_s"],
         "ess_per_second": {name: ess(values) / summary["wall_s"] for name, values in quantities.items()},
-        "rhat": {name: rhat(values) for name, values in quantities.items()},
+        "rhat": {name: rhat(values, chain.superchains) for name, values in quantities.items()},
         "energy": {"chain": energies[0].value, "md": energies[1].value, "z": z_score(*energies)},
         "phi_above_0": {"chain": basins[0].population, "md": basins[1].population, "z": gap / error if error else None},
         "jsd": jsd_plane((here["phi_1"], here["psi_1"]), (there["phi_1"], there["psi_1"])),
@@ -106,10 +110,10 @@ def main() -> None:
     parser.add_argument("--json", type=Path, metavar="PATH", help="write all figures to this file")
     args = parser.parse_args()
 
+    import timewarp as tw
     from timewarp.files import write_json
-    from timewarp.trajectories import RunFolder
 
-    md = RunFolder.open(args.md).trajectory()
+    md = tw.open(args.md)
     rows = []
     print(
         f"{'':<28}{'accepted':>9}{'jump':>6}{'prop./s':>9}"
@@ -121,7 +125,7 @@ def main() -> None:
         with tempfile.TemporaryDirectory() as scratch:
             out = Path(scratch) / "run"
             sample(model, kernels, chains, int(args.samples * share), args, out)
-            row = {"label": label, "model": model, "kernels": kernels, "chains": chains, **measure(out, md)}
+            row = {"label": label, "model": model, "kernels": kernels, "chains": chains, **measure(tw.open(out), md)}
         rows.append(row)
         accepted = "-" if row["acceptance"] is None else f"{100 * row['acceptance']:.2f} %"
         jump = "-" if row["jump"] is None else f"{row['jump']:.2f}"

@@ -39,30 +39,18 @@ def main() -> None:
 def row_of(name: str, chains: int) -> dict[str, Any]:
     import torch
 
-    from timewarp.energies import Potential, compile_system
+    import timewarp as tw
     from timewarp.flows.growth import Regrowth
-    from timewarp.molecules import build_molecule
     from timewarp.pretrained import load
-    from timewarp.sampling import (
-        HMC,
-        Restriction,
-        Target,
-        TorsionMove,
-        repartition_hydrogen_mass,
-        stiff_torsions,
-    )
 
     torch.set_num_threads(1)
-    molecule = build_molecule(name)
-    atoms, parameters = molecule.atoms, compile_system(molecule.system)
-    start = molecule.start_positions.float()
-    target = Target(Potential(parameters, torch.float32), 310.0, Restriction(start, atoms))
-    flow = load("peptides", atoms).network
-    whole = Regrowth(flow.plan(parameters, target.kT))
-    hmc = HMC(target, repartition_hydrogen_mass(atoms), n_steps=40, step_fs=2.0, adaptive=False)
-    torsion = TorsionMove(target, atoms.tree, stiff=stiff_torsions(atoms))
+    system = tw.System(name)
+    flow = load("peptides", system.atoms).network
+    whole = Regrowth(flow.plan(system.parameters, system.kT))
+    hmc = tw.HMC(system, n_steps=40, step_fs=2.0, adaptive=False)
+    torsion = tw.TorsionMove(system)
     generator = torch.Generator().manual_seed(0)
-    state = target.init(start.repeat(chains, 1, 1))
+    state = system.init(system.built.repeat(chains, 1, 1))
     for _ in range(20):
         state, _ = hmc.step(state, generator)
     x = state.positions
@@ -74,7 +62,7 @@ def row_of(name: str, chains: int) -> dict[str, Any]:
             redraw = timed(lambda d=density: d.redraw(x, whole, generator), repeats)
             score = timed(lambda d=density: d.score(x, whole), repeats)
         costs |= {f"redraw, {engine}": redraw / force, f"score, {engine}": score / force}
-    return {"peptide": name, "atoms": atoms.n_atoms, "force_ms": 1000 * force, "forces": costs}
+    return {"peptide": name, "atoms": system.atoms.n_atoms, "force_ms": 1000 * force, "forces": costs}
 
 
 def timed(work: Callable[[], Any], repeats: int) -> float:

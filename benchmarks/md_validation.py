@@ -79,7 +79,7 @@ def our_means(args: argparse.Namespace, timestep_fs: float, hydrogen_mass_Da: fl
         frame_spacing_ps=1.2,
         torsion_moves_per_ps=10,
         replicas=args.replicas,
-        starts=("built", "phi_1=60"),
+        start=("built", "phi_1=60"),
     )
     md = BatchedLangevin(
         compile_system(molecule.system),
@@ -104,9 +104,9 @@ def our_means(args: argparse.Namespace, timestep_fs: float, hydrogen_mass_Da: fl
 
 
 def reference_means(path: Path) -> Means:
-    from timewarp.trajectories import RunFolder
+    import timewarp as tw
 
-    trajectory = RunFolder.open(path).trajectory()
+    trajectory = tw.open(path).trajectory
     series = observables(trajectory.atoms, trajectory.positions.numpy())
     series["variance of the energy"] = squares(trajectory.energies.numpy())
     chains, frames = trajectory.energies.shape

@@ -2,7 +2,7 @@
 
     python benchmarks/precision.py --json precision.json
 
-Both chains are made with `timewarp sample` (or given, with --float32 and --float64). Compared are the mean energy, its
+Both chains are made with `timewarp.sample` (or given, with --float32 and --float64). Compared are the mean energy, its
 variance, the mean and variance of every bond length and angle, and the mean sine and cosine of every named torsion.
 Each chain's mean is one independent draw, so that errors come from the spread of the chains' means. With n quantities
 the largest |z| of two equal distributions is about sqrt(2 ln n).
@@ -12,31 +12,33 @@ from __future__ import annotations
 
 import argparse
 import math
-import subprocess
-import sys
 import tempfile
 from pathlib import Path
 
 import torch
 
+import timewarp as tw
 from timewarp.analysis import named_torsions
 from timewarp.files import read_json, write_json
 from timewarp.geometry import dihedrals
 from timewarp.state import Atoms
-from timewarp.trajectories import RunFolder
 
 
 def sample(out: Path, precision: str, arguments: argparse.Namespace, seed: int) -> Path:
-    command = [sys.executable, "-m", "timewarp", "sample", arguments.molecule, "--out", str(out), "--quiet"]
-    command += ["--chains", str(arguments.chains), "--samples", str(arguments.steps), "--seed", str(seed)]
-    subprocess.run([*command, "--precision", precision], check=True)
+    tw.sample(
+        arguments.molecule,
+        chains=arguments.chains,
+        samples=arguments.steps,
+        seed=seed,
+        precision=precision,
+        out=out,
+    )
     return out
 
 
 def quantities(path: Path) -> dict[str, torch.Tensor]:
     """Of each chain, the mean of each quantity: (chains,)."""
-    run = RunFolder.open(path)
-    trajectory = run.trajectory()
+    trajectory = tw.open(path).trajectory
     atoms: Atoms = trajectory.atoms
     bonds = torch.tensor(atoms.bonds)
     triples = torch.tensor(

@@ -45,33 +45,33 @@ def main() -> None:
 
 
 def row_of(sequence: str, args: argparse.Namespace) -> dict[str, Any]:
-    from timewarp.analysis import circular_ess, circular_rhat, ess, soft_torsions, torsion_angles
+    import timewarp as tw
+    from timewarp.analysis import circular_ess, circular_rhat, ess, soft_torsions
     from timewarp.analysis.evaluation import evaluate
     from timewarp.analysis.tica import fit_slow_coordinates, usual_lag
-    from timewarp.trajectories import RunFolder
 
-    md = RunFolder.open(args.md / sequence)
-    reference = md.trajectory()
+    md = tw.open(args.md / sequence)
+    reference = md.trajectory
     lag = usual_lag(reference)
     slow = fit_slow_coordinates(reference.positions, reference.atoms, lag)
     with tempfile.TemporaryDirectory() as scratch:
         run, summary = chain(sequence, md.config["preset"], Path(scratch) / "chain", args)
-        whole = run.trajectory()
+        whole = run.trajectory
         spent, tuning = evaluations(summary)
         kept = max(1, int(whole.n_frames * args.few / (spent - tuning)))
         few = Frames(whole, kept)
         found = {}
         for name, part, points in (("many", whole, POINTS), ("few", few, few.n)):
-            found[name] = evaluate(part, reference, temperature_K=md.temperature_K, points=points, slow=slow)
+            found[name] = evaluate(part, reference, temperature_K=md.config["temperature_K"], points=points, slow=slow)
         soft = list(soft_torsions(run.atoms))
-        angles = torsion_angles(whole, names=soft)
+        angles = {name: run.torsions[name] for name in soft}
         esses = {n: circular_ess(x) for n, x in angles.items()}
         worst = min(esses, key=lambda n: esses[n])
         tica = ess(slow.project(whole.positions, whole.atoms)[..., 0])
     return {
         "sequence": sequence,
         "md_ns": float(md.config["length_ns"]),
-        "md_rhat": max(circular_rhat(x) for x in torsion_angles(reference, names=soft).values()),
+        "md_rhat": max(circular_rhat(md.torsions[name], reference.superchains) for name in soft),
         "energies": spent,
         "energies_of_warmup": tuning,
         "samples": whole.n_chains * whole.n_frames,
@@ -80,7 +80,7 @@ def row_of(sequence: str, args: argparse.Namespace) -> dict[str, Any]:
         "warmup_wall_s": summary["warmup_wall_s"],
         "acceptance": summary["kernels"]["flow"]["acceptance"],
         "jump": summary["kernels"]["flow"].get("jump"),
-        "rhat": max(circular_rhat(x) for x in angles.values()),
+        "rhat": max(circular_rhat(x, whole.superchains) for x in angles.values()),
         "slowest_torsion": worst,
         "ess_per_second": {"tica": tica / summary["wall_s"], "torsion": esses[worst] / summary["wall_s"]},
         **found,
@@ -89,23 +89,19 @@ def row_of(sequence: str, args: argparse.Namespace) -> dict[str, Any]:
 
 def chain(sequence: str, preset: str, out: Path, args: argparse.Namespace) -> tuple[Any, dict[str, Any]]:
     """A default chain of about so many energies: a short one says what a sample costs, and is gone on with."""
-    from timewarp.commands import main as timewarp
-    from timewarp.files import read_json
-    from timewarp.trajectories import RunFolder
+    import timewarp as tw
 
-    command = ["sample", sequence, "--model", args.model, "--preset", preset, "--chains", str(args.chains), "--quiet"]
-    command += ["--seed", "7", "--out", str(out)]
-    steps, summary = 20, {}
+    steps = 20
     for _ in range(3):
-        if timewarp([*command, "--samples", str(args.chains * steps)]):
-            raise SystemExit(f"sampling {sequence} failed")
-        summary = read_json(out / "summary.json")
-        spent, tuning = evaluations(summary)
+        run = tw.sample(
+            sequence, model=args.model, preset=preset, chains=args.chains, samples=args.chains * steps, seed=7, out=out
+        )
+        spent, tuning = evaluations(run.summary)
         wanted = int((args.energies - tuning) / (spent - tuning) * steps)
         if wanted <= steps:
             break
         steps = wanted
-    return RunFolder.open(out), summary
+    return run, dict(run.summary)
 
 
 def evaluations(summary: dict[str, Any]) -> tuple[int, int]:

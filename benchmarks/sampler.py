@@ -3,8 +3,8 @@
     python benchmarks/sampler.py --json sampler.json
 
 A global proposal is one step of the kernel `flow`: coordinates drawn, scored both ways, placed, their energy evaluated,
-accepted or rejected. Its parts are timed by themselves: internal coordinates and back, energies, the decision (energies
-aside). The rest of a proposal is the networks: the context and the couplings in both directions.
+accepted or rejected. Its parts are timed by themselves: reading the stiff coordinates (the context), internal
+coordinates and back, energies, the decision (energies aside). The rest of a proposal is couplings in both directions.
 The networks' multiply-adds are counted and stand beside a large single-precision matrix product on as many threads,
 measured in the same run. Where the flow is computed in plain torch, only the whole is timed. Rates are the best of
 several measurements in turn: what the machine can do, undisturbed.
@@ -21,25 +21,17 @@ from time import perf_counter, process_time
 import torch
 from scaling import matrix_product_gflops
 
+import timewarp as tw
 from energies import environment
 from timewarp import native
-from timewarp.energies import Potential, compile_system
 from timewarp.files import write_json
 from timewarp.flows import InternalFlow, TorsionFlow, TorsionFlowConfig
-from timewarp.flows.molecule import NativeFlow
-from timewarp.flows.torsions.flow import HARMONICS, coupling_mask
-from timewarp.molecules import build_molecule
+from timewarp.flows.compiled import NativeFlow
+from timewarp.flows.torsions import NativeTorsionFlow
+from timewarp.flows.torsions.couplings import HARMONICS, coupling_mask
+from timewarp.geometry import to_internal
 from timewarp.pretrained import default_for, load
-from timewarp.sampling import (
-    HMC,
-    FlowMove,
-    Restriction,
-    Target,
-    TorsionMove,
-    metropolis,
-    repartition_hydrogen_mass,
-    stiff_torsions,
-)
+from timewarp.sampling import metropolis
 
 CHAINS = (64, 256, 1024)
 NOISE_NM = 0.003
@@ -108,9 +100,9 @@ def multiply_adds(flow: TorsionFlow | InternalFlow) -> int:
     return total
 
 
-def flow_parts(kernel: FlowMove, target: Target, state, generator: torch.Generator) -> dict[str, Callable]:
+def flow_parts(kernel: tw.Move, state, generator: torch.Generator) -> dict[str, Callable]:
     """Calls whose times are parts of a step of the flow kernel."""
-    proposal = kernel.propose(state, generator)
+    target, proposal = kernel.target, kernel.propose(state, generator)
     parts = {
         "step": lambda: kernel.step(state, generator),
         "propose": lambda: kernel.propose(state, generator),
@@ -119,8 +111,11 @@ def flow_parts(kernel: FlowMove, target: Target, state, generator: torch.Generat
     }
     density = kernel.proposer
     if isinstance(density, NativeFlow):
+        internal = to_internal(state.positions, density.atoms.tree)
+        if isinstance(density, NativeTorsionFlow):
+            parts["context"] = lambda: density.encode(internal)
         least = TorsionFlowConfig(n_couplings=1, bins=1, width=8, n_heads=1, context_blocks=0)
-        placing = TorsionFlow(density.atoms, least).compiled()
+        placing = NativeTorsionFlow(TorsionFlow(density.atoms, least))
         parts["geometry"] = lambda: placing.propose(state.positions, generator)
     return parts
 
@@ -142,21 +137,16 @@ def main() -> None:
         parser.error("threads, repeats, chains and seconds must be positive")
     arguments.device, arguments.dtype = "cpu", "float32"
 
-    molecule = build_molecule(arguments.molecule, arguments.preset)
-    atoms = molecule.atoms
-    model = load(arguments.model or default_for(atoms, "C"), atoms)
-    flow = model.network
-    potential = Potential(compile_system(molecule.system))
-    built = molecule.start_positions.float()
-    target = Target(potential, molecule.preset.temperature_K, Restriction(built, atoms))
+    system = tw.System(arguments.molecule, preset=arguments.preset)
+    model = load(arguments.model or default_for(system.atoms, "C"), system.atoms)
     kernels = {
-        "flow": FlowMove(target, flow.proposers(None, target.kT, engine=arguments.engine)["flow"]),
-        "torsion": TorsionMove(target, atoms.tree, stiff=stiff_torsions(atoms)),
-        "hmc": HMC(target, repartition_hydrogen_mass(atoms), n_steps=HMC_STEPS, step_fs=1.0, adaptive=False),
+        "flow": tw.Flow(system, model, engine=arguments.engine),
+        "torsion": tw.TorsionMove(system),
+        "hmc": tw.HMC(system, n_steps=HMC_STEPS, step_fs=1.0, adaptive=False),
     }
-    work = multiply_adds(flow)
+    work = multiply_adds(model.network)
     about = environment(arguments) | {"instruction_set": native.instruction_set(), "model": model.name}
-    for line in (kernels["flow"], potential):
+    for line in (kernels["flow"], system.potential):
         print(line)
     limit = {n: matrix_product_gflops(n) for n in arguments.threads}
     print("machine: " + ", ".join(f"{g:.0f} GFLOP/s in matrix products on {n} thread(s)" for n, g in limit.items()))
@@ -166,20 +156,20 @@ def main() -> None:
     rows = []
     for chains in arguments.chains:
         generator = torch.Generator().manual_seed(arguments.seed)
-        noise = torch.randn(chains, atoms.n_atoms, 3, generator=generator)
-        state = target.init(built + NOISE_NM * noise)
+        noise = torch.randn(chains, system.atoms.n_atoms, 3, generator=generator)
+        state = system.init(system.built + NOISE_NM * noise)
         for threads in arguments.threads:
             native.set_threads(threads)
-            calls = flow_parts(kernels["flow"], target, state, generator)
+            calls = flow_parts(kernels["flow"], state, generator)
             for name in ("torsion", "hmc"):
                 calls[name] = functools.partial(kernels[name].step, state, generator)
             ms = best_ms(calls, arguments.seconds, arguments.repeats)
             row = {"chains": chains, "threads": threads, "global_proposals_per_second": 1e3 * chains / ms["step"]}
             row["proposals_per_processor_second"] = 1e3 * chains / best_cpu_ms(calls["step"], 3 * arguments.repeats)
-            parts = {name: ms[name] for name in ("geometry", "energies") if name in ms}
+            parts = {name: ms[name] for name in ("context", "geometry", "energies") if name in ms}
             parts["decision"] = ms["metropolis"] - ms["energies"]
             if "geometry" in ms:
-                parts["networks"] = ms["propose"] - ms["geometry"]
+                parts["couplings"] = ms["propose"] - ms.get("context", 0.0) - ms["geometry"]
             row |= {"step_ms": ms["step"], "parts_ms": parts, "propose_ms": ms["propose"]}
             row["kernels_ms"] = {"flow": ms["step"], "torsion": ms["torsion"], f"hmc_{HMC_STEPS}": ms["hmc"]}
             reached = ""

@@ -9,7 +9,7 @@ For each peptide of a list, in one run and on the same cores:
   given;
 - effective samples per second of the default chain, and of single-torsion moves with HMC: of the worst soft torsion
   (its sine or cosine, whichever is slower), and of the slowest coordinate of TICA, fitted on the chain of local moves,
-  whose slow modes are those of the molecule; R-hat of both chains. A ratio of the two is formed only where both
+  whose slow modes are those of the molecule; nested R-hat of both chains. A ratio of the two is formed only where both
   have an R-hat below 1.05: the effective sample size of a chain that has not found all states is no measurement, and
   flatters whichever chain was the shortest.
 
@@ -32,6 +32,8 @@ import numpy as np
 LEARNED = ("flow", "flow_suffix", "flow_subset")
 STUCK = 0.01
 CONVERGED = 1.05
+WARMUP = 100
+FEWEST_ACCEPTED = 20
 
 
 def main() -> None:
@@ -53,8 +55,8 @@ def row_of(sequence: str, args: argparse.Namespace) -> dict[str, Any]:
     from timewarp.analysis import ess
 
     row: dict[str, Any] = {"sequence": sequence}
-    default, states = chain(sequence, args, "learned", ["--model", args.model])
-    local, _ = chain(sequence, args, "local", ["--no-flow"])
+    default, states = chain(sequence, args, model=args.model)
+    local, _ = chain(sequence, args, no_flow=True, thin=args.local_thin)
     series = tica_series(local.pop("features"), default.pop("features"))
     for part, values in zip((local, default), series, strict=True):
         part["ess_tica"] = ess(values)
@@ -70,32 +72,23 @@ def row_of(sequence: str, args: argparse.Namespace) -> dict[str, Any]:
     return row
 
 
-def chain(sequence: str, args: argparse.Namespace, label: str, options: list[str]) -> tuple[dict[str, Any], np.ndarray]:
+def chain(sequence: str, args: argparse.Namespace, **settings: Any) -> tuple[dict[str, Any], np.ndarray]:
     """A chain from scattered starts; its figures, and equilibrium states of it."""
-    from timewarp.analysis import circular_ess, circular_rhat, soft_torsions, torsion_angles
-    from timewarp.commands import main as timewarp
-    from timewarp.files import read_json
-    from timewarp.trajectories import RunFolder
+    import timewarp as tw
+    from timewarp.analysis import circular_ess, circular_rhat, soft_torsions
 
+    drop = args.frames // 5
     with tempfile.TemporaryDirectory() as scratch:
-        out = Path(scratch) / label
-        command = ["sample", sequence, "--chains", str(args.chains), "--samples", str(args.chains * args.frames)]
-        command += ["--preset", args.preset, "--out", str(out), "--quiet", "--warmup", "100", *options]
-        if label == "local":
-            command += ["--thin", str(args.local_thin)]
-        if timewarp(command):
-            raise SystemExit(f"sampling {sequence} failed")
-        summary = read_json(out / "summary.json")
-        run = RunFolder.open(out)
-        trajectory = run.trajectory()
-        angles = {name: np.asarray(values) for name, values in torsion_angles(trajectory).items()}
-        soft = list(soft_torsions(run.atoms))
-        drop = args.frames // 5
-        kept = {name: angles[name][:, drop:] for name in soft}
+        out = Path(scratch) / "run"
+        samples = args.chains * args.frames
+        tw.sample(sequence, preset=args.preset, chains=args.chains, samples=samples, warmup=WARMUP, out=out, **settings)
+        run = tw.open(out, discard=drop)
+        summary, soft = run.summary, list(soft_torsions(run.atoms))
+        kept = {name: run.torsions[name] for name in soft}
         esses = {name: circular_ess(values) for name, values in kept.items()}
-        rhats = {name: circular_rhat(values) for name, values in kept.items()}
+        rhats = {name: circular_rhat(values, run.trajectory.superchains) for name, values in kept.items()}
         worst = min(esses, key=lambda name: esses[name])
-        positions = np.asarray(trajectory.positions)[:, drop:].reshape(-1, run.atoms.n_atoms, 3)
+        positions = run.positions.reshape(-1, run.atoms.n_atoms, 3)
         features = np.stack([f(kept[name]) for name in soft for f in (np.sin, np.cos)], -1)
         chosen = np.linspace(0, len(positions) - 1, args.states).round().astype(int)
     kernels = {name: {k: v[k] for k in ("acceptance", "jump") if k in v} for name, v in summary["kernels"].items()}
@@ -144,42 +137,39 @@ def acceptances(
     """Of learned moves, from each of some states."""
     import torch
 
-    from timewarp.energies import Potential, compile_system
+    import timewarp as tw
+    from timewarp.flows.acceptance import expected_acceptance
     from timewarp.flows.growth import GrowthFlow
     from timewarp.geometry import dihedrals, jumps
-    from timewarp.molecules import build_molecule
     from timewarp.pretrained import load
-    from timewarp.sampling import Restriction, Target, backbone_torsions, learned_move
 
-    molecule = build_molecule(sequence, args.preset)
-    parameters = compile_system(molecule.system)
-    built = molecule.start_positions.float()
-    kelvin = molecule.preset.temperature_K
-    target = Target(Potential(parameters, torch.float32), kelvin, Restriction(built, molecule.atoms))
-    flow = load(model, molecule.atoms).network
+    system = tw.System(sequence, preset=args.preset)
+    flow = load(model, system.atoms).network
     if not trained:
-        flow = GrowthFlow(molecule.atoms, flow.config).eval()
-    proposers = flow.proposers(parameters, target.kT)
-    watched = backbone_torsions(molecule.atoms)
+        flow = GrowthFlow(system.atoms, flow.config).eval()
+    proposers = flow.proposers(system.parameters, system.kT)
     generator = torch.Generator().manual_seed(11)
-    state = target.init(x.float().repeat(args.proposals, 1, 1))
+    x = x.to(system.built)
+    states = system.init(x.repeat(args.proposals, 1, 1)).positions
+    one, other = (dihedrals(p.double(), system.watched) for p in (x, x[torch.randperm(len(x), generator=generator)]))
+    independent = float(jumps(one, other).any(-1).double().mean())
+
+    def reduced_energy(positions: Any) -> Any:
+        outside = system.restriction.crossed(positions)
+        return system.reduced_energy(system.energy(positions)).masked_fill(outside, torch.inf)
+
     found = {}
     for name in moves if "flow_suffix" in proposers else LEARNED[:1]:
-        kernel = learned_move(target, proposers[name], name, draws=1)
-        new, info = kernel.step(state, generator)
-        outcome = info[name]
-        each = outcome.acceptance.double().reshape(args.proposals, -1).mean(0).numpy()
-        moved = outcome.accepted.bool()
-        before, after, one, other = (
-            dihedrals(p.double(), watched)
-            for p in (state.positions[moved], new.positions[moved], x, x[torch.randperm(len(x), generator=generator)])
-        )
-        jumped, independent = (float(jumps(*pair).any(-1).double().mean()) for pair in ((before, after), (one, other)))
+        tried = expected_acceptance(proposers[name], states, reduced_energy, generator)
+        each = tried.probability.reshape(args.proposals, -1).mean(0).numpy()
+        before, after = (dihedrals(p.double(), system.watched) for p in (states, tried.candidates))
+        accepted = float(tried.probability.sum())
+        jumped = float((tried.probability * jumps(before, after).any(-1)).sum())
         found[name] = {
             "mean": float(each.mean()),
             "states": {f"{q}%": float(np.percentile(each, q)) for q in (5, 25, 50, 75, 95)},
             "stuck": float((each < STUCK).mean()),
-            "jump": jumped / independent if int(moved.sum()) > 20 else None,
+            "jump": jumped / accepted / independent if accepted > FEWEST_ACCEPTED else None,
         }
     return found
 

@@ -11,27 +11,21 @@ import sys
 import time
 from pathlib import Path
 
-from timewarp.commands import main as timewarp
-from timewarp.files import read_json
+import timewarp as tw
+from timewarp.trajectories import export
 
 REFERENCE = Path(__file__).parent / "ala2-md"
+START = "phi_1=60,psi_1=30"
 LARGEST_RHAT = 1.01
 SMALLEST_ESS = 2000
 FEWEST_SAMPLES = 20_000
-
-
-def run(*arguments: str) -> None:
-    print(f"\n$ timewarp {' '.join(arguments)}", flush=True)
-    status = timewarp(list(arguments))
-    if status:
-        sys.exit(status)
 
 
 def open_trajectories(folder: Path) -> int:
     """Frames that MDTraj (and MDAnalysis, where it is installed) find in the exported files."""
     import mdtraj
 
-    files = sorted(folder.glob("*.xtc"))
+    files = sorted(folder.glob("*.dcd"))
     frames = sum(len(mdtraj.load(str(file), top=str(folder / "topology.pdb"))) for file in files)
     try:
         import MDAnalysis
@@ -49,27 +43,32 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1, help="seed (default 1)")
     args = parser.parse_args()
     started = time.monotonic()
-    samples = "76800" if args.short else "153600"
-    start = "phi_1=60,psi_1=30"
-    run(
-        *("sample", "Ace-A-Nme", "--samples", samples, "--chains", "64", "--start-torsion", start),
-        *("--seed", str(args.seed), "--out", str(args.out), "--export", "xtc"),
+    run = tw.sample(
+        "Ace-A-Nme",
+        samples=76_800 if args.short else 153_600,
+        chains=64,
+        start_torsion=START,
+        seed=args.seed,
+        out=args.out,
+        progress=True,
     )
-    run("report", str(args.out), "--reference", str(REFERENCE))
-
-    summary = read_json(args.out / "summary.json")
-    # What never moved has neither, and does not count as converged.
-    rhat = {name: math.inf if value is None else value for name, value in summary["rhat"].items()}
-    ess = {name: value or 0.0 for name, value in summary["ess"].items()}
+    export(run.folder, args.out / "export", format="dcd", overwrite=True)
+    page = tw.write_report(run, REFERENCE, progress=True)
     frames = open_trajectories(args.out / "export")
+
+    summary, found = run.summary, run.diagnose()
+    # What never moved has neither, and does not count as converged.
+    rhat = {name: math.inf if math.isnan(value) else value for name, value in found["rhat"].items()}
+    ess = {name: 0.0 if math.isnan(value) else value for name, value in found["ess"].items()}
     worst, fewest = max(rhat, key=rhat.get), min(ess, key=ess.get)
-    print(f"\n{summary['n_samples']} samples in {summary['n_chains']} chains, half of them started at {start}")
+    print(f"\n{summary['n_samples']} samples in {summary['n_chains']} chains, half of them started at {START}")
     print(f"nested R-hat     {rhat[worst]:.4f} ({worst}); must be below {LARGEST_RHAT}")
     print(f"smallest ESS     {ess[fewest]:.0f} ({fewest}); must be at least {SMALLEST_ESS}")
     for name, kernel in summary["kernels"].items():
         print(f"acceptance       {100 * kernel['acceptance']:.1f} % ({name})")
     print(f"trajectory       {args.out / 'export'} ({frames} frames, as MDTraj and MDAnalysis read them)")
-    print(f"report           {args.out / 'report' / 'index.html'}")
+    print(f"report           {page}")
+    print(f"verdict          {run.verdict(tw.open(REFERENCE)).headline}")
     print(f"all of it in     {time.monotonic() - started:.0f} s")
     good = rhat[worst] < LARGEST_RHAT and ess[fewest] >= SMALLEST_ESS and frames >= FEWEST_SAMPLES
     if not good:
