@@ -26,10 +26,8 @@ from energies import environment
 from timewarp import native
 from timewarp.files import write_json
 from timewarp.flows import InternalFlow, TorsionFlow, TorsionFlowConfig
-from timewarp.flows.compiled import NativeFlow
-from timewarp.flows.torsions import NativeTorsionFlow
-from timewarp.flows.torsions.couplings import HARMONICS, coupling_mask
-from timewarp.geometry import to_internal
+from timewarp.flows.molecule import NativeFlow
+from timewarp.flows.torsions.flow import HARMONICS, coupling_mask
 from timewarp.pretrained import default_for, load
 from timewarp.sampling import metropolis
 
@@ -111,11 +109,8 @@ def flow_parts(kernel: tw.Move, state, generator: torch.Generator) -> dict[str, 
     }
     density = kernel.proposer
     if isinstance(density, NativeFlow):
-        internal = to_internal(state.positions, density.atoms.tree)
-        if isinstance(density, NativeTorsionFlow):
-            parts["context"] = lambda: density.encode(internal)
         least = TorsionFlowConfig(n_couplings=1, bins=1, width=8, n_heads=1, context_blocks=0)
-        placing = NativeTorsionFlow(TorsionFlow(density.atoms, least))
+        placing = TorsionFlow(density.atoms, least).compiled()
         parts["geometry"] = lambda: placing.propose(state.positions, generator)
     return parts
 

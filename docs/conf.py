@@ -12,7 +12,10 @@ author = "The timewarp developers"
 copyright = "The timewarp developers, MIT licence"
 version = release = installed("timewarp-md")
 
-extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "commands", "links", "mathml", "notebooks", "offline"]
+extensions = [
+    *("myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"),
+    *("commands", "links", "mathml", "notebooks", "offline"),
+]
 exclude_patterns = ["_ext", "_static", "images/*.py"]
 
 myst_enable_extensions = ["dollarmath", "deflist", "attrs_inline"]

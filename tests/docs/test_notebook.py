@@ -45,4 +45,3 @@ def test_it_runs_and_its_figures_are_images(tmp_path):
     assert any("These samples can be trusted." in "".join(text) for text in printed)
     run = next(cell for code, cell in by_code.items() if code.endswith("\nrun"))
     assert "<table>" in "".join(outputs(run)["text/html"])
-
