@@ -40,7 +40,7 @@ pytestmark = pytest.mark.skipif("avx2" not in instruction_sets(), reason="this p
 
 def go_on(name: str, words: list[str], folder: Path) -> Path:
     copy = folder / name
-    shutil.copytree(HERE / "runs" / name, copy)
+    shutil.copytree(HERE / "stopped" / name, copy)
     command = [sys.executable, "-m", "timewarp", *words, "--out", str(copy), "--quiet"]
     done = subprocess.run(command, env={**os.environ, **ISA}, capture_output=True, text=True, cwd=folder)
     assert done.returncode == 0, done.stderr
