@@ -1,22 +1,23 @@
-"""The wiring of ``timewarp sample`` in a few lines: molecule, energy, network, kernels, chains."""
+"""One floor below ``timewarp.sample``: a system, a kernel, and the steps of its chains."""
 
 import torch
 
-from timewarp.energies import Potential, compile_system
-from timewarp.molecules import build_molecule
-from timewarp.pretrained import default_for, load
-from timewarp.sampling import HMC, Cycle, Restriction, Target, learned_move, repartition_hydrogen_mass
+import timewarp as tw
 
-molecule = build_molecule("Ace-A-Nme")
-atoms, start = molecule.atoms, molecule.start_positions.float()
-parameters = compile_system(molecule.system)
-target = Target(Potential(parameters), 310.0, Restriction(start, atoms))
-proposers = load(default_for(atoms), atoms).proposers(parameters, target.kT)
-flow = learned_move(target, proposers["flow"])
-kernel = Cycle([flow, HMC(target, repartition_hydrogen_mass(atoms), step_fs=2.0)])
+system = tw.System("AG")  # the Boltzmann distribution of a molecule: force field, temperature, stereochemistry
+kernel = tw.Cycle([tw.Flow(system, "peptides"), tw.TorsionMove(system), tw.HMC(system)])
 
 generator = torch.Generator().manual_seed(1)
-state = kernel.init(start.expand(64, -1, -1).clone())
+state = kernel.init(system.starts(16, generator))
+kernel.begin_warmup(60)
+for _ in range(60):  # step sizes are tuned; these states are no samples
+    state, info = kernel.step(state, generator)
+    kernel.adapt(info, state)
+kernel.freeze()
+
+energies = []
 for _ in range(20):
     state, info = kernel.step(state, generator)
-print(info["flow"].accepted.float().mean(), state.energy.mean())
+    energies.append(state.energy)
+print(f"accepted {info['flow'].acceptance.sum() / info['flow'].proposed.sum():.2f}")
+print(f"mean energy {torch.stack(energies).mean():.1f} kJ/mol in {state.n_chains} chains")

@@ -153,8 +153,8 @@ def test_links_of_files_that_are_shown_elsewhere(extensions):
     card, shown = ROOT / "src/timewarp/pretrained", DOCS / "models"
     moved = links.relink("[a](ala2.md) [b](../../../data/) [c](#x) [d](https://e.org/f.md)", card, shown, pages)
     assert moved == "[a](ala2.md) [b](../training-data.md) [c](#x) [d](https://e.org/f.md)"
-    moved = links.relink("[a](../benchmarks/md.py) [b](design.md#x)", DOCS, DOCS, pages)
-    assert moved == "[a](../benchmarks/md.py) [b](design.md#x)"
+    moved = links.relink("[a](../benchmarks/md.py) [b](method.md#x)", DOCS, DOCS, pages)
+    assert moved == "[a](../benchmarks/md.py) [b](method.md#x)"
 
 
 def test_formulas_become_mathml(extensions):

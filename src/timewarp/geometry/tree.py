@@ -14,7 +14,7 @@ def build_tree(elements: Sequence[str], bonds: Bonds) -> InternalTree:
     The root bond is at the graph's centre. The first child placed on a bond carries the proper torsion
     of that bond; its siblings are placed relative to it, so that turning the torsion turns them all.
     A proper torsion is *rotatable* (soft) unless its bond is in a ring or joins two trigonal atoms
-    (amide, guanidinium, aromatic); see ``docs/design.md`` section 4.
+    (amide, guanidinium, aromatic); see ``docs/method.md``.
 
     Args:
         elements: element symbols, one per atom.
