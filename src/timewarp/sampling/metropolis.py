@@ -175,5 +175,6 @@ def jumps(
     """Which pairs of configurations differ by more than 60 degrees in any of the torsions."""
     if len(torsions) == 0:
         return torch.zeros(before.shape[0], dtype=torch.bool, device=before.device)
-    torsions = torsions.to(before.device)
-    return geometry.jumps(measure_dihedrals(before, torsions), measure_dihedrals(after, torsions)).any(-1)
+    # Both in one call: every step of every kernel is counted.
+    angles = measure_dihedrals(torch.stack([before, after]), torsions.to(before.device))
+    return geometry.jumps(angles[0], angles[1]).any(-1)
