@@ -134,7 +134,19 @@ def test_one_chain_and_one_frame_do_not_crash():
     assert judged(tiny).level == "reject"
 
 
-@pytest.mark.parametrize(("per_chain", "warned"), [(2, False), (40, True)])
-def test_a_kernel_that_is_seldom_drawn_may_accept_nothing_in_a_chain(per_chain, warned):
-    kernels = {"rare": {"proposed": 4 * per_chain, "accepted": 3, "acceptance_per_chain": [0.0, 0.5, 0.5, 0.5]}}
+@pytest.mark.parametrize(
+    ("proposed", "accepted", "warned"),
+    [(2, 1, False), (40, 3, False), (40, 15, True), (5, 0, False), (40, 0, True)],
+)
+def test_a_chain_that_accepts_nothing_is_reported_where_that_is_no_accident(proposed, accepted, warned):
+    rates = [0.0, *[accepted / proposed] * 3]
+    kernels = {"rare": {"proposed": 4 * proposed, "accepted": 3 * accepted, "acceptance_per_chain": rates}}
     assert ("acceptance of rare" in statuses(judged(alanine_run(seed=3), kernels=kernels))) is warned
+
+
+def test_many_short_chains_of_a_sound_kernel_are_not_reported():
+    """128 chains of 64 steps, 5 % accepted: some five of them accept nothing, by chance."""
+    rates = np.random.default_rng(1).binomial(64, 0.05, 128) / 64
+    assert (rates == 0).any()
+    kernels = {"flow": {"proposed": 128 * 64, "accepted": round(64 * rates.sum()), "acceptance_per_chain": [*rates]}}
+    assert "acceptance of flow" not in statuses(judged(alanine_run(seed=3), kernels=kernels))

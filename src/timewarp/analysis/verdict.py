@@ -17,7 +17,7 @@ JSD_FACTOR, JSD_SLACK = 3.0, 0.005
 """A divergence is at its floor below ``JSD_FACTOR * floor + JSD_SLACK`` (bits)."""
 
 FEWEST_PROPOSALS = 20
-"""Of a kernel that is drawn more seldom than this in each chain, some chains accept nothing by chance."""
+"""Of a kernel of which no proposal at all is accepted, this many in each chain are enough to say so."""
 LONGEST_REPEAT = 0.1
 """Largest part of a chain that may pass without a single accepted move."""
 
@@ -28,7 +28,7 @@ FAMILY_LEVEL = 1e-3
 """Chance that a sound run is flagged by any of one family of z-scores."""
 
 FEWEST_VISITS = 10
-"""Independent visits that a state is expected to have, from which on none at all is no accident."""
+"""Visits that a state, or acceptances that a chain, is expected to have, from which on none at all is no accident."""
 
 Status = Literal["pass", "note", "warn", "fail"]
 
@@ -161,11 +161,7 @@ def _unturned(analysis: Mapping[str, Any]) -> Iterator[Check]:
 def _movement(analysis: Mapping[str, Any]) -> Iterator[Check]:
     stuck = analysis["stuck"]
     dead = stuck["never_moved"]
-    frozen = {
-        k["name"]: sum(a == 0 for a in k["per_chain"])
-        for k in analysis["kernels"]
-        if k["proposed"] >= FEWEST_PROPOSALS * len(k["per_chain"])
-    }
+    frozen = {k["name"]: _frozen_chains(k) for k in analysis["kernels"]}
     if dead:
         yield Check("movement", "fail", f"{len(dead)} of {analysis['n_chains']} chains never moved.")
     elif stuck["longest_repeat"] > LONGEST_REPEAT and analysis["n_frames"] > 50:
@@ -186,6 +182,17 @@ def _movement(analysis: Mapping[str, Any]) -> Iterator[Check]:
                 "warn",
                 f"Accepted flow moves jump {kernel['jump']:.2f} times as often as independent samples (0.6 wanted).",
             )
+
+
+def _frozen_chains(kernel: Mapping[str, Any]) -> int:
+    """Chains that never accepted a move, where that is no accident.
+
+    Many short chains make few proposals each: of 128 chains with three acceptances each on average, six have none.
+    """
+    chains = kernel["per_chain"]
+    expected = kernel["accepted"] >= FEWEST_VISITS * len(chains)
+    dead = kernel["accepted"] == 0 and kernel["proposed"] >= FEWEST_PROPOSALS * len(chains)
+    return sum(a == 0 for a in chains) if expected or dead else 0
 
 
 def _basins(analysis: Mapping[str, Any]) -> Iterator[Check]:
