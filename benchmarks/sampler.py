@@ -91,7 +91,7 @@ def multiply_adds(flow: TorsionFlow | InternalFlow) -> int:
         total += torsions * 4 * width**2  # read out and join
         total += config.n_couplings * torsions * 2 * width**2  # tokens and first values of all couplings
     for layer in range(angles.config.n_couplings):
-        moved = int(coupling_mask(layer, flow._torsion_graph.is_token).sum())
+        moved = int(coupling_mask(layer, torsions).sum())
         embedding = (torsions - moved) * 2 * HARMONICS * 2 * width
         total += 2 * (embedding + blocks(angles.config.n_blocks, torsions, moved))
         total += 2 * moved * width * (3 * angles.config.bins + 1)

@@ -77,11 +77,7 @@ def resolve_device(name: str) -> str:
     return name
 
 
-def device_name(device: str) -> str:
-    """The device, a GPU by its name."""
-    return f"{device} ({torch.cuda.get_device_name(device)})" if device.startswith("cuda") else device
-
-
 def describe(device: str, threads: int) -> dict[str, Any]:
     """What a summary says of the machine."""
-    return {"threads": threads, "device": device_name(device), "versions": versions()}
+    name = f"{device} ({torch.cuda.get_device_name(device)})" if device.startswith("cuda") else device
+    return {"threads": threads, "device": name, "versions": versions()}

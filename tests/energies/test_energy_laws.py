@@ -124,13 +124,14 @@ def test_a_batch_equals_a_loop(n, monkeypatch, threads):
 def test_a_forked_process_has_threads_of_its_own():
     code = """
 import os, sys, torch
-from timewarp.energies.threads import run_chunks
+from functools import partial
+from timewarp.energies.threads import run_all
 torch.set_num_threads(2)
 done = []
-run_chunks(done.append, [slice(0, 1), slice(1, 2)], 2)
+run_all([partial(done.append, k) for k in range(2)], 2)
 child = os.fork()
-run_chunks(done.append, [slice(2, 3)], 2)
-assert len(done) == 3
+run_all([partial(done.append, k) for k in range(2, 4)], 2)
+assert len(done) == 4
 if child:
     sys.exit(os.waitpid(child, 0)[1])
 os._exit(0)

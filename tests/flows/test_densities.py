@@ -87,10 +87,10 @@ def test_log_det_is_the_autograd_jacobian(family):
         condition = model.encode(current)
 
         def to_base(torsions):
-            angle = torsions[None, None]
+            angle = torsions[None]
             for layer in range(model.config.n_couplings):
                 angle, _ = model.couplings._couple(layer, angle, condition.context, model._torsion_graph, inverse=False)
-            return angle[0, 0]
+            return angle[0]
 
         jacobian = torch.autograd.functional.jacobian(to_base, current[0, soft, 2])
         expected = torch.linalg.slogdet(jacobian)[1] - len(soft) * math.log(2 * math.pi)
@@ -109,7 +109,7 @@ def test_log_det_is_the_autograd_jacobian(family):
         values = current[0, stiff]
         jacobian = torch.autograd.functional.jacobian(to_base, values)
         normal = torch.distributions.Normal(0.0, 1.0).log_prob(to_base(values)).sum()
-        torsions = model.torsions.log_prob(current[None, :, soft, 2], None, model._torsion_graph)[0, 0]
+        torsions = model.torsions.log_prob(current[:, soft, 2], None, model._torsion_graph)[0]
         expected = torch.linalg.slogdet(jacobian)[1] + normal + torsions
     torch.testing.assert_close(model.log_prob(current, model.encode(current))[0], expected, atol=1e-6, rtol=1e-6)
 
@@ -135,8 +135,7 @@ def test_rigid_motion_changes_nothing():
 
 @pytest.mark.parametrize("n", [1, 2, 5, 14])
 def test_every_two_torsions_are_parted_by_some_layer(n):
-    is_token = torch.ones(1, n, dtype=torch.bool)
-    masks = torch.stack([coupling_mask(layer, is_token)[0] for layer in range(8)])
+    masks = torch.stack([coupling_mask(layer, n) for layer in range(8)])
     assert masks.any(0).all()
     for i in range(n):
         for j in range(i):

@@ -13,8 +13,8 @@ from timewarp.executors import DaskCluster, LocalProcesses, Outcome
 from timewarp.files import exclusive, read_json
 from timewarp.molecules import build_molecule
 from timewarp.simulation import SimulationSettings, simulate
-from timewarp.trajectories import RunFolder
-from timewarp.verbs.many import peptide_seed, perform_in_list, run_list
+from timewarp.trajectories import RunFolder, run_in_campaign
+from timewarp.verbs.many import peptide_seed, run_list
 from timewarp.verbs.simulate_many import simulate_many, simulate_peptide
 
 PEPTIDES = ["AG", "GG"]
@@ -191,7 +191,7 @@ def test_other_folders_are_refused(finished, tmp_path):
 
 def test_a_worker_without_the_file_system_says_so(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"does not see .*file system shared"):
-        perform_in_list(WORK, "AG", tmp_path / "elsewhere" / "AG", SETTINGS, heartbeat=lambda: None)
+        run_in_campaign(WORK, "AG", tmp_path / "elsewhere" / "AG", SETTINGS, heartbeat=lambda: None)
 
 
 def test_a_peptide_waits_for_the_worker_that_had_it(finished, tmp_path):
@@ -203,7 +203,7 @@ def test_a_peptide_waits_for_the_worker_that_had_it(finished, tmp_path):
     settings = SimulationSettings(**{**vars(SETTINGS), "seed": peptide_seed(3, "GG")})
     with exclusive(folder) as _:
         thread = threading.Thread(
-            target=perform_in_list,
+            target=run_in_campaign,
             args=(WORK, "GG", folder, settings),
             kwargs={"heartbeat": lambda: waits.append(1)},
         )

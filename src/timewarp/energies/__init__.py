@@ -8,7 +8,7 @@ from .compiler import UnknownForceError, compile_system
 from .function import DerivedForces, Energy, EnergyFunction, with_forces
 from .leapfrog import leapfrog
 from .mixed import MixedPotential
-from .native import NativePotential
+from .native import native_potential
 from .oracle import OpenMMEvaluator
 from .parameters import Parameters
 from .potential import Potential
@@ -18,12 +18,12 @@ __all__ = [
     "Energy",
     "EnergyFunction",
     "MixedPotential",
-    "NativePotential",
     "OpenMMEvaluator",
     "Parameters",
     "Potential",
     "UnknownForceError",
     "compile_system",
     "leapfrog",
+    "native_potential",
     "with_forces",
 ]

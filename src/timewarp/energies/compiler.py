@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from ..units import COULOMB_CONSTANT
 from .customgb import read_customgb
-from .parameters import HIGHEST_PERIODICITY, Parameters
+from .parameters import DECLARED, HIGHEST_PERIODICITY, Parameters
 
 FALL_BACK = "use timewarp.energies.OpenMMEvaluator(system) in place of the compiled energy"
 OBC2_TANH = (1.0, 0.8, 4.85)
@@ -195,51 +194,25 @@ _READERS: dict[str, Callable[[Any, int], dict[str, list]]] = {
 _ONCE = {"charge", "gb_charge"}
 
 
+_DEFAULTS: dict[str, list] = {
+    "cutoff": [math.inf],
+    "switching_distance": [math.inf],
+    "reaction_field_dielectric": [1.0],
+    "gb_tanh": list(OBC2_TANH),
+    "gb_prefactor": [0.0],
+    "gb_surface": [0.0],
+    "gb_engulfed": [0],
+    "gb_cutoff": [math.inf],
+}
+
+
 def _pack(columns: dict[str, list], n_atoms: int) -> Parameters:
-    def real(name: str, default: Sequence[float] = ()) -> Tensor:
-        return torch.tensor(columns.get(name, list(default)), dtype=torch.float64)
-
-    def scalar(name: str, default: float) -> Tensor:
-        return torch.tensor(columns.get(name, [default])[0], dtype=torch.float64)
-
-    def index(name: str, width: int) -> Tensor:
-        return torch.tensor(columns.get(name, []), dtype=torch.int64).reshape(-1, width)
-
-    def count(name: str) -> Tensor:
-        return torch.tensor(columns.get(name, []), dtype=torch.int64)
-
-    zeros = [0.0] * n_atoms
-    return Parameters(
-        bond_atoms=index("bond_atoms", 2),
-        bond_length=real("bond_length"),
-        bond_k=real("bond_k"),
-        angle_atoms=index("angle_atoms", 3),
-        angle_theta=real("angle_theta"),
-        angle_k=real("angle_k"),
-        torsion_atoms=index("torsion_atoms", 4),
-        torsion_periodicity=count("torsion_periodicity"),
-        torsion_phase=real("torsion_phase"),
-        torsion_k=real("torsion_k"),
-        cmap_atoms=index("cmap_atoms", 8),
-        cmap_map=count("cmap_map"),
-        cmap_grids=real("cmap_grids") if "cmap_grids" in columns else torch.zeros(0, 0, 0, dtype=torch.float64),
-        charge=real("charge", zeros),
-        sigma=real("sigma", zeros),
-        epsilon=real("epsilon", zeros),
-        exception_atoms=index("exception_atoms", 2),
-        exception_charge_product=real("exception_charge_product"),
-        exception_sigma=real("exception_sigma"),
-        exception_epsilon=real("exception_epsilon"),
-        cutoff=scalar("cutoff", math.inf),
-        switching_distance=scalar("switching_distance", math.inf),
-        reaction_field_dielectric=scalar("reaction_field_dielectric", 1.0),
-        gb_charge=real("gb_charge"),
-        gb_offset_radius=real("gb_offset_radius"),
-        gb_scaled_radius=real("gb_scaled_radius"),
-        gb_radius=real("gb_radius"),
-        gb_tanh=real("gb_tanh", OBC2_TANH),
-        gb_prefactor=scalar("gb_prefactor", 0.0),
-        gb_surface=scalar("gb_surface", 0.0),
-        gb_engulfed=torch.tensor(columns.get("gb_engulfed", [0])[0], dtype=torch.int64),
-        gb_cutoff=scalar("gb_cutoff", math.inf),
-    )
+    tensors = {}
+    for name, (dtype, shape) in DECLARED.items():
+        usual = [0.0] * n_atoms if shape == ("atoms",) else _DEFAULTS.get(name, [])
+        if values := columns.get(name, usual):
+            tensor = torch.tensor(values, dtype=dtype)
+            tensors[name] = tensor if shape else tensor[0]
+        else:
+            tensors[name] = torch.zeros([size if isinstance(size, int) else 0 for size in shape], dtype=dtype)
+    return Parameters(**tensors)

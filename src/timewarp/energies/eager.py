@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
@@ -15,7 +16,7 @@ from .born import Born
 from .pairs import Distances, Plain
 from .parameters import Parameters
 from .rows import SumPlan, moved
-from .threads import run_chunks
+from .threads import run_all
 
 CPU_CHUNK_NUMBERS = 65536
 """Numbers (pairs times configurations) per chunk and core, so that temporaries stay in the cache."""
@@ -116,7 +117,8 @@ class TorchEvaluator:
                 forces[part] = f.view(3, n_atoms, f.shape[1]).permute(2, 1, 0)
 
         n_threads = torch.get_num_threads() if self.device.type == "cpu" else 1
-        run_chunks(work, self._chunks(batch, n_threads), n_threads)
+        with torch.no_grad():
+            run_all([partial(work, part) for part in self._chunks(batch, n_threads)], n_threads)
         return energy, forces
 
     def _evaluate_chunk(self, x: Float[Tensor, "rows batch"], with_forces: bool) -> tuple[Tensor, Tensor | None]:

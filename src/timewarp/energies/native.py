@@ -9,7 +9,6 @@ import torch
 from torch import Tensor
 
 from .. import native
-from ..shapes import Float
 from .bonded import Torsions
 from .born import Born
 from .cmap import bicubic_coefficients
@@ -19,58 +18,17 @@ from .parameters import HIGHEST_PERIODICITY, Parameters
 POWERS = HIGHEST_PERIODICITY + 1
 
 
-class NativePotential:
+def native_potential(parameters: Parameters) -> Any:
     """One molecule's energies and forces on the CPU, in the compiled kernel.
 
-    Args:
-        parameters: of the molecule.
+    It has ``evaluate(positions, energies, forces, with_forces, single, n_threads)``, which fills contiguous arrays
+    (batch) in kJ/mol and (batch, atoms, 3) in kJ/(mol nm); and ``leapfrog(masses, positions, momenta, step_ps, n_steps,
+    single, n_threads)``, which moves positions (nm) and momenta (Da nm/ps) along a position-first trajectory, in place.
 
     Raises:
         RuntimeError: the compiled kernels are not there.
     """
-
-    def __init__(self, parameters: Parameters) -> None:
-        self.handle = native.core().EnergyPotential(**_tables(parameters))
-        self.n_atoms = parameters.n_atoms
-
-    def evaluate(
-        self,
-        positions: Float[Tensor, "batch atoms 3"],
-        energy: Float[Tensor, " batch"],
-        forces: Float[Tensor, "batch atoms 3"] | None,
-        *,
-        single: bool,
-        n_threads: int,
-    ) -> None:
-        """Write energies (kJ/mol) and, if wanted, forces (kJ/mol/nm) of contiguous positions (nm) of one dtype."""
-        wanted = forces is not None
-        self.handle.evaluate(
-            positions, energy, positions.new_empty(0, 1, 3) if forces is None else forces, wanted, single, n_threads
-        )
-
-    def leapfrog(
-        self,
-        masses: Float[Tensor, " atoms"],
-        positions: Float[Tensor, "batch atoms 3"],
-        momenta: Float[Tensor, "batch atoms 3"],
-        step_ps: Float[Tensor, " batch"],
-        n_steps: int,
-        *,
-        single: bool,
-        n_threads: int,
-    ) -> None:
-        """Move contiguous positions (nm) and momenta (Da nm/ps) along a position-first leapfrog trajectory, in place.
-
-        Args:
-            masses: in Da, float64.
-            positions: where the trajectories start, and then end.
-            momenta: likewise.
-            step_ps: step size of each configuration, in the dtype of the positions.
-            n_steps: forces in each trajectory.
-            single: compute in single precision.
-            n_threads: threads to use.
-        """
-        self.handle.leapfrog(masses, positions, momenta, step_ps, n_steps, single, n_threads)
+    return native.core().EnergyPotential(**_tables(parameters))
 
 
 def _tables(p: Parameters) -> dict[str, Any]:

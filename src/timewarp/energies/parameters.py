@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -17,51 +18,6 @@ from ..shapes import Float, Int
 FORMAT = "timewarp.energies.Parameters"
 SCHEMA = 1
 
-# Sizes by name: a field's shape is written in these, and validation binds them.
-_SHAPES: dict[str, tuple[str | int, ...]] = {
-    "bond_atoms": ("bonds", 2),
-    "bond_length": ("bonds",),
-    "bond_k": ("bonds",),
-    "angle_atoms": ("angles", 3),
-    "angle_theta": ("angles",),
-    "angle_k": ("angles",),
-    "torsion_atoms": ("torsions", 4),
-    "torsion_periodicity": ("torsions",),
-    "torsion_phase": ("torsions",),
-    "torsion_k": ("torsions",),
-    "cmap_atoms": ("cmaps", 8),
-    "cmap_map": ("cmaps",),
-    "cmap_grids": ("maps", "grid", "grid"),
-    "charge": ("atoms",),
-    "sigma": ("atoms",),
-    "epsilon": ("atoms",),
-    "exception_atoms": ("exceptions", 2),
-    "exception_charge_product": ("exceptions",),
-    "exception_sigma": ("exceptions",),
-    "exception_epsilon": ("exceptions",),
-    "cutoff": (),
-    "switching_distance": (),
-    "reaction_field_dielectric": (),
-    "gb_charge": ("gb_atoms",),
-    "gb_offset_radius": ("gb_atoms",),
-    "gb_scaled_radius": ("gb_atoms",),
-    "gb_radius": ("gb_atoms",),
-    "gb_tanh": (3,),
-    "gb_prefactor": (),
-    "gb_surface": (),
-    "gb_engulfed": (),
-    "gb_cutoff": (),
-}
-_INTEGERS = {
-    "bond_atoms",
-    "angle_atoms",
-    "torsion_atoms",
-    "torsion_periodicity",
-    "cmap_atoms",
-    "cmap_map",
-    "exception_atoms",
-    "gb_engulfed",
-}
 _MAY_BE_INFINITE = {"cutoff", "switching_distance", "gb_cutoff"}
 _POSITIVE = {"cutoff", "switching_distance", "reaction_field_dielectric", "gb_offset_radius", "gb_radius", "gb_cutoff"}
 _NOT_NEGATIVE = {"sigma", "epsilon", "exception_sigma", "exception_epsilon", "gb_scaled_radius", "bond_length"}
@@ -172,7 +128,7 @@ class Parameters:
             raise ValueError(f"{path} holds no energy parameters (format {metadata.get('format')!r}, not {FORMAT!r})")
         if metadata.get("schema") != str(SCHEMA):
             raise ValueError(f"{path} has schema {metadata.get('schema')!r}, this version reads {SCHEMA}")
-        if difference := set(tensors) ^ set(_SHAPES):
+        if difference := set(tensors) ^ set(DECLARED):
             raise ValueError(f"{path} is not as Parameters.save writes it: {sorted(difference)} missing or unknown")
         try:
             _validate(tensors)
@@ -181,11 +137,23 @@ class Parameters:
         return cls(**tensors)
 
 
+def _declared() -> dict[str, tuple[torch.dtype, tuple[str | int, ...]]]:
+    """Type and shape of each field, as its annotation says; sizes of one name are the same."""
+    declared = {}
+    for f in fields(Parameters):
+        kind, sizes = re.fullmatch(r"(Int|Float)\[Tensor, '(.*)'\]", str(f.type)).groups()  # type: ignore[union-attr]
+        shape = tuple(int(size) if size.isdigit() else size for size in sizes.split())
+        declared[f.name] = (torch.int64 if kind == "Int" else torch.float64, shape)
+    return declared
+
+
+DECLARED = _declared()
+
+
 def _validate(tensors: dict[str, Any]) -> None:
     sizes: dict[str, int] = {}
-    for name, shape in _SHAPES.items():
+    for name, (dtype, shape) in DECLARED.items():
         tensor = tensors[name]
-        dtype = torch.int64 if name in _INTEGERS else torch.float64
         if tensor.dtype != dtype:
             raise ValueError(f"{name} must be {dtype}, got {tensor.dtype}")
         expected = tuple(
@@ -204,7 +172,7 @@ def _validate(tensors: dict[str, Any]) -> None:
                 raise ValueError(f"{name} holds an impossible number: {tensor[~good].flatten()[0].item()!r}")
     if sizes["gb_atoms"] not in (0, sizes["atoms"]):
         raise ValueError(f"generalised Born parameters for {sizes['gb_atoms']} of {sizes['atoms']} atoms")
-    for name in _SHAPES:
+    for name in DECLARED:
         if name.endswith("_atoms") and len(index := tensors[name]):
             _check_range(name, index, 0, sizes["atoms"] - 1)
             groups = index.reshape(-1, 4) if name == "cmap_atoms" else index

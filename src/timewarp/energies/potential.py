@@ -12,7 +12,7 @@ from ..shapes import Float
 from .autograd import differentiable_energy
 from .eager import TorchEvaluator
 from .leapfrog import leapfrog
-from .native import NativePotential
+from .native import native_potential
 from .parameters import Parameters
 
 ENGINES = ("auto", "native", "torch", "compiled")
@@ -57,7 +57,7 @@ class Potential:
         self.parameters, self.dtype, self.device = parameters, dtype, torch.device(device)
         self.engine = self._resolve(DEFAULT_ENGINE if engine is None else engine)
         self.n_atoms = parameters.n_atoms
-        self._native = NativePotential(parameters) if self.engine == "native" else None
+        self._native = native_potential(parameters) if self.engine == "native" else None
 
     def _resolve(self, engine: str) -> str:
         if engine not in ENGINES:
@@ -138,15 +138,8 @@ class Potential:
         if self._native is not None:
             x = positions.detach().clone(memory_format=torch.contiguous_format)
             p = momenta.detach().to(x.dtype, copy=True, memory_format=torch.contiguous_format)
-            self._native.leapfrog(
-                masses.double().cpu(),
-                x,
-                p,
-                step_ps,
-                n_steps,
-                single=self.dtype == torch.float32,
-                n_threads=native.threads(),
-            )
+            single = self.dtype == torch.float32
+            self._native.leapfrog(masses.double().cpu(), x, p, step_ps, n_steps, single, native.threads())
             return x, p
         return leapfrog(self.forces, positions, momenta, masses, step_ps, n_steps)
 
@@ -166,7 +159,6 @@ class Potential:
         kernel_dtype = positions.dtype if positions.dtype in (torch.float32, torch.float64) else torch.float32
         x = positions.detach().to(kernel_dtype).contiguous()
         energy = x.new_empty(len(x))
-        forces = torch.empty_like(x) if with_forces else None
-        single = self.dtype == torch.float32
-        self._native.evaluate(x, energy, forces, single=single, n_threads=native.threads())
-        return energy.to(positions.dtype), None if forces is None else forces.to(positions.dtype)
+        forces = torch.empty_like(x) if with_forces else x.new_empty(0, 1, 3)
+        self._native.evaluate(x, energy, forces, with_forces, self.dtype == torch.float32, native.threads())
+        return energy.to(positions.dtype), forces.to(positions.dtype) if with_forces else None

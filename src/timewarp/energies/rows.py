@@ -47,12 +47,14 @@ class SumPlan:
 
 
 def moved(table: Any, dtype: torch.dtype, device: torch.device) -> Any:
-    """A copy of a dataclass with its tensors (and those of dataclasses in it) on a device, real numbers in a dtype."""
+    """A copy of a dataclass with all tensors in it, at any depth, on a device, real numbers in a dtype."""
     changes: dict[str, Any] = {}
     for field in fields(table):
         value = getattr(table, field.name)
         if is_dataclass(value):
             changes[field.name] = moved(value, dtype, device)
+        elif isinstance(value, tuple):
+            changes[field.name] = tuple(moved(v, dtype, device) if is_dataclass(v) else v for v in value)
         elif isinstance(value, Tensor):
             changes[field.name] = value.to(device, dtype if value.is_floating_point() else None)
     return replace(table, **changes)

@@ -10,36 +10,36 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import torch
 
 _pools: dict[int, ThreadPoolExecutor] = {}
 
 
-def run_chunks(work: Callable[[slice], None], chunks: Sequence[slice], n_threads: int) -> None:
-    """Call ``work`` on every chunk, without gradients, in ``n_threads`` threads that each use one core."""
-    if n_threads == 1 or not chunks:
-        with torch.no_grad():
-            for chunk in chunks:
-                work(chunk)
-        return
+def run_all(tasks: Sequence[Callable[[], Any]], n_threads: int) -> list[Any]:
+    """Results of all tasks, in order, without gradients where several threads share them.
 
-    def without_gradients(chunk: slice) -> None:
-        # Grad mode belongs to a thread, and a new one starts with gradients.
-        with torch.no_grad():
-            work(chunk)
-
-    list(_pool(n_threads).map(without_gradients, chunks))
+    Each of the threads uses one core. A single one is the caller's own, which may follow gradients.
+    """
+    if n_threads == 1 or not tasks:
+        return [task() for task in tasks]
+    return list(pool(n_threads).map(torch.no_grad()(_call), tasks))
 
 
-def _pool(n_threads: int) -> ThreadPoolExecutor:
+def _call(task: Callable[[], Any]) -> Any:
+    return task()
+
+
+def pool(n_threads: int) -> ThreadPoolExecutor:
+    """Threads for which torch has one core each."""
     if n_threads not in _pools:
         threads_of_caller = torch.get_num_threads()
-        pool = ThreadPoolExecutor(n_threads, "timewarp-energy", initializer=torch.set_num_threads, initargs=(1,))
-        list(pool.map(lambda _: None, range(n_threads)))
+        threads = ThreadPoolExecutor(n_threads, "timewarp", initializer=torch.set_num_threads, initargs=(1,))
+        list(threads.map(lambda _: None, range(n_threads)))
         # The initialiser also changed what threads started later would use.
         torch.set_num_threads(threads_of_caller)
-        _pools[n_threads] = pool
+        _pools[n_threads] = threads
     return _pools[n_threads]
 
 

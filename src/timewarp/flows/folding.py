@@ -42,7 +42,7 @@ def fold_network(
     inputs, constants, context = weight.split(
         [n_inputs, constant.shape[1], weight.shape[1] - n_inputs - constant.shape[1]], dim=1
     )
-    base = network.embed_inputs.bias + network.embed_features(graph.features[0]) + constant @ constants.T
+    base = network.embed_inputs.bias + network.embed_features(graph.features) + constant @ constants.T
     return native.core().FlowNetwork(
         width=width,
         n_heads=blocks[0].attention.n_heads,
@@ -64,7 +64,7 @@ def _block(block: Block, graph: TokenGraph) -> tuple[np.ndarray, ...]:
     widen, widen_bias = after_norm(block.widen, block.norm_feed)
     narrow, narrow_bias = block.narrow.weight, block.narrow.bias
     arrays = (
-        block.attention(graph)[0],
+        block.attention(graph),
         padded(value),
         *(padded(centred(t)) for t in (project, project_bias)),
         *(padded(t) for t in (widen, widen_bias)),

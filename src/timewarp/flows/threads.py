@@ -1,4 +1,4 @@
-"""Independent work on a few threads of their own, each with one of torch's.
+"""Gradients on a few threads of their own, each with one of torch's.
 
 Threads within each product, torch's own way, meet some thousand times per pass of a flow, and each time the last one
 is waited for: beside other work on the same cores that is ten to a hundred times slower. Threads with states of their
@@ -8,20 +8,12 @@ own meet once.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from functools import lru_cache
-from typing import Any
 
 import torch
 from torch import Tensor
 
-
-def run_all(tasks: Sequence[Callable[[], Any]], threads: int) -> list[Any]:
-    """Results of all tasks, in order; on one thread in the caller's own, which may follow gradients."""
-    if threads == 1 or len(tasks) == 1:
-        return [task() for task in tasks]
-    return list(_pool(threads).map(_without_gradients, tasks))
+from ..energies.threads import pool
 
 
 def backward(losses: Sequence[Callable[[], Tensor]], parameters: Iterable[Tensor], threads: int) -> Tensor:
@@ -38,7 +30,7 @@ def backward(losses: Sequence[Callable[[], Tensor]], parameters: Iterable[Tensor
         value = loss()
         return value.detach(), torch.autograd.grad(value, wanted, allow_unused=True)
 
-    done = list(_pool(threads).map(work, losses)) if threads > 1 else [work(loss) for loss in losses]
+    done = list(pool(threads).map(work, losses)) if threads > 1 else [work(loss) for loss in losses]
     for _, gradients in done:
         for parameter, gradient in zip(wanted, gradients, strict=True):
             if gradient is not None:
@@ -55,13 +47,3 @@ def one_thread_each() -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
-
-
-def _without_gradients(task: Callable[[], Any]) -> Any:
-    with torch.no_grad():  # a setting of each thread
-        return task()
-
-
-@lru_cache(maxsize=4)
-def _pool(threads: int) -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(threads, thread_name_prefix="timewarp-flow")

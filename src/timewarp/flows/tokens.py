@@ -15,35 +15,31 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..shapes import Bool, Float, Int
+from ..shapes import Float, Int
 from ..state import Atoms
 from .chemistry import FARTHEST, N_CHEMISTRY, atom_chemistry, graph_distance
 
 
 @dataclass(frozen=True)
 class TokenGraph:
-    """Static description of the tokens of one or more molecules, padded to the largest.
+    """Static description of a molecule's tokens.
 
     Attributes:
         features: chemistry of each token.
         distance: bonds between each two tokens, capped at ``FARTHEST``.
-        is_token: True for real tokens.
     """
 
-    features: Float[Tensor, "molecules tokens features"]
-    distance: Int[Tensor, "molecules tokens tokens"]
-    is_token: Bool[Tensor, "molecules tokens"]
+    features: Float[Tensor, "tokens features"]
+    distance: Int[Tensor, "tokens tokens"]
 
     def apply(self, function: Callable[[Tensor], Tensor]) -> TokenGraph:
         """The same graph with ``function`` applied to each tensor (to move or convert it)."""
-        return TokenGraph(function(self.features), function(self.distance), function(self.is_token))
+        return TokenGraph(function(self.features), function(self.distance))
 
 
 def atom_graph(atoms: Atoms) -> TokenGraph:
     """One token per atom: element, degree, hydrogens, charge, ring, and its part in the internal-coordinate tree."""
-    features = torch.cat([atom_chemistry(atoms), _tree_roles(atoms)], -1)
-    distance = graph_distance(atoms)
-    return TokenGraph(features[None], distance[None], torch.ones(1, atoms.n_atoms, dtype=torch.bool))
+    return TokenGraph(torch.cat([atom_chemistry(atoms), _tree_roles(atoms)], -1), graph_distance(atoms))
 
 
 def torsion_graph(atoms: Atoms) -> TokenGraph:
@@ -54,7 +50,7 @@ def torsion_graph(atoms: Atoms) -> TokenGraph:
     between = graph_distance(atoms)[axes[:, None, :, None], axes[None, :, None, :]]  # (T, T, 2, 2)
     distance = (1 + between.flatten(2).amin(-1)).clamp(max=FARTHEST)
     distance.fill_diagonal_(0)
-    return TokenGraph(features[None], distance[None], torch.ones(1, len(torsions), dtype=torch.bool))
+    return TokenGraph(features, distance)
 
 
 N_ATOM_FEATURES = N_CHEMISTRY + 8
@@ -81,7 +77,7 @@ def _tree_roles(atoms: Atoms) -> Tensor:
 class ChemicalAttention(nn.Module):
     """Attention weights between tokens from their chemistry and bond-graph distance, one map per head.
 
-    w_ij = softmax_j(q(c_i) . k(c_j) + bias(distance_ij)); padding gets no weight.
+    w_ij = softmax_j(q(c_i) . k(c_j) + bias(distance_ij)).
     """
 
     def __init__(self, n_features: int, n_heads: int, head_size: int = 16) -> None:
@@ -93,15 +89,13 @@ class ChemicalAttention(nn.Module):
         start = -torch.arange(FARTHEST + 1.0) * torch.logspace(1, -2, n_heads)[:, None]
         self.bias = nn.Parameter(start)
 
-    def forward(self, graph: TokenGraph) -> Float[Tensor, "molecules heads tokens tokens"]:
-        """Weights of each head; rows sum to one over the real tokens."""
+    def forward(self, graph: TokenGraph) -> Float[Tensor, "heads tokens tokens"]:
+        """Weights of each head; rows sum to one."""
         heads = (self.n_heads, -1)
-        query = self.query(graph.features).unflatten(-1, heads).transpose(1, 2)
-        key = self.key(graph.features).unflatten(-1, heads).transpose(1, 2)
+        query = self.query(graph.features).unflatten(-1, heads).transpose(0, 1)
+        key = self.key(graph.features).unflatten(-1, heads).transpose(0, 1)
         logits = query @ key.transpose(-1, -2) / query.shape[-1] ** 0.5
-        logits = logits + self.bias[:, graph.distance].transpose(0, 1)
-        logits = logits.masked_fill(~graph.is_token[:, None, None, :], -torch.inf)
-        return torch.softmax(logits, -1)
+        return torch.softmax(logits + self.bias[:, graph.distance], -1)
 
 
 class Block(nn.Module):
@@ -118,10 +112,8 @@ class Block(nn.Module):
         self.narrow = nn.Linear(expansion * width, width)
 
     def forward(
-        self,
-        tokens: Float[Tensor, "molecules batch tokens width"],
-        graph: TokenGraph,
-    ) -> Float[Tensor, "molecules batch tokens width"]:
+        self, tokens: Float[Tensor, "batch tokens width"], graph: TokenGraph
+    ) -> Float[Tensor, "batch tokens width"]:
         """Mix tokens, then transform each."""
         mixed = _mix(self.attention(graph), self.value(self.norm_attention(tokens)))
         tokens = tokens + self.project(mixed)
@@ -129,13 +121,13 @@ class Block(nn.Module):
 
 
 def _mix(weights: Tensor, value: Tensor) -> Tensor:
-    """Sum over tokens j of w[h, i, j] value[j, h, :], as one matrix product per molecule and head."""
-    molecules, batch, tokens, width = value.shape
-    heads = weights.shape[1]
-    value = value.reshape(molecules, batch, tokens, heads, width // heads).permute(0, 3, 2, 1, 4)
-    mixed = weights @ value.reshape(molecules, heads, tokens, -1)
-    mixed = mixed.reshape(molecules, heads, tokens, batch, width // heads).permute(0, 3, 2, 1, 4)
-    return mixed.reshape(molecules, batch, tokens, width)
+    """Sum over tokens j of w[h, i, j] value[j, h, :], as one matrix product per head."""
+    batch, tokens, width = value.shape
+    heads = weights.shape[0]
+    value = value.reshape(batch, tokens, heads, width // heads).permute(2, 1, 0, 3)
+    mixed = weights @ value.reshape(heads, tokens, -1)
+    mixed = mixed.reshape(heads, tokens, batch, width // heads).permute(2, 1, 0, 3)
+    return mixed.reshape(batch, tokens, width)
 
 
 class TokenNetwork(nn.Module):
@@ -165,10 +157,10 @@ class TokenNetwork(nn.Module):
         nn.init.zeros_(self.read_out.bias)
 
     def forward(
-        self, inputs: Float[Tensor, "molecules batch tokens inputs"], graph: TokenGraph
-    ) -> Float[Tensor, "molecules batch tokens outputs"]:
-        """Values at padding tokens are meaningless and reach no real token."""
-        tokens = self.embed_inputs(inputs) + self.embed_features(graph.features).unsqueeze(1)
+        self, inputs: Float[Tensor, "batch tokens inputs"], graph: TokenGraph
+    ) -> Float[Tensor, "batch tokens outputs"]:
+        """Values out of values in."""
+        tokens = self.embed_inputs(inputs) + self.embed_features(graph.features)
         for block in self.blocks:
             tokens = block(tokens, graph)
         return self.read_out(self.norm(tokens))

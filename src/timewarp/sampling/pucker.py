@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from ..flows.proposer import Proposal
+from ..geometry import neighbours
 from ..shapes import Float
 from ..state import Atoms, State
 from .move import Move
@@ -28,14 +29,11 @@ def proline_rings(atoms: Atoms) -> tuple[Ring, ...]:
     """The rings of all prolines."""
     places = {(n, name): i for i, (n, name) in enumerate(zip(atoms.residue_numbers, atoms.names, strict=True))}
     names = dict(zip(atoms.residue_numbers, atoms.residue_names, strict=True))
-    bonded: dict[int, list[int]] = {}
-    for i, j in atoms.bonds:
-        bonded.setdefault(i, []).append(j)
-        bonded.setdefault(j, []).append(i)
+    bonded = neighbours(atoms.n_atoms, atoms.bonds)
     rings = []
     for number in (n for n, name in names.items() if name == "PRO"):
         ring = tuple(places[number, name] for name in RING)
-        pairs = tuple(tuple(sorted(j for j in bonded[i] if atoms.elements[j] == "H")) for i in ring[2:])
+        pairs = tuple(tuple(j for j in bonded[i] if atoms.elements[j] == "H") for i in ring[2:])
         if all(len(pair) == 2 for pair in pairs):
             rings.append(Ring(ring, pairs))  # type: ignore[arg-type]
     return tuple(rings)

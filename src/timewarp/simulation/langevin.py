@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from .. import native
-from ..energies import NativePotential, Parameters
+from ..energies import Parameters, native_potential
 from ..state import Atoms
 from ..units import FEMTOSECONDS_PER_PICOSECOND, kT
 from .torsion_moves import rotatable_branches
@@ -99,7 +99,7 @@ class BatchedLangevin:
         torsion_moves_per_round: int = 0,
         threads: int = 1,
     ) -> None:
-        self.potential = NativePotential(parameters)
+        self.potential = native_potential(parameters)
         self.masses = np.ascontiguousarray(masses, dtype=np.float64)
         self.dtype = np.dtype(precision)
         self.kT, self.seed, self.threads = kT(temperature_K), seed, threads
@@ -144,7 +144,7 @@ class BatchedLangevin:
             np.empty((n_frames, n, n_atoms, 3), dtype=self.dtype), np.empty((n_frames, n)), np.empty((n_frames, n))
         )
         native.core().langevin(
-            self.potential.handle,
+            self.potential,
             self.masses,
             replicas.ids,
             replicas.positions,
@@ -170,7 +170,7 @@ class BatchedLangevin:
         """Potential energies (replicas,) in kJ/mol of positions (replicas, atoms, 3) in nm, in double precision."""
         x = np.array(positions, dtype=np.float64, order="C")
         energies = np.empty(len(x))
-        self.potential.handle.evaluate(x, energies, np.empty((0, 1, 3)), False, False, self.threads)
+        self.potential.evaluate(x, energies, np.empty((0, 1, 3)), False, False, self.threads)
         return energies
 
     def normals(self, step: int, purpose: int, ids: np.ndarray) -> np.ndarray:

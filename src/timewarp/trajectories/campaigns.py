@@ -64,7 +64,9 @@ def open_campaign(out: Path, config: dict[str, Any], may_grow: str) -> None:
     write_toml(path, wanted)
 
 
-def run_in_campaign(folder: Path, body: Callable[[], object], heartbeat: Callable[[], None]) -> None:
+def run_in_campaign(
+    work: Callable[..., None], sequence: str, folder: Path, settings: Any, *, heartbeat: Callable[[], None]
+) -> None:
     """Run one peptide's task in a worker; wait while the worker that had its run folder before is just ending.
 
     Raises:
@@ -79,7 +81,7 @@ def run_in_campaign(folder: Path, body: Callable[[], object], heartbeat: Callabl
     while True:
         heartbeat()
         try:
-            body()
+            work(sequence, folder, settings, heartbeat=heartbeat)
             return
         except Locked:
             if time.monotonic() > patience:

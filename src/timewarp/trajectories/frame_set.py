@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from dataclasses import dataclass, field
-from functools import cached_property
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -39,7 +38,6 @@ class FrameSet:
         energies: in kJ/mol, computed under the preset.
         spacing_ps: between frames, or None: frames that do not follow each other in physical time.
         notes: what was taken for granted or mended, one line each.
-        built: the molecule with its OpenMM system, where reading made one.
     """
 
     path: Path
@@ -52,7 +50,6 @@ class FrameSet:
     energies: Float[Tensor, "chains frames"]
     spacing_ps: float | None = None
     notes: tuple[str, ...] = ()
-    built: Molecule | None = field(default=None)
 
     def __repr__(self) -> str:
         chains, frames = self.energies.shape
@@ -76,13 +73,6 @@ class FrameSet:
     def temperature_K(self) -> float:
         """In K."""
         return float(self.config["temperature_K"])
-
-    @cached_property
-    def molecule(self) -> Molecule:
-        """The molecule under the preset, with its OpenMM system."""
-        if self.built is not None:
-            return self.built
-        return molecule_of(self.topology_pdb, self.config["preset"], self.path, minimise=False)
 
     @property
     def streams(self) -> list[int]:

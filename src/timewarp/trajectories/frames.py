@@ -123,7 +123,7 @@ def read_frames(
     spacing = None if spacing_ps is None else spacing_ps * stride
     if spacing is not None:
         config["frame_spacing_ps"] = spacing
-    notes = list(dict.fromkeys([*notes, *(of.built.notes if of.built else ())]))
+    notes = list(dict.fromkeys([*notes, *of.built_notes]))
     return FrameSet(
         path=files[0],
         name=of.name,
@@ -135,7 +135,6 @@ def read_frames(
         energies=energies,
         spacing_ps=spacing,
         notes=tuple(notes),
-        built=of.built,
     )
 
 

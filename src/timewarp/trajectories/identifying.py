@@ -36,7 +36,7 @@ class Identity:
         preset: name of the force field.
         temperature_K: what frames are taken for.
         origin: what this temperature is of.
-        built: the molecule with its OpenMM system, where there is one.
+        built_notes: what was mended or is unusual, where the molecule was built.
     """
 
     name: str
@@ -47,7 +47,7 @@ class Identity:
     preset: str = ""
     temperature_K: float = 0.0
     origin: str = ""
-    built: Molecule | None = None
+    built_notes: tuple[str, ...] = ()
 
 
 def identify(
@@ -105,7 +105,7 @@ def identify(
         built.preset.name,
         built.preset.temperature_K,
         f"preset {built.preset.name}",
-        built,
+        built.notes,
     )
 
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ..executors import Executor, Heartbeat, Outcome, Task
+from ..executors import Executor, Outcome, Task
 from ..files import exclusive, read_json, write_json
 from ..progress import Progress
 from ..trajectories import open_campaign, run_in_campaign
@@ -88,7 +88,7 @@ def run_list(
     with exclusive(out):
         table = _Table(out, sequences, row, amount, each)
         tasks = [
-            Task(sequence, perform_in_list, (work, sequence, out / sequence, settings(sequence)), expected)
+            Task(sequence, run_in_campaign, (work, sequence, out / sequence, settings(sequence)), expected)
             for sequence in sequences
             if not table.is_done(sequence)
         ]
@@ -141,17 +141,6 @@ def run_list(
             result = summary()
             write_json(out / SUMMARY_FILE, result)
         return result
-
-
-def perform_in_list(
-    work: Callable[..., None], sequence: str, folder: Path, settings: Any, *, heartbeat: Heartbeat
-) -> None:
-    """Body of a peptide's task, in a worker; waits for a worker that had the run folder before and is just ending.
-
-    Raises:
-        FileNotFoundError: this machine does not see the folder of the list.
-    """
-    run_in_campaign(folder, lambda: work(sequence, folder, settings, heartbeat=heartbeat), heartbeat)
 
 
 class _Table:

@@ -13,12 +13,12 @@ import torch
 from torch import Tensor, nn
 
 from ...energies import Parameters
+from ...energies.threads import run_all
 from ...shapes import Bool, Float, Int
 from ...state import Atoms
 from ..chemistry import ELEMENTS
 from ..proposer import Proposer
 from ..registry import Network, choose_engine, register
-from ..threads import run_all
 from . import transformer
 from .attention import KernelMixing, KernelWeights, PairMask, QueryKeyMixing
 from .config import CartesianFlowConfig

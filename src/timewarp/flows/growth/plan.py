@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
-from typing import Any
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
@@ -13,6 +12,7 @@ from torch import Tensor
 from ...energies import Parameters
 from ...energies.born import descreening, surface_coefficient
 from ...energies.pairs import pair_columns, pair_matrix
+from ...energies.rows import moved
 from ...geometry import beyond_bonds
 from ...state import Atoms
 from ..chemistry import FARTHEST, N_TORSION_FEATURES, atom_chemistry, graph_distance
@@ -92,7 +92,7 @@ class GrowthPlan:
 
     def to(self, device: torch.device | str, dtype: torch.dtype) -> GrowthPlan:
         """A copy of the tables on a device, real numbers in a dtype."""
-        return _moved(self, torch.device(device), dtype)
+        return moved(self, dtype, torch.device(device))
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,19 +101,6 @@ class Regrowth:
 
     plan: GrowthPlan
     kept: int = 0
-
-
-def _moved(table: Any, device: torch.device, dtype: torch.dtype) -> Any:
-    changes: dict[str, Any] = {}
-    for field in fields(table):
-        value = getattr(table, field.name)
-        if isinstance(value, Tensor):
-            changes[field.name] = value.to(device, dtype if value.is_floating_point() else None)
-        elif isinstance(value, Solvent):
-            changes[field.name] = _moved(value, device, dtype)
-        elif isinstance(value, tuple) and value and isinstance(value[0], Step):
-            changes[field.name] = tuple(_moved(step, device, dtype) for step in value)
-    return replace(table, **changes)
 
 
 def random_order(atoms: Atoms, generator: torch.Generator) -> tuple[int, ...]:

@@ -65,7 +65,7 @@ class StiffCoupling(nn.Module):
     def _shift_scale_spline(self, value: Tensor, torsions: Tensor, graph: TokenGraph) -> tuple[Tensor, Tensor, Tensor]:
         known = self.known.expand_as(value)
         inputs = torch.cat([torsions, value * known, known], -1)
-        parameters = self.conditioner(inputs[None], graph)[0].unflatten(-1, (3, self.n_parameters))[:, self.moves]
+        parameters = self.conditioner(inputs, graph).unflatten(-1, (3, self.n_parameters))[:, self.moves]
         shift, log_scale, spline = parameters.split([1, 1, self.n_parameters - 2], -1)
         return shift[..., 0], LARGEST_LOG_SCALE * torch.tanh(log_scale[..., 0] / LARGEST_LOG_SCALE), spline
 
@@ -174,16 +174,13 @@ class InternalFlow(MoleculeFlow):
         """
         total = n * condition
         torsions, log_q_torsions = self.torsions.sample(None, self._torsion_graph, total, generator)
-        torsions = torsions[0]
         features = self._torsion_features(torsions)
         stiff = self.standardiser.stiff
         white = torsions.new_zeros(total, self.atoms.n_atoms, 3)
         noise = torch.randn(total, int(stiff.sum()), generator=generator, device=generator.device, dtype=torsions.dtype)
         white[:, stiff] = noise
         log_q = (
-            log_q_torsions[0]
-            + standard_normal_log_prob(noise).sum(-1)
-            - self.standardiser.cholesky.diagonal().log().sum()
+            log_q_torsions + standard_normal_log_prob(noise).sum(-1) - self.standardiser.cholesky.diagonal().log().sum()
         )
         for coupling in reversed(list(self.couplings)):
             white, log_slope = coupling(white, features, self._atom_graph, inverse=True)
@@ -195,7 +192,7 @@ class InternalFlow(MoleculeFlow):
     def log_prob(self, internal: Float[Tensor, "batch atoms 3"], condition: int) -> Float[Tensor, " batch"]:
         """Log density of all internal coordinates."""
         torsions = internal[:, self._rotatable, 2]
-        log_q = self.torsions.log_prob(torsions[None], None, self._torsion_graph)[0]
+        log_q = self.torsions.log_prob(torsions, None, self._torsion_graph)
         features = self._torsion_features(torsions)
         white, log_det = self.standardiser.whiten(internal)
         log_q = log_q + log_det

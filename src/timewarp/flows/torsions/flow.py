@@ -43,22 +43,20 @@ class TorsionFlowConfig(Settings):
     )
 
 
-def coupling_mask(layer: int, is_token: Bool[Tensor, "molecules tokens"]) -> Bool[Tensor, "molecules tokens"]:
+def coupling_mask(layer: int, n_tokens: int) -> Bool[Tensor, " tokens"]:
     """Which tokens a coupling layer transforms: those whose index has a given bit, then those that lack it.
 
     The bit moves on every two layers, so that any two tokens are parted by some layer.
 
-    >>> coupling_mask(0, torch.ones(1, 3, dtype=torch.bool)).tolist()
-    [[True, False, True]]
+    >>> coupling_mask(0, 3).tolist()
+    [True, False, True]
     """
-    index = torch.arange(is_token.shape[1], device=is_token.device)
-    bits = torch.tensor([max(1, math.ceil(math.log2(max(int(n), 2)))) for n in is_token.sum(-1)], device=index.device)
-    bit = (index[None, :] >> ((layer // 2) % bits)[:, None]) & 1
-    return (bit == layer % 2) & is_token
+    bits = max(1, math.ceil(math.log2(max(n_tokens, 2))))
+    return ((torch.arange(n_tokens) >> (layer // 2) % bits) & 1) == layer % 2
 
 
 class TorsionCouplings(nn.Module):
-    """Circular spline couplings over torsion tokens of one or more (padded) molecules, from a uniform base."""
+    """Circular spline couplings over the torsion tokens of a molecule, from a uniform base."""
 
     def __init__(self, config: TorsionFlowConfig, n_context: int) -> None:
         super().__init__()
@@ -78,8 +76,8 @@ class TorsionCouplings(nn.Module):
     def _couple(
         self, layer: int, angle: Tensor, context: Tensor | None, graph: TokenGraph, inverse: bool
     ) -> tuple[Tensor, Tensor]:
-        moves = coupling_mask(layer, graph.is_token)[:, None, :]
-        known = (~moves & graph.is_token[:, None, :]).to(angle)
+        moves = coupling_mask(layer, angle.shape[-1]).to(angle.device)
+        known = (~moves).to(angle)
         inputs = [waves(angle, HARMONICS) * known[..., None], known.expand_as(angle)[..., None]]
         if context is not None:
             inputs.append(context)
@@ -89,12 +87,12 @@ class TorsionCouplings(nn.Module):
 
     def log_prob(
         self,
-        angle: Float[Tensor, "molecules batch tokens"],
-        context: Float[Tensor, "molecules batch tokens width"] | None,
+        angle: Float[Tensor, "batch tokens"],
+        context: Float[Tensor, "batch tokens width"] | None,
         graph: TokenGraph,
-    ) -> Float[Tensor, "molecules batch"]:
+    ) -> Float[Tensor, " batch"]:
         """Log density of the torsions, with respect to d phi."""
-        total = -math.log(2 * math.pi) * graph.is_token.sum(-1).to(angle)[:, None]
+        total = _uniform(angle)
         for layer in range(self.config.n_couplings):
             angle, log_slope = self._couple(layer, angle, context, graph, inverse=False)
             total = total + log_slope
@@ -102,22 +100,25 @@ class TorsionCouplings(nn.Module):
 
     def sample(
         self,
-        context: Float[Tensor, "molecules batch tokens width"] | None,
+        context: Float[Tensor, "batch tokens width"] | None,
         graph: TokenGraph,
         n_samples: int,
         generator: torch.Generator,
-    ) -> tuple[Float[Tensor, "molecules batch tokens"], Float[Tensor, "molecules batch"]]:
-        """Torsions and their log density, ``n_samples`` per molecule (the context's batch, if any)."""
-        molecules, tokens = graph.is_token.shape
-        uniform = torch.rand(
-            molecules, n_samples, tokens, generator=generator, device=generator.device, dtype=graph.features.dtype
-        )
+    ) -> tuple[Float[Tensor, "batch tokens"], Float[Tensor, " batch"]]:
+        """``n_samples`` torsions (the context's batch, if any), and their log density."""
+        shape, dtype = (n_samples, len(graph.features)), graph.features.dtype
+        uniform = torch.rand(shape, generator=generator, device=generator.device, dtype=dtype)
         angle = math.pi * (2 * uniform - 1)
-        total = -math.log(2 * math.pi) * graph.is_token.sum(-1).to(angle)[:, None].expand(-1, n_samples)
+        total = _uniform(angle)
         for layer in reversed(range(self.config.n_couplings)):
             angle, log_slope = self._couple(layer, angle, context, graph, inverse=True)
             total = total - log_slope
         return angle, total
+
+
+def _uniform(angle: Float[Tensor, "batch tokens"]) -> Float[Tensor, " batch"]:
+    """Log density of uniform angles."""
+    return -math.log(2 * math.pi) * angle.new_full(angle.shape[:1], angle.shape[1])
 
 
 class StiffContext(nn.Module):
@@ -138,23 +139,18 @@ class StiffContext(nn.Module):
         self.join = nn.Linear(4 * config.width, config.width)
 
     def forward(
-        self,
-        scaled: Float[Tensor, "molecules batch atoms 3"],
-        torsions: Tensor,
-        graph: TokenGraph,
-    ) -> Float[Tensor, "molecules batch tokens width"]:
+        self, scaled: Float[Tensor, "batch atoms 3"], torsions: Int[Tensor, "tokens 4"], graph: TokenGraph
+    ) -> Float[Tensor, "batch tokens width"]:
         """Context of each torsion token.
 
         Args:
             scaled: standardised stiff coordinates, zero elsewhere.
-            torsions: integer (molecules, tokens, 4), the atoms of each torsion (any atom for padding).
+            torsions: the atoms of each torsion.
             graph: the atom tokens.
         """
         atoms = self.network(scaled, graph)
-        molecules, batch, _, width = atoms.shape
-        index = torsions.flatten(1)[:, None, :, None].expand(molecules, batch, -1, width)
-        corners = atoms.gather(2, index).unflatten(2, torsions.shape[1:])
-        return self.join(corners.flatten(3))
+        index = torsions.flatten()[None, :, None].expand(len(atoms), -1, atoms.shape[-1])
+        return self.join(atoms.gather(1, index).unflatten(1, torsions.shape).flatten(2))
 
 
 @dataclass(frozen=True)
@@ -162,7 +158,7 @@ class TorsionCondition:
     """An encoded condition: the stiff coordinates themselves, and what the network made of them."""
 
     internal: Float[Tensor, "batch atoms 3"]
-    context: Float[Tensor, "1 batch tokens width"] | None
+    context: Float[Tensor, "batch tokens width"] | None
 
 
 @register
@@ -192,7 +188,7 @@ class TorsionFlow(MoleculeFlow):
         self.config = config or TorsionFlowConfig()
         self.context = StiffContext(self.config) if self.config.context_blocks else None
         self.couplings = TorsionCouplings(self.config, self.config.width if self.context else 0)
-        self.register_buffer("_corners", atoms.tree.torsions[None], persistent=False)
+        self.register_buffer("_corners", atoms.tree.torsions, persistent=False)
 
     def compiled(self) -> NativeFlow:
         """The same proposals in the compiled kernels, with the weights as they are now."""
@@ -205,7 +201,7 @@ class TorsionFlow(MoleculeFlow):
         context = None
         if self.context is not None:
             scaled = self.standardiser.scaled(internal)
-            context = self.context(scaled[None], self._corners, self._atom_graph)
+            context = self.context(scaled, self._corners, self._atom_graph)
         return TorsionCondition(internal, context)
 
     def sample(
@@ -213,18 +209,17 @@ class TorsionFlow(MoleculeFlow):
     ) -> tuple[Float[Tensor, "n batch atoms 3"], Float[Tensor, "n batch"]]:
         """Redraw all soft torsions, ``n`` times per condition; the stiff coordinates are copied."""
         batch = condition.internal.shape[0]
-        context = condition.context if condition.context is None else condition.context.repeat(1, n, 1, 1)
+        context = condition.context if condition.context is None else condition.context.repeat(n, 1, 1)
         torsions, log_q = self.couplings.sample(context, self._torsion_graph, n * batch, generator)
         internal = condition.internal.repeat(n, 1, 1, 1)
-        internal[:, :, self._rotatable, 2] = torsions[0].reshape(n, batch, -1).to(internal)
-        return internal, log_q[0].reshape(n, batch)
+        internal[:, :, self._rotatable, 2] = torsions.reshape(n, batch, -1).to(internal)
+        return internal, log_q.reshape(n, batch)
 
     def log_prob(
         self, internal: Float[Tensor, "batch atoms 3"], condition: TorsionCondition
     ) -> Float[Tensor, " batch"]:
         """Log density of the soft torsions in ``internal`` given the condition."""
-        torsions = internal[:, self._rotatable, 2]
-        return self.couplings.log_prob(torsions[None], condition.context, self._torsion_graph)[0]
+        return self.couplings.log_prob(internal[:, self._rotatable, 2], condition.context, self._torsion_graph)
 
 
 @torch.no_grad()
@@ -233,7 +228,7 @@ def fold_flow(flow: MoleculeFlow, torsions: TorsionCouplings, context: Any) -> A
     couplings = []
     for layer, conditioner in enumerate(torsions.conditioners):
         assert isinstance(conditioner, TokenNetwork)
-        moves = coupling_mask(layer, flow._torsion_graph.is_token)[0]
+        moves = coupling_mask(layer, len(flow.atoms.tree.rotatable))
         couplings.append(_coupling(conditioner, flow._torsion_graph, moves))
     tree = flow.atoms.tree
     return native.core().Flow(
@@ -256,7 +251,7 @@ def _context(context: StiffContext, graph: TokenGraph, torsions: Int[Tensor, "to
     return fold_network(
         network,
         graph,
-        constant=torch.zeros_like(graph.features[0, :, :0]),
+        constant=torch.zeros_like(graph.features[:, :0]),
         n_inputs=network.embed_inputs.in_features,
         active=torsions.unique(),
         read=(joined, bias),
