@@ -7,9 +7,9 @@ import pytest
 
 from synthetic_runs import alanine, hopping, hopping_alanine
 from timewarp.analysis import ess
+from timewarp.analysis.distributions import plane_wasserstein, torsion_wasserstein
 from timewarp.analysis.speed import middle_of, paper_ess, speed_of, speed_up
 from timewarp.analysis.tica import fit_slow_coordinates, missed_states, tica_features
-from timewarp.analysis.transport import plane_wasserstein, torsion_wasserstein
 
 
 def autoregressive(rho: float, chains: int = 8, frames: int = 20_000, seed: int = 0) -> np.ndarray:

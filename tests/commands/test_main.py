@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 
 from timewarp import commands, machine
-from timewarp.commands import errors, main
+from timewarp.commands import USER_ERRORS, main, one_line
 
 
 def exporting(monkeypatch, run):
@@ -92,7 +92,7 @@ def test_a_bad_command_line_is_one_line(argv, message, capsys):
     assert message in captured.err
 
 
-@pytest.mark.parametrize("error", [*errors.USER_ERRORS, FileExistsError, FileNotFoundError, PermissionError])
+@pytest.mark.parametrize("error", [*USER_ERRORS, FileExistsError, FileNotFoundError, PermissionError])
 def test_user_errors_are_one_line(error, capsys, monkeypatch):
     def fail(call):
         raise error("got this,\nexpected that")
@@ -139,7 +139,7 @@ def test_sigterm_is_an_interrupt(capsys, monkeypatch):
 def test_system_errors_name_the_file(tmp_path):
     with pytest.raises(FileNotFoundError) as caught:
         (tmp_path / "nowhere").read_text()
-    assert errors.one_line(caught.value) == f"No such file or directory: {tmp_path / 'nowhere'}"
+    assert one_line(caught.value) == f"No such file or directory: {tmp_path / 'nowhere'}"
 
 
 def test_names_in_the_settings_are_those_of_the_rooms():

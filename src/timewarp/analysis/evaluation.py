@@ -14,11 +14,19 @@ from typing import Any
 import numpy as np
 
 from ..units import kT
-from .distributions import halves, jensen_shannon, jsd_plane, jsd_torsion, wasserstein
+from .distributions import (
+    PLANE_POINTS,
+    halves,
+    jensen_shannon,
+    jsd_plane,
+    jsd_torsion,
+    plane_wasserstein,
+    torsion_wasserstein,
+    wasserstein,
+)
 from .free_energy import phi_basin
 from .tica import SlowCoordinates, missed_states
 from .torsions import TrajectoryLike, backbone, torsion_angles
-from .transport import PLANE_POINTS, plane_wasserstein, torsion_wasserstein
 
 TIC_BINS = 50
 

@@ -13,7 +13,6 @@ from collections.abc import Sequence
 from types import FrameType
 
 from ..version import version
-from .errors import USER_ERRORS, one_line
 from .parser import Parser, Verb, add_verb, call_of, with_flags
 
 __all__ = ["VERBS", "main", "parser", "verb_of"]
@@ -31,6 +30,10 @@ VERBS = (
     "export",
     "pack",
 )
+
+
+USER_ERRORS: tuple[type[Exception], ...] = (ValueError, OSError, NotImplementedError)
+"""Errors that are the user's to mend, one line on stderr and exit code 2: bad values, missing or foreign files, ..."""
 
 
 def verb_of(name: str) -> Verb:
@@ -89,6 +92,18 @@ def main(argv: Sequence[str] | None = None) -> int:
         what = f"unexpected {type(error).__name__}: {one_line(error)}"
         print(f"timewarp: error: {what} (please report it; --debug shows where)", file=sys.stderr)
         return 1
+
+
+def one_line(error: BaseException) -> str:
+    """The message of an error on a single line.
+
+    >>> one_line(ValueError("a\\nb"))
+    'a b'
+    """
+    if isinstance(error, OSError) and error.strerror:
+        named = f": {error.filename}" if error.filename else ""
+        return f"{error.strerror}{named}"
+    return " ".join(str(error).split()) or type(error).__name__
 
 
 @contextlib.contextmanager

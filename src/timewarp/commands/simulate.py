@@ -9,7 +9,6 @@ from ..settings import Settings, setting
 from ..settings.other import ListSettings
 from ..settings.sampling import PRESETS
 from ..settings.simulation import SimulationSettings
-from .errors import UserError
 from .parser import Call, Result, Verb
 from .words import MOLECULE_OR_LIST, check_list, one_or_list
 
@@ -37,7 +36,7 @@ def run(call: Call) -> Result:
     try:
         return _run_list(call, settings) if is_list else _run_one(call, settings)
     except SimulationError as error:
-        raise UserError(str(error)) from error
+        raise ValueError(str(error)) from error
 
 
 def _run_one(call: Call, settings: dict[str, Any]) -> Result:

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from ..settings.sampling import PRESETS
-from .errors import UserError
 from .parser import Argument, Call
 
 MOLECULE = Argument("molecule", "one-letter sequence (AIVL), with caps (Ace-A-Nme), or a PDB file", "MOLECULE")
@@ -54,7 +53,7 @@ def one_or_list(call: Call) -> bool:
     """Whether a list of peptides is meant in place of one molecule.
 
     Raises:
-        UserError: there are both or neither, or an option that means nothing.
+        ValueError: there are both or neither, or an option that means nothing.
     """
     from ..executors import is_address
 
@@ -62,11 +61,11 @@ def one_or_list(call: Call) -> bool:
     scheduler, threads = call.settings.get("scheduler"), call.settings.get("threads")
     if (molecule is None) == (sequences is None):
         what = "neither" if molecule is None else f"{molecule} and --sequences {sequences}"
-        raise UserError(f"give a MOLECULE or --sequences FILE, got {what}")
+        raise ValueError(f"give a MOLECULE or --sequences FILE, got {what}")
     if scheduler is not None and sequences is None:
-        raise UserError("--scheduler is for a list of peptides: give --sequences FILE too")
+        raise ValueError("--scheduler is for a list of peptides: give --sequences FILE too")
     if is_address(scheduler) and threads is not None:
-        raise UserError(f"--threads counts workers of this machine; {scheduler} has its own, leave --threads out")
+        raise ValueError(f"--threads counts workers of this machine; {scheduler} has its own, leave --threads out")
     return sequences is not None
 
 
@@ -74,12 +73,12 @@ def check_list(out: Path, summary: Mapping[str, Any], text: str) -> None:
     """Print what there is of a list and raise, where peptides have failed.
 
     Raises:
-        UserError: some have.
+        ValueError: some have.
     """
     if failures := [row for row in summary["table"] if row["state"] == "failed"]:
         first = failures[0]
         print(text)
-        raise UserError(
+        raise ValueError(
             f"{len(failures)} of {summary['peptides']} peptides failed, {first['sequence']}: {first['message']} "
             f"(all are in {out / 'summary.json'}; the same command tries them again)"
         )

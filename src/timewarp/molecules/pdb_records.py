@@ -46,7 +46,6 @@ class AtomRecord:
     residue_name: str
     chain: str
     residue_id: str
-    xyz: tuple[float, float, float]
 
     @property
     def where(self) -> str:
@@ -128,7 +127,6 @@ def _parse_atom(path: Path, line_number: int, line: str) -> AtomRecord:
         )
     name, residue_name = line[12:16].strip(), line[17:21].strip()
     residue_id = line[22:27].strip()
-    coordinates = []
     for axis, start in zip("xyz", (30, 38, 46), strict=True):
         field = line[start : start + 8]
         try:
@@ -140,7 +138,6 @@ def _parse_atom(path: Path, line_number: int, line: str) -> AtomRecord:
                 f"{path}, line {line_number}: {axis} of atom {name} of {residue_name} {residue_id} is "
                 f"{field.strip() or 'missing'!r}, expected a number in angstrom: repair or rebuild the atom"
             )
-        coordinates.append(value)
     return AtomRecord(
         line_number=line_number,
         line=line,
@@ -149,7 +146,6 @@ def _parse_atom(path: Path, line_number: int, line: str) -> AtomRecord:
         residue_name=residue_name,
         chain=line[21].strip(),
         residue_id=residue_id,
-        xyz=(coordinates[0], coordinates[1], coordinates[2]),
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -114,3 +115,21 @@ def default_for(atoms: Atoms, family: str | None = None) -> str | None:
         if (own or general) and family in (None, kind.kind):
             best = min(best or (kind.preference, described.name), (kind.preference, described.name))
     return best[1] if best else None
+
+
+def outside(training: Mapping[str, Any], atoms: Atoms) -> list[str]:
+    """In what a molecule differs from all that a network was trained on, one phrase each.
+
+    Args:
+        training: what the network's file says of its training, with ``longest_peptide`` and ``known_residues``; what it
+            does not say is not judged.
+        atoms: the molecule.
+    """
+    found = []
+    longest, n = training.get("longest_peptide"), atoms.n_amino_acids
+    if isinstance(longest, int) and n > longest:
+        found.append(f"it has {n} residues, and the longest peptide of the training {longest}")
+    known = training.get("known_residues")
+    if isinstance(known, list) and (new := sorted(set(atoms.residue_names) - set(known))):
+        found.append(f"the training knew no {', '.join(new)}")
+    return found

@@ -15,7 +15,6 @@ from .chains import ChainRecord
 from .kernel import Info
 from .target import Restriction, backbone_torsions
 
-SCHEMA = 1
 FRAMES_AT_ONCE = 20_000
 PAIRS = 100_000
 

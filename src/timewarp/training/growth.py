@@ -25,7 +25,7 @@ from ..trajectories.compact import CompactMolecule
 from ..units import kT
 from .growth_energy import Drawn, EnergyPairs, energy_loss, plan_and_energy
 from .settings import TrainingSettings
-from .tasks import Metrics, Shard, part_of
+from .tasks import Metrics, Shard, Task, part_of
 
 CHUNK = 256
 GROUPS, GPU_GROUPS = 4, 2
@@ -123,7 +123,7 @@ class _Objective(nn.Module):
         return loss + self.energy_weight * energy, {"loss": loss.detach(), **metrics}
 
 
-class GrowthTask:
+class GrowthTask(Task):
     """Maximum likelihood of soft torsions given the stiff coordinates, over many peptides and orders of growth.
 
     With ``energy_weight``, also the acceptance of what the network draws (:mod:`.growth_energy`).
@@ -197,10 +197,6 @@ class GrowthTask:
             own = torch.Generator().manual_seed((self.settings.seed + 5) * 1_000_003 + step * shard[1] + shard[0])
             groups.append(self._pairs.draw(flow, own))
         return tuple(groups)
-
-    def split(self, batch: tuple[Any, ...], parts: int) -> list[tuple[Any, ...]]:
-        """The batch as it is: torch's threads share each product."""
-        return [batch]
 
     def row(self, averaged: Any, figures: Mapping[str, float]) -> dict[str, Any]:
         """Loss and acceptance on each of the peptides that are not learnt from."""

@@ -55,8 +55,8 @@ class Task(Protocol):
         ...
 
     def split(self, batch: tuple[Any, ...], parts: int) -> list[tuple[Any, ...]]:
-        """The batch in equal parts that may be worked on at once, or as it is."""
-        ...
+        """The batch in equal parts that may be worked on at once; as it is where torch's threads share each product."""
+        return [batch]
 
     def row(self, averaged: Network, figures: Mapping[str, float]) -> dict[str, Any]:
         """Validate; figures of the validation and of the steps since the last one, for the history."""
@@ -111,7 +111,7 @@ class _Likelihood(nn.Module):
         return loss, {"loss": loss.detach()}
 
 
-class FrameTask:
+class FrameTask(Task):
     """Maximum likelihood of frames in internal coordinates.
 
     Args:
@@ -165,10 +165,6 @@ class FrameTask:
         which = frame_indices(len(frames), settings.batch_size, step, settings.seed)
         batch = frames[which.to(frames.device)].to(self._device)
         return part_of(batch, shard), part_of(self._noisy(batch, flow, step), shard)
-
-    def split(self, batch: tuple[Any, ...], parts: int) -> list[tuple[Any, ...]]:
-        """The batch as it is: torch's threads share each product."""
-        return [batch]
 
     def row(self, averaged: Any, figures: Mapping[str, float]) -> dict[str, Any]:
         """Loss and estimated acceptance on held-out frames."""
