@@ -14,7 +14,7 @@ version = release = installed("timewarp-md")
 
 extensions = [
     *("myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"),
-    *("commands", "links", "mathml", "notebooks", "offline"),
+    *("commands", "links", "mathml", "notebooks", "offline", "options"),
 ]
 exclude_patterns = ["_ext", "_static", "images/*.py"]
 

@@ -10,7 +10,10 @@ from pathlib import Path
 import matplotlib
 import pytest
 
+import timewarp
 from timewarp.commands import VERBS, main, parser
+from timewarp.settings import Settings, options_of
+from timewarp.settings.sampling import SampleSettings
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
@@ -122,7 +125,7 @@ def test_code_runs(code, folder, monkeypatch):
 
 
 def test_the_wiring_is_the_example():
-    (block,) = blocks((DOCS / "api" / "index.md").read_text(), "python")
+    block = blocks((DOCS / "api" / "index.md").read_text(), "python")[-1]
     assert block in (ROOT / "examples" / "quickstart.py").read_text()  # which test_readme.py runs
 
 
@@ -131,11 +134,33 @@ def test_the_command_reference_has_every_verb_and_option(extensions):
     for verb in VERBS:
         assert f"\n## {verb}\n" in text
     for flag in flags(parser()) - {"--help", "--version", "--debug", "-h"}:
-        assert f"{flag} " in text or f"{flag}\n" in text, flag
+        assert re.search(rf"{flag}[ ,\n]", text), flag
     assert not re.search(r"here \d", text), "the number of cores of the machine that builds the page"
     assert extensions["commands"].escape("a larger --samples, see `x *`, <y> [z_1]") == (
         r"a larger `--samples`, see `x *`, \<y\> \[z\_1\]"
     )
+
+
+def test_the_tables_of_settings_have_every_field(extensions):
+    text = extensions["options"].table("timewarp.settings.sampling", "SampleSettings")
+    for option in options_of(SampleSettings):
+        assert f"| `{option.name}` |" in text
+    assert "a number of at least 1 and at most 10,000 K" in text
+    named = re.findall(r"<!-- settings: ([\w.]+)\.(\w+) -->", (DOCS / "api" / "settings.md").read_text())
+    assert len(named) >= 7
+    for module, cls in named:
+        assert issubclass(getattr(importlib.import_module(module), cls), Settings)
+
+
+def test_notebooks_become_pages(extensions):
+    text = extensions["notebooks"].cells(ROOT / "examples" / "first-run.ipynb")
+    assert text.startswith("# A first run\n")
+    assert "```python\nrun.ramachandran()\n```" in text
+
+
+def test_public_names_are_documented():
+    text = (DOCS / "api" / "index.md").read_text()
+    assert not [name for name in timewarp.__all__ if f":: timewarp.{name}\n" not in text]
 
 
 def flags(verb: argparse.ArgumentParser) -> set[str]:

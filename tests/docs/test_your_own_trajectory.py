@@ -24,8 +24,8 @@ def test_code_and_commands(sequence, tmp_path, monkeypatch, capsys):
     namespace: dict = {}
     for code in blocks(PAGE, "python"):
         exec(code, namespace)
-    assert namespace["positions"].shape == (1, namespace["frames"].atoms.n_atoms, 3)
-    assert namespace["run"].kind == "md"
+    assert namespace["positions"].shape == (1, namespace["run"].atoms.n_atoms, 3)
+    assert namespace["saved"].kind == "md"
     ran = []
     for command in commands(PAGE):
         _, verb, *words = shlex.split(command)
