@@ -62,6 +62,7 @@ def test_the_first_commands_end_well(tmp_path, monkeypatch, capfd):
     """As they are, with the numbers of samples and chains that a reader gets: they end with a good verdict."""
     monkeypatch.chdir(tmp_path)
     assert subprocess.run([sys.executable, "-m", "timewarp", "--version"], check=False).returncode == 0
+    capfd.readouterr()
     printed = run_all(README, capfd, {})
     first = next(iter(printed.values()))
     assert GOOD in first

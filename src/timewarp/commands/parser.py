@@ -153,6 +153,7 @@ def add_option(parser: Any, option: Option) -> None:
 def call_of(verb: Verb, args: argparse.Namespace) -> Call:
     """The parsed command line of a verb."""
     given = {o.name: getattr(args, o.name) for o in verb.options if hasattr(args, o.name)}
+    given |= {o.name: tuple(given[o.name]) for o in verb.options if o.many and o.name in given}
     return Call(
         arguments={a.name: getattr(args, a.name) for a in verb.arguments},
         settings=given,
