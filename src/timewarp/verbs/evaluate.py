@@ -98,7 +98,7 @@ def evaluate(
         >>> run = sample("AG", samples=160, chains=8, warmup=10, out=folder / "run")
         >>> md = simulate("AG", length_ns=0.2, torsion_moves_per_ps=10, out=folder / "md")
         >>> sorted(evaluate(run, md, lag_ps=1).rows[0]["measures"])[:3]
-        ['delta_F', 'energy_w2', 'jsd_phi_psi']
+        ['delta_F', 'energy_w2', 'jsd_tica']
     """
     folder = None if out is None else Path(out)
     if folder is not None and not _may_hold(folder):

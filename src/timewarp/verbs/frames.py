@@ -34,7 +34,7 @@ def read_frames(paths: Path | str | Sequence[Path | str], top: Path | str | None
         >>> run.to_mdtraj().save_dcd(folder / "mine.dcd")
         >>> md = read_frames(folder / "mine.dcd", top=run.path / "topology.pdb", temperature_K=310)
         >>> md.energies.shape, md.system
-        ((1, 64), System('topology', 20 atoms, amber14-obc2, 310 K))
+        ((1, 64), System('AG', 20 atoms, amber14-obc2, 310 K))
     """
     found = read_frame_set(paths, top, **options)
     for note in found.notes:

@@ -171,7 +171,7 @@ def default_kernel(
 
     Example:
         >>> default_kernel(System("Ace-A-Nme"), kernels="torsion,hmc")
-        Cycle([4 x TorsionMove('torsion', 6 bonds), HMC('hmc', 40 steps of 1 fs)])
+        Cycle([4 x TorsionMove('torsion', 7 bonds), HMC('hmc', 40 steps of 1 fs)])
     """
     chosen = KernelSettings.make({"model": None if model is None else str(model), **settings})
     loaded = load_model(system, model, chosen.family) if chosen.learned else None
