@@ -89,7 +89,7 @@ def test_getting_started(tmp_path, monkeypatch, capfd):
         (tmp_path / name).symlink_to(ROOT / name)
     monkeypatch.chdir(tmp_path)
     printed = run_all(FIRST_PAGE, capfd, FEWER)
-    assert len(printed) >= 18
+    assert len(printed) >= 17
     for page in ("ala2/report/index.html", "ag-samples/report/index.html", "ag-evaluation/index.html"):
         assert (tmp_path / page).stat().st_size > 10_000
     # The same in Python goes on with what the commands have made, so that it is done at once.
