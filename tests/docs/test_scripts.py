@@ -1,4 +1,4 @@
-"""Benchmarks and examples call the library: what they import is there, and none of them goes through the command line."""
+"""Benchmarks and examples call the library: what they import is there, and none uses the command line."""
 
 import ast
 import importlib
