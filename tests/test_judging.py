@@ -99,15 +99,15 @@ def replace_energies(trajectory, shifts):
 
 
 def test_chains_are_compared_between_the_superchains_they_belong_to():
-    """64 chains of 20 frames, independent: their number condemns them one by one, and not by 8 starts."""
+    """64 chains of 20 frames, independent: sound by 8 starts as one by one, where chance gives larger R-hats."""
     alone = judge_run(Frames(chains=64, frames=20))
     shared = judge_run(Frames(chains=64, frames=20, superchains=tuple(c % 8 for c in range(64))))
     assert texts(shared)["nested R-hat"][0] == "pass"
     assert "8 superchains agree" in texts(shared)["nested R-hat"][1]
     status, text = texts(alone)["nested R-hat"]
-    assert status == "fail"
+    assert status == "pass"
+    assert "chance alone gives up to 1.0" in text
     assert "between 64 superchains" in text
-    assert "an effective sample size of some 3,184" in text
 
 
 def test_one_chain_is_compared_with_itself():

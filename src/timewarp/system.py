@@ -24,6 +24,8 @@ from .state import Atoms
 from .trajectories import SUPERCHAINS, Source
 
 logger = logging.getLogger("timewarp")
+OWN_ENERGY = "own energy"
+"""What a run under an energy of one's own says in place of a preset."""
 
 
 class System(Target):
@@ -45,7 +47,7 @@ class System(Target):
     Attributes:
         molecule: the molecule; None for a system that was read from a run.
         name: of the molecule, as it was given.
-        preset: name of the force-field preset.
+        preset: name of the force-field preset; ``own energy`` with an energy of one's own.
         atoms: what is known of the atoms.
         parameters: the compiled force field; None with an energy of one's own.
         built: start positions (atoms, 3) in nm, minimised, in the precision and on the device of the chains.
@@ -144,6 +146,8 @@ class System(Target):
         self.name, self.preset, self.pdb = name, preset, pdb
         self.parameters, self.precision, self.device = parameters, precision, resolve_device(device)
         self.is_own_energy = energy is not None
+        if self.is_own_energy:
+            self.preset = OWN_ENERGY  # or its runs would pass for those of the force field
         self.built = positions.to(self.device, getattr(torch, precision))
         if energy is None:
             assert parameters is not None

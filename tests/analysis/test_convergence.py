@@ -15,6 +15,7 @@ from timewarp.analysis import (
     rhat,
 )
 from timewarp.analysis.autocorrelation import split
+from timewarp.analysis.convergence import rhat_by_chance
 
 
 def autoregressive(rng, rho, chains, frames):
@@ -195,3 +196,15 @@ def test_the_worse_of_sine_and_cosine_counts():
     angles = side * (0.8 + 0.1 * rng.normal(size=(2, 1000)))
     assert rhat(np.cos(angles)) < 1.02
     assert circular_rhat(angles) > 1.5
+
+
+def test_what_chance_gives_is_what_sound_chains_show():
+    """Independent draws: one R-hat in a thousand is larger; a shift of one superchain by a width is."""
+    rng = np.random.default_rng(4)
+    superchains = np.arange(16) % 8
+    limit = rhat_by_chance(8, 16 * 50)
+    sound = [rhat(rng.standard_normal((16, 50)), superchains) for _ in range(400)]
+    assert sum(value > limit for value in sound) <= 4  # the larger of bulk and folded, so up to two in a thousand
+    assert sum(value > 1.01 for value in sound) > 10  # which 1.01 alone would refuse
+    biased = rng.standard_normal((16, 50)) + (superchains == 3)[:, None]
+    assert rhat(biased, superchains) > limit

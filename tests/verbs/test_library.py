@@ -101,6 +101,10 @@ def test_an_energy_of_ones_own(molecule, tmp_path):
     assert not (tmp_path / "own" / "energy.safetensors").exists()
     with pytest.raises(ValueError, match=r"energy\.safetensors"):
         _ = run.system
+    with pytest.raises(ValueError, match=r"under amber14-obc2 and .* under own energy: not comparable"):
+        run.judge(reference=plain)
+    with pytest.raises(ValueError, match=r"cannot serve an energy of one's own: .*no_flow"):
+        tw.default_kernel(system, "peptides")
 
 
 def test_a_system_and_its_settings_must_agree(tmp_path):

@@ -10,11 +10,16 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
+from scipy.stats import chi2
 
 from .autocorrelation import geyer_ess, split, varies
 
 RHAT_LIMIT = 1.01
-"""Largest R-hat that counts as converged (Vehtari et al. 2021)."""
+"""Largest R-hat that counts as converged (Vehtari et al. 2021), unless chance gives larger ones "
+"(:func:`rhat_by_chance`)."""
+
+BY_CHANCE = 1e-3
+"""Chance of a larger R-hat than :func:`rhat_by_chance` for one quantity; a run has some ten or twenty."""
 
 
 def rhat(series: np.ndarray, superchains: Sequence[int] | np.ndarray | None = None) -> float:
@@ -67,6 +72,24 @@ def rhat(series: np.ndarray, superchains: Sequence[int] | np.ndarray | None = No
     folded = np.abs(chains - np.median(chains))
     bulk, tails = (_nested(_normal_scores(x), members) for x in (chains, folded))
     return float(np.fmax(bulk, tails))
+
+
+def rhat_by_chance(superchains: int, ess: float) -> float:
+    """What nested R-hat exceeds in one of a thousand runs that are in equilibrium, for an effective sample size.
+
+    The means of K superchains, each of ESS / K independent samples, differ by chance: ``R-hat^2 - 1`` is K / ESS times
+    a chi-squared number of K - 1 degrees of freedom over K - 1. At an ESS of 400, where 8 superchains have an R-hat of
+    1.01 on average, 1.01 alone would refuse four of ten sound runs.
+
+    Args:
+        superchains: K; of a single chain, whose halves are compared, 2.
+        ess: of all chains together.
+
+    >>> round(rhat_by_chance(8, 400), 3), round(rhat_by_chance(8, 4000), 4)
+    (1.034, 1.0035)
+    """
+    k = max(superchains, 2)
+    return float(np.sqrt(1 + chi2.ppf(1 - BY_CHANCE, k - 1) / (k - 1) * k / ess)) if ess > 0 else RHAT_LIMIT
 
 
 def ess(series: np.ndarray) -> float:

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from statistics import NormalDist
 from typing import Any, Literal
 
-from .convergence import RHAT_LIMIT
+from .convergence import RHAT_LIMIT, rhat_by_chance
 
 ESS_LIMIT = 400
 """Smallest ESS on which R-hat and error bars can be relied (Vehtari et al. 2021)."""
@@ -121,15 +121,24 @@ def _convergence(analysis: Mapping[str, Any]) -> Iterator[Check]:
         return
     starts = analysis["n_superchains"] if analysis["n_superchains"] > 1 else analysis["n_chains"]
     compared = f"{starts} superchains" if starts > 1 else "the two halves of the only chain"
-    worst = max(known, key=lambda n: known[n]["rhat"])
+    # Where the ESS is too small by itself, it may be so because the superchains disagree: no allowance for chance.
+    limits = {
+        n: max(RHAT_LIMIT, rhat_by_chance(starts, row["ess"])) if row["ess"] >= ESS_LIMIT else RHAT_LIMIT
+        for n, row in known.items()
+    }
+    late = [n for n in known if known[n]["rhat"] > limits[n]]
+    worst = max(late or known, key=lambda n: known[n]["rhat"])
     value = known[worst]["rhat"]
-    late = [n for n in known if known[n]["rhat"] > RHAT_LIMIT]
     if late:
-        text = f"{_list(late)}: R-hat between {compared} up to {_rhat(value)} ({worst}), above {RHAT_LIMIT}. "
-        needed = starts / (RHAT_LIMIT**2 - 1)
-        if needed > 1.5 * ESS_LIMIT:
-            text += f"Between so many, the limit asks for an effective sample size of some {needed:,.0f}. "
-        text += "Run longer chains."
+        text = (
+            f"{_list(late)}: R-hat between {compared} up to {_rhat(value)} ({worst}), above "
+            f"{max(limits[worst], RHAT_LIMIT):.3g}. Run longer chains."
+        )
+    elif value > RHAT_LIMIT:
+        text = (
+            f"R-hat at most {value:.4f} ({worst}): chance alone gives up to {limits[worst]:.4f} between {compared} "
+            f"with {known[worst]['ess']:,.0f} effective samples, so they agree."
+        )
     else:
         text = f"R-hat at most {value:.4f} ({worst}), below {RHAT_LIMIT}: {compared} agree."
     yield Check("nested R-hat", "fail" if late else "pass", text)
@@ -311,7 +320,7 @@ def is_number(value: Any) -> bool:
 
 
 def _rhat(value: float) -> str:
-    return f"{value:.3f}" if value < 100 else "more than 100"
+    return f"{value:.4f}" if value < 100 else "more than 100"
 
 
 def _list(names: list[str], most: int = 4) -> str:

@@ -228,9 +228,9 @@ def draw_figure(plot: Plot, key: str = "", before: str = "") -> str:
 def _convergence(analysis: Mapping[str, Any], comparison: Mapping[str, Any] | None) -> str:
     text = (
         "<p>Nested R-hat compares superchains, groups of chains that share a start, with each other: rank-normalised, "
-        "below 1.01 when their starts are forgotten. ESS is the number of independent samples that the run is worth "
-        "(Geyer’s initial positive sequence over all chains). Each is the worse of sine and cosine of the torsion; "
-        "those of the energy and of each φ > 0 stand in their own tables below."
+        "below 1.01, or what chance gives, when their starts are forgotten. ESS is the number of independent samples "
+        "that the run is worth (Geyer’s initial positive sequence over all chains). Each is the worse of sine and "
+        "cosine of the torsion; those of the energy and of each φ > 0 stand in their own tables below."
     )
     if comparison:
         text += (

@@ -79,7 +79,7 @@ class SimulationSettings(Settings):
         short="-t",
         shown="the preset's; 310 for amber14 presets, 300 for amber99sbildn-obc",
     )
-    timestep_fs: float = setting(2.0, "integration step", unit="fs", above=0, most=10, group="the dynamics")
+    timestep_fs: float = setting(2.0, "integration step", unit="fs", above=0, most=100, group="the dynamics")
     hydrogen_mass_Da: float | None = setting(
         None,
         "mass of hydrogens, taken from the bonded heavy atom (Feenstra, Hess & Berendsen 1999); configurational "

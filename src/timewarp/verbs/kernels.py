@@ -40,13 +40,16 @@ Measured on a CPU core (22 atoms, 3.3 million parameters): one chain makes 34 st
 """
 
 
-def load_model(system: System, model: str | Path | LoadedModel | None = None, family: str | None = None) -> LoadedModel:
+def load_model(
+    system: System, model: str | Path | LoadedModel | None = None, family: str | None = None, instead: str = ""
+) -> LoadedModel:
     """The network that was asked for, or the shipped one for the molecule.
 
     Args:
         system: what it is to serve.
         model: name of a shipped network, folder of one's own, or a network; None: the default.
         family: family of the network; None: any.
+        instead: what else could be done, for the message if there is none.
 
     Raises:
         ValueError: there is none, or it is of another family or molecule.
@@ -60,7 +63,7 @@ def load_model(system: System, model: str | Path | LoadedModel | None = None, fa
         kind = f" of family {family}" if family else ""
         raise ValueError(
             f"no shipped network{kind} covers {system.atoms.residues} (there are: {', '.join(names()) or 'none'}); "
-            "train one and give its folder as `model`, or sample without a network"
+            f"train one and give its folder as `model`{instead}"
         )
     loaded = load(name, system.atoms)
     if family not in (None, loaded.kind):
@@ -104,7 +107,15 @@ def learned_moves(
         ValueError: batches are asked for of a network that does not draw in batches.
     """
     filled = (CPU_FILLED if system.device == "cpu" else GPU_FILLED) // n_chains
-    made = model.proposers(system.parameters, system.kT, device=system.device, engine=engine, threads=threads)
+    try:
+        made = model.proposers(system.parameters, system.kT, device=system.device, engine=engine, threads=threads)
+    except ValueError as error:
+        if not system.is_own_energy:
+            raise
+        raise ValueError(
+            f"{model.name} cannot serve an energy of one's own: {error}; sample with `no_flow`, or make the kernel of "
+            "moves that you choose"
+        ) from None
     filled = max(1, min(filled, MOST_PROPOSALS))
     if (proposals or flow_steps) and not any(isinstance(p, SpeculativeProposer) for p in made.values()):
         raise ValueError(

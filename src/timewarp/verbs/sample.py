@@ -85,7 +85,9 @@ def sample(
     tuning = None if chosen.tuning is None else read_tuning(chosen.tuning)
     loaded = None
     if kernel is None:
-        loaded = load_model(system, model, chosen.family) if chosen.learned else None
+        if chosen.learned:
+            instead = ", or sample without a network: `no_flow`"
+            loaded = load_model(system, model, chosen.family, instead)
         made: Kernel = build_kernel(system, chosen, loaded, n_chains=n_chains, threads=threads)
     else:
         made = kernel(system)
