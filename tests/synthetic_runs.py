@@ -22,10 +22,11 @@ class FakeTrajectory:
     energies: torch.Tensor
     frame_spacing: float = 1.0
     unit: str = "step"
+    starts: int | None = None
 
     @property
     def superchains(self) -> tuple[int, ...]:
-        return tuple(range(len(self.energies)))
+        return tuple(c % (self.starts or len(self.energies)) for c in range(len(self.energies)))
 
 
 @cache

@@ -150,3 +150,13 @@ def test_many_short_chains_of_a_sound_kernel_are_not_reported():
     assert (rates == 0).any()
     kernels = {"flow": {"proposed": 128 * 64, "accepted": round(64 * rates.sum()), "acceptance_per_chain": [*rates]}}
     assert "acceptance of flow" not in statuses(judged(alanine_run(seed=3), kernels=kernels))
+
+
+def test_it_is_superchains_that_must_accept():
+    """16 chains from 8 starts, two of which rest; they are of one superchain, or each has a fellow that moves."""
+    run = alanine_run(chains=16, seed=3, starts=8)
+    for resting, found in (({3, 11}, "1 of 8 superchains never accepted a flow move."), ({3, 4}, None)):
+        rates = [0.0 if c in resting else 0.5 for c in range(16)]
+        kernels = {"flow": {"proposed": 1600, "accepted": 700, "acceptance_per_chain": rates}}
+        texts = {c.name: c.text for c in judged(run, kernels=kernels).checks}
+        assert texts.get("acceptance of flow") == found

@@ -170,7 +170,8 @@ def _unturned(analysis: Mapping[str, Any]) -> Iterator[Check]:
 def _movement(analysis: Mapping[str, Any]) -> Iterator[Check]:
     stuck = analysis["stuck"]
     dead = stuck["never_moved"]
-    frozen = {k["name"]: _frozen_chains(k) for k in analysis["kernels"]}
+    groups = analysis["n_superchains"] if 1 < analysis["n_superchains"] < analysis["n_chains"] else 0
+    frozen = {k["name"]: _frozen_chains(k, groups) for k in analysis["kernels"]}
     if dead:
         yield Check("movement", "fail", f"{len(dead)} of {analysis['n_chains']} chains never moved.")
     elif stuck["longest_repeat"] > LONGEST_REPEAT and analysis["n_frames"] > 50:
@@ -183,7 +184,8 @@ def _movement(analysis: Mapping[str, Any]) -> Iterator[Check]:
         yield Check("movement", "pass", "Every chain keeps moving.")
     for name, count in frozen.items():
         if count:
-            yield Check(f"acceptance of {name}", "warn", f"{count} chains never accepted a {name} move.")
+            what = f"{count} of {groups} superchains" if groups else f"{count} chains"
+            yield Check(f"acceptance of {name}", "warn", f"{what} never accepted a {name} move.")
     for kernel in analysis["kernels"]:
         if kernel["name"] == "flow" and is_number(kernel["jump"]) and kernel["jump"] < 0.6:
             yield Check(
@@ -193,12 +195,15 @@ def _movement(analysis: Mapping[str, Any]) -> Iterator[Check]:
             )
 
 
-def _frozen_chains(kernel: Mapping[str, Any]) -> int:
-    """Chains that never accepted a move, where that is no accident.
+def _frozen_chains(kernel: Mapping[str, Any], superchains: int) -> int:
+    """Superchains, or chains where each is one, that never accepted a move, where that is no accident.
 
-    Many short chains make few proposals each: of 128 chains with three acceptances each on average, six have none.
+    The many short chains of a superchain stay where a few long ones rest for a while, which is no fault of either.
+    Even so they make few proposals each: of 128 chains with three acceptances each on average, six have none.
     """
     chains = kernel["per_chain"]
+    if superchains:
+        chains = [max(chains[k::superchains], default=0) for k in range(superchains)]
     expected = kernel["accepted"] >= FEWEST_VISITS * len(chains)
     dead = kernel["accepted"] == 0 and kernel["proposed"] >= FEWEST_PROPOSALS * len(chains)
     return sum(a == 0 for a in chains) if expected or dead else 0
