@@ -1,9 +1,12 @@
 """Test-wide settings: shapes are checked at run time, torch is deterministic in its use of threads."""
 
 import os
+import signal
 from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # of a shell in the background, and inherited by what tests start
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 from jaxtyping import install_import_hook
 
