@@ -9,6 +9,7 @@ import argparse
 import math
 import sys
 import time
+import warnings
 from pathlib import Path
 
 import timewarp as tw
@@ -22,16 +23,16 @@ FEWEST_SAMPLES = 20_000
 
 
 def open_trajectories(folder: Path) -> int:
-    """Frames that MDTraj (and MDAnalysis, where it is installed) find in the exported files."""
-    import mdtraj
-
-    files = sorted(folder.glob("*.dcd"))
-    frames = sum(len(mdtraj.load(str(file), top=str(folder / "topology.pdb"))) for file in files)
+    """Frames that MDTraj (through the library) and MDAnalysis, where it is installed, find in the exported files."""
+    files, topology = sorted(folder.glob("*.dcd")), folder / "topology.pdb"
+    frames = tw.read_frames(files, top=topology).energies.size
     try:
         import MDAnalysis
     except ImportError:
         return frames
-    universe = MDAnalysis.Universe(str(folder / "topology.pdb"), [str(file) for file in files])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # MDAnalysis announces changes of its version 3
+        universe = MDAnalysis.Universe(str(topology), [str(file) for file in files])
     assert len(universe.trajectory) == frames, "MDTraj and MDAnalysis disagree on the number of frames"
     return frames
 
