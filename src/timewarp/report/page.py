@@ -70,7 +70,7 @@ def render_page(
         "free_energy": (tables.basin_table(analysis, comparison, names) if analysis["phi_basins"] else "")
         + (tables.profile_table(comparison) if comparison and comparison["profiles"] else ""),
         "tica": tables.states_table(slow, names) if slow else "",
-        "speed": tables.speed_table(comparison["speed"], names) if comparison and comparison["speed"] else "",
+        "speed": tables.speed_table(comparison["speed"], names) if comparison and comparison.get("speed") else "",
         "structures": tables.conformation_table(analysis, comparison, names),
         "energy": tables.energy_table(analysis, comparison, names),
         "bonded": tables.bonded_table(comparison) if comparison else "",
