@@ -203,53 +203,6 @@ void run(const FlowTables& t, long n, int n_threads, const Work& work) {
 }
 
 template <class Io>
-void encode(const Flow& f, Array<Io, 3> internal, Out<float, 3> context, int n_threads, Encode<Io> kernel) {
-  const FlowTables& t = f.view;
-  const std::size_t n = internal.shape(0);
-  expect(t.has_context, "a flow with context");
-  expect(internal.shape(1) == std::size_t(t.tree.n_atoms) && internal.shape(2) == 3, "internal coordinates (n, atoms, 3)");
-  expect(context.shape(0) == n && context.shape(1) == std::size_t(t.tree.n_torsions) &&
-             context.shape(2) == std::size_t(t.context.width),
-         "context (n, torsions, width)");
-  const Io* from = internal.data();
-  float* to = context.data();
-  run(t, long(n), n_threads, [&](long first, long last, void* scratch) { kernel(t, from, to, first, last, scratch); });
-}
-
-void transport(const Flow& f, Array<float, 3> context, Out<double, 2> angles, Out<double, 1> log_q, bool sampling,
-               int n_threads) {
-  const FlowTables& t = f.view;
-  const std::size_t n = angles.shape(0);
-  expect(angles.shape(1) == std::size_t(t.tree.n_torsions) && log_q.shape(0) == n, "angles (n, torsions)");
-  expect(!t.has_context || (context.shape(0) == n && context.shape(1) == std::size_t(t.tree.n_torsions) &&
-                            context.shape(2) == std::size_t(t.context.width)),
-         "context (n, torsions, width)");
-  const float* from = t.has_context ? context.data() : nullptr;
-  double *a = angles.data(), *q = log_q.data();
-  run(t, long(n), n_threads, [&](long first, long last, void* scratch) {
-    isa().flow->transport(t, from, a, q, sampling, first, last, scratch);
-  });
-}
-
-// Log densities of internal coordinates, or (with a base of n rows) coordinates drawn and their log densities.
-void transport_internal(const Flow& f, D2 base, D2 noise, Out<double, 3> internal, Out<double, 1> log_q, int n_threads) {
-  const FlowTables& t = f.view;
-  const std::size_t n = internal.shape(0);
-  expect(t.n_stiff_couplings > 0, "a flow over all internal coordinates");
-  expect(internal.shape(1) == std::size_t(t.tree.n_atoms) && internal.shape(2) == 3 && log_q.shape(0) == n,
-         "internal coordinates (n, atoms, 3)");
-  const bool sampling = base.shape(0) > 0;
-  expect(!sampling || (base.shape(0) == n && base.shape(1) == std::size_t(t.tree.n_torsions) && noise.shape(0) == n &&
-                       noise.shape(1) == std::size_t(t.tree.n_stiff)),
-         "base angles (n, torsions) and noise (n, stiff)");
-  const double *b = sampling ? base.data() : nullptr, *z = noise.data();
-  double *y = internal.data(), *q = log_q.data();
-  run(t, long(n), n_threads, [&](long first, long last, void* scratch) {
-    isa().flow->transport_internal(t, b, z, y, q, first, last, scratch);
-  });
-}
-
-template <class Io>
 void propose(const Flow& f, Array<Io, 3> positions, Array<double, 2> base, D2 noise, Out<Io, 3> candidates,
              Out<double, 1> there, Out<double, 1> here, int n_threads, Propose<Io> kernel) {
   const FlowTables& t = f.view;
@@ -289,19 +242,11 @@ void bind_flow(nb::module_& m) {
            }),
            nb::kw_only(), nb::arg("order"), nb::arg("references"), nb::arg("sibling"), nb::arg("stiff"),
            nb::arg("standard"), nb::arg("torsions"), nb::arg("context").none(), nb::arg("couplings"), nb::arg("bins"))
-      .def("encode", [](const Flow& f, Array<float, 3> internal, Out<float, 3> context, int n_threads) {
-        encode<float>(f, internal, context, n_threads, isa().flow->encode_f32);
-      })
-      .def("encode", [](const Flow& f, Array<double, 3> internal, Out<float, 3> context, int n_threads) {
-        encode<double>(f, internal, context, n_threads, isa().flow->encode_f64);
-      })
-      .def("transport", &transport)
       .def("add_stiff",
            [](Flow& f, D2 cholesky, std::vector<std::tuple<std::shared_ptr<FlowNetwork>, I1>> couplings, int bins) {
              add_stiff(f, cholesky, couplings, bins);
            },
            nb::kw_only(), nb::arg("cholesky"), nb::arg("couplings"), nb::arg("bins"))
-      .def("transport_internal", &transport_internal)
       .def("propose",
            [](const Flow& f, Array<float, 3> x, Array<double, 2> base, D2 noise, Out<float, 3> y, Out<double, 1> there,
               Out<double, 1> here,

@@ -112,33 +112,6 @@ struct Engine {
         angle[k * kDoubles + lane / W][lane % W] = from[chain(start, count, lane) * n + k];
   }
 
-  void store_angles(double* to, long start, int count) const {
-    constexpr int W = kLanes<double>;
-    const int n = t.tree.n_torsions;
-    for (int lane = 0; lane < count; ++lane)
-      for (int k = 0; k < n; ++k) to[(start + lane) * n + k] = angle[k * kDoubles + lane / W][lane % W];
-  }
-
-  void load_context(const float* from, long start, int count) const {
-    constexpr int W = kLanes<float>;
-    const int width = t.context.width, padded = t.context.padded;
-    for (int lane = 0; lane < kChains; ++lane) {
-      const float* row = from + chain(start, count, lane) * t.tree.n_torsions * width;
-      for (int k = 0; k < t.tree.n_torsions; ++k)
-        for (int f = 0; f < width; ++f) context[k * padded + f].v[lane / W][lane % W] = row[k * width + f];
-    }
-  }
-
-  void store_context(float* to, long start, int count) const {
-    constexpr int W = kLanes<float>;
-    const int width = t.context.width, padded = t.context.padded;
-    for (int lane = 0; lane < count; ++lane) {
-      float* row = to + (start + lane) * t.tree.n_torsions * width;
-      for (int k = 0; k < t.tree.n_torsions; ++k)
-        for (int f = 0; f < width; ++f) row[k * width + f] = context[k * padded + f].v[lane / W][lane % W];
-    }
-  }
-
   static void store_sum(const VD* sum, double* to, long start, int count) {
     constexpr int W = kLanes<double>;
     for (int lane = 0; lane < count; ++lane) to[start + lane] = sum[lane / W][lane % W];

@@ -9,57 +9,6 @@ namespace {
 TW_INLINE int block_size(long start, long last) { return last - start < kChains ? int(last - start) : kChains; }
 
 template <class Io>
-void encode(const FlowTables& t, const Io* internal, float* context, long first, long last, void* scratch) {
-  const Engine e(t, scratch);
-  for (long start = first; start < last; start += kChains) {
-    const int count = block_size(start, last);
-    e.load(internal, start, count, e.internal);
-    e.encode();
-    e.store_context(context, start, count);
-  }
-}
-
-void transport(const FlowTables& t, const float* context, double* angles, double* log_q, bool sampling, long first,
-               long last, void* scratch) {
-  const Engine e(t, scratch);
-  for (long start = first; start < last; start += kChains) {
-    const int count = block_size(start, last);
-    if (t.has_context) e.load_context(context, start, count);
-    e.prepare();
-    e.load_angles(angles, start, count);
-    VD sum[kDoubles];
-    e.transport(sampling, sum);
-    e.store_angles(angles, start, count);
-    Engine::store_sum(sum, log_q, start, count);
-  }
-}
-
-void transport_internal(const FlowTables& t, const double* base, const double* noise, double* internal, double* log_q,
-                        long first, long last, void* scratch) {
-  const StiffEngine e(t, scratch);
-  const int stride = 3 * t.tree.n_atoms;
-  constexpr int W = kLanes<double>;
-  e.prepare();
-  for (long start = first; start < last; start += kChains) {
-    const int count = block_size(start, last);
-    VD sum[kDoubles];
-    if (base) {
-      for (int k = 0; k < kDoubles * stride; ++k) e.internal[k] = VD{};
-      e.load_angles(base, start, count);
-      e.load_noise(noise, start, count);
-      e.sample_internal(sum);
-      for (int lane = 0; lane < count; ++lane)
-        for (int k = 0; k < stride; ++k)
-          internal[(start + lane) * stride + k] = e.internal[(lane / W) * stride + k][lane % W];
-    } else {
-      e.load(internal, start, count, e.internal);
-      e.score_internal(sum);
-    }
-    Engine::store_sum(sum, log_q, start, count);
-  }
-}
-
-template <class Io>
 void propose(const FlowTables& t, const Io* positions, const double* base, const double* noise, Io* candidates,
              double* log_q_there, double* log_q_here, long first, long last, void* scratch) {
   const StiffEngine e(t, scratch);
@@ -105,8 +54,6 @@ long scratch_bytes(const FlowTables& t) { return Engine(t, nullptr).bump.used; }
 }  // namespace
 
 extern const FlowKernels flow_kernels;
-const FlowKernels flow_kernels{
-    encode<float>, encode<double>, transport, transport_internal, propose<float>, propose<double>, scratch_bytes,
-};
+const FlowKernels flow_kernels{propose<float>, propose<double>, scratch_bytes};
 
 }  // namespace timewarp::TIMEWARP_ISA
