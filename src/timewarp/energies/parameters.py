@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from dataclasses import dataclass, fields
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -100,6 +102,16 @@ class Parameters:
     def has_solvent(self) -> bool:
         """Whether there is a generalised Born term."""
         return len(self.gb_charge) > 0
+
+    @cached_property
+    def digest(self) -> str:
+        """Short hash of all numbers to six digits: the same for the same force field, whatever file it came from."""
+        known = hashlib.sha256()
+        for f in fields(self):
+            values = getattr(self, f.name).flatten().tolist()
+            if values:
+                known.update(f"{f.name}:{','.join(f'{v:.6g}' for v in values)};".encode())
+        return known.hexdigest()[:16]
 
     def save(self, path: Path | str) -> None:
         """Write a safetensors file, atomically."""
