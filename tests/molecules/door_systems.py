@@ -133,8 +133,13 @@ def halide(element: str = "Cl", sequence: str = "Ace-F-Nme") -> Made:
                 if old in (i, j):
                     force.setBondParameters(k, i, j, length, stiffness)
         if isinstance(force, openmm.NonbondedForce):
-            charge = force.getParticleParameters(old)[0]
-            force.setParticleParameters(old, charge, 0.3 + length / 3, 1.0)
+            force.setParticleParameters(old, force.getParticleParameters(old)[0], 0.3 + length / 3, 1.0)
+            sizes = [force.getParticleParameters(i)[1:] for i in range(force.getNumParticles())]
+            for k in range(force.getNumExceptions()):
+                i, j, product, _, depth = force.getExceptionParameters(k)
+                if old in (i, j) and depth._value:
+                    depth = 0.5 * (sizes[i][1] * sizes[j][1]).sqrt()
+                    force.setExceptionParameters(k, i, j, product, (sizes[i][0] + sizes[j][0]) / 2, depth)
     topology = app.Topology()
     residue = topology.addResidue("LIG", topology.addChain("A"))
     atoms = [

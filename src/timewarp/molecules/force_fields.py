@@ -72,7 +72,7 @@ def native_obc2(custom: openmm.CustomGBForce) -> openmm.GBSAOBCForce:
 
     The custom force stores the offset radius and its product with the scale factor; the native one wants the radius
     and the scale factor themselves. Its Coulomb constant differs by 2e-7, relative; all else is the same. With a
-    cutoff, both shift the pair term by 1/cutoff. Of another model it is a stand-in, good enough to begin a descent with.
+    cutoff, both shift the pair term by 1/cutoff. Of another model it is a stand-in, to begin a descent with.
     """
     native = openmm.GBSAOBCForce()
     native.setSolventDielectric(_constant(custom, "solventDielectric"))

@@ -139,8 +139,6 @@ def read_charmm(path: Path, files: Files) -> Read:
             parameters, constraints=None, rigidWater=False, removeCMMotion=False, implicitSolvent=_MODELS.get(solvent)
         ),
     )
-    if solvent == "obc2":
-        use_native_gb(system)
     return Read(psf.topology, system, coordinates, solvent, notes)
 
 

@@ -120,6 +120,9 @@ def _bond_lengths(system: openmm.System) -> dict[tuple[int, int], float]:
             for k in range(force.getNumBonds()):
                 i, j, length, _ = force.getBondParameters(k)
                 found[min(i, j), max(i, j)] = length.value_in_unit(unit.nanometer)
+    for k in range(system.getNumConstraints() if found else 0):
+        i, j, length = system.getConstraintParameters(k)
+        found.setdefault((min(i, j), max(i, j)), length.value_in_unit(unit.nanometer))
     return found
 
 
