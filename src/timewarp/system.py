@@ -24,6 +24,8 @@ from .state import Atoms
 from .trajectories import SUPERCHAINS, RunFolder, Source
 
 logger = logging.getLogger("timewarp")
+DEFAULT = "amber14-obc2"
+"""The default preset."""
 OWN_ENERGY = "own energy"
 """What a run under an energy of one's own says in place of a preset."""
 
@@ -145,6 +147,8 @@ class System(Target):
             raise ValueError(
                 f"{run.path} has no energy.safetensors beside its frames; make the system from its molecule"
             )
+        if temperature_K is None:  # an exploration has none
+            temperature_K = PRESETS[DEFAULT].temperature_K if run.kind == "exploration" else run.temperature_K
         self._assemble(
             run.name,
             run.atoms,
@@ -152,7 +156,7 @@ class System(Target):
             torch.as_tensor(pdb_positions(run.topology_pdb, run.atoms.n_atoms)),
             run.topology_pdb,
             preset=str(run.config.get("preset")),
-            temperature_K=run.temperature_K if temperature_K is None else temperature_K,
+            temperature_K=temperature_K,
             precision=precision,
             device=device,
             energy=energy,
