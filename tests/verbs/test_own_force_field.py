@@ -67,13 +67,13 @@ def test_a_run_goes_on_and_is_extended_without_its_files(prmtop: Path, tmp_path:
 
 def test_another_force_field_or_solvent_is_another_run(prmtop: Path, tmp_path: Path) -> None:
     tw.sample(prmtop, solvent="obc2", out=tmp_path / "run", **FEW)
-    with pytest.raises(FileExistsError, match="under another force field .prmtop-obc2, not prmtop-obc1"):
+    with pytest.raises(FileExistsError, match=r"under another force field .prmtop-obc2, not prmtop-obc1"):
         tw.sample(prmtop, solvent="obc1", out=tmp_path / "run", **FEW)
     lines = prmtop.read_text().splitlines()
     row = next(i for i, line in enumerate(lines) if "BOND_EQUIL_VALUE" in line) + 2
     lines[row] = f"{float(lines[row][:16]) + 0.01:16.8E}{lines[row][16:]}"
     prmtop.write_text("\n".join(lines))
-    with pytest.raises(FileExistsError, match="another force field .* with these numbers"):
+    with pytest.raises(FileExistsError, match=r"another force field .* with these numbers"):
         tw.sample(prmtop, solvent="obc2", out=tmp_path / "run", **FEW)
     other = made.peptide("Ace-AK-Nme").save(tmp_path, "prmtop", "rst7", name="other")
     with pytest.raises(FileExistsError, match="holds another molecule"):

@@ -44,7 +44,7 @@ def check_elements(atoms: Atoms) -> None:
         ValueError: the molecule holds one.
     """
     if unknown := sorted(set(atoms.elements) - set(ELEMENTS)):
-        raise ValueError(f"this network knows the elements {', '.join(ELEMENTS)}, not {', '.join(unknown)}")
+        raise ValueError(f"the networks know the elements {', '.join(ELEMENTS)}, not {', '.join(unknown)}")
 
 
 def graph_distance(atoms: Atoms) -> Int[Tensor, "atoms atoms"]:
