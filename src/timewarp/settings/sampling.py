@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from . import LARGEST_SEED, Settings, setting
+from .molecule import MoleculeSettings
 
 PRESETS = ("amber14-obc2", "amber14-obc1", "amber99sbildn-obc", "amber14-vacuum")
 KINDS = ("C", "C2", "B", "A")
@@ -123,7 +124,7 @@ class KernelSettings(ModelSettings):
 
 
 @dataclass(frozen=True, kw_only=True)
-class ChainOptions(ModelSettings):
+class ChainOptions(MoleculeSettings, ModelSettings):
     """What `sample` and `explore` share."""
 
     preset: str = setting("amber14-obc2", "force field and solvent", choices=PRESETS)
@@ -186,7 +187,7 @@ class SampleSettings(ChainOptions, KernelSettings):
         least=1,
         most=10_000,
         short="-t",
-        shown="the preset's; 310 for amber14 presets, 300 for amber99sbildn-obc",
+        shown="the preset's; 310 for amber14 presets and files with a force field, 300 for amber99sbildn-obc",
     )
     warmup: int = setting(
         200, "steps before the first stored sample; kernels are tuned in them", least=0, group="how much"
