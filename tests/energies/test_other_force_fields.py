@@ -144,7 +144,7 @@ def test_charmm36_as_openmm_ships_it(release):
         names = {type(f).__name__ for f in system.getForces()}
         assert {"CustomNonbondedForce", "CustomBondForce", "CMAPTorsionForce", "CustomTorsionForce"} <= names
         assert compile_system(system).has_necks
-        check(system, difficult(molecule.start_positions))
+        check(system, difficult(molecule.start_positions)[1:3])
 
 
 @pytest.mark.parametrize("cut", [{}, CUT], ids=["no cutoff", "cutoff"])
