@@ -26,8 +26,9 @@ using BlockArrays = std::tuple<D2, D1, D2, D2, D2, D1, D2, D1, D2, D1>;
 class GrowthKernel : Kept {
  public:
   GrowthKernel(int n_atoms, bool has_solvent, bool linear, F rho, F scaled, F outer, F product, F self_energy,
-               F surface, F tanh, F necks, F site_weights, F site_charge, F site_heavy, Array<std::uint8_t, 1> beyond, F cosine, F sine,
-               F interpolation, float coulomb) {
+               F surface, F tanh, F necks, F site_weights, F site_charge, F site_heavy,
+               Array<std::uint8_t, 1> beyond, F cosine, F sine, F interpolation, float coulomb, F map_patches,
+               int map_size) {
     t_.n_atoms = n_atoms;
     t_.has_solvent = has_solvent;
     t_.linear = linear;
@@ -59,13 +60,19 @@ class GrowthKernel : Kept {
     t_.sine = keep(sine);
     t_.interpolation = keep(interpolation);
     t_.coulomb = coulomb;
+    expect(map_size >= 0 && (map_size ? map_patches.size() % (16 * std::size_t(map_size) * map_size) == 0
+                                      : map_patches.size() == 0),
+           "patches of whole maps");
+    t_.map_patches = keep(map_patches);
+    t_.map_size = map_size;
+    n_patches_ = map_patches.size() / 16;
     n_sites_ = int(sites);
   }
 
   GrowthKernel(const GrowthKernel&) = delete;  // tables point into this
 
   void add_step(I corners, I fragment, I old, I turning, F lj12, F lj6, F charge, I terms, I periodicity, F phase, F k,
-                F unplaced) {
+                F unplaced, I map_turning, I map_fixed, I map_first) {
     GrowthStep s{};
     expect(corners.size() == 4, "four corners");
     s.n_fragment = int(fragment.size());
@@ -76,11 +83,19 @@ class GrowthKernel : Kept {
     expect(terms.size() == 4 * periodicity.size() && phase.size() == periodicity.size() && k.size() == phase.size(),
            "torsion terms");
     expect(unplaced.size() == fragment.size() + old.size(), "mean descreening of each placed atom");
-    for (const I& atoms : {corners, fragment, old, turning, terms})
+    for (const I& atoms : {corners, fragment, old, turning, terms, map_turning, map_fixed})
       for (std::size_t i = 0; i < atoms.size(); ++i)
         expect(atoms.data()[i] >= 0 && atoms.data()[i] < t_.n_atoms, "atoms within the molecule");
     for (std::size_t i = 0; i < periodicity.size(); ++i)
       expect(periodicity.data()[i] >= 0 && periodicity.data()[i] <= kHighestPeriodicity, "periodicities up to 8");
+    expect(map_turning.size() == 4 * map_first.size() && map_fixed.size() == map_turning.size(), "torsions of maps");
+    for (std::size_t i = 0; i < map_first.size(); ++i)
+      expect(map_first.data()[i] >= 0 && std::size_t(map_first.data()[i]) + t_.map_size * t_.map_size <= n_patches_,
+             "maps within their table");
+    s.n_maps = int(map_first.size());
+    s.map_turning = keep(map_turning);
+    s.map_fixed = keep(map_fixed);
+    s.map_first = keep(map_first);
     for (int i = 0; i < 4; ++i) s.corners[i] = corners.data()[i];
     s.fragment = keep(fragment);
     s.old = keep(old);
@@ -127,6 +142,7 @@ class GrowthKernel : Kept {
  private:
   GrowthTables t_{};
   int n_sites_ = 0;
+  std::size_t n_patches_ = 0;
   std::vector<GrowthStep> steps_;
   std::vector<std::uint8_t> beyond_;
 };
@@ -250,7 +266,7 @@ void bind_growth(nb::module_& m) {
         s.regrow<double>(x, kept, uniform, drawn, forward, backward, threads, isa().growth->regrow_f64);
       });
   nb::class_<GrowthKernel>(m, "GrowthKernel")
-      .def(nb::init<int, bool, bool, F, F, F, F, F, F, F, F, F, F, F, Array<std::uint8_t, 1>, F, F, F, float>())
+      .def(nb::init<int, bool, bool, F, F, F, F, F, F, F, F, F, F, F, Array<std::uint8_t, 1>, F, F, F, float, F, int>())
       .def("add_step", &GrowthKernel::add_step)
       .def("features",
            [](GrowthKernel& k, Array<float, 3> x, int i, int j, Out<double, 2> a, Out<float, 3> p, Out<float, 4> h,

@@ -97,15 +97,46 @@ struct Growth {
       }
   }
 
+  TW_INLINE VF dihedral_of(const std::int32_t* a) const {
+    const P axis = at(placed, a[2]) - at(placed, a[1]);
+    const P b1 = at(placed, a[1]) - at(placed, a[0]), b3 = at(placed, a[3]) - at(placed, a[2]);
+    const P left = cross(b1, axis), right = cross(axis, b3);
+    return vatan2(dot(cross(left, right), axis) * rsqrt(dot(axis, axis)), dot(left, right));
+  }
+
+  // Correction maps (map_energy in timewarp/flows/growth/maps.py).
+  void maps(const GrowthStep& step) const {
+    const int size = t.map_size;
+    for (int k = 0; k < step.n_maps; ++k) {
+      const VF offset = dihedral_of(step.map_turning + 4 * k), other = dihedral_of(step.map_fixed + 4 * k);
+      for (int lane = 0; lane < W; ++lane) {
+        float py;
+        const int j = patch(other[lane], size, py);
+        for (int g = 0; g < kFine; ++g) {
+          float px;
+          const int i = patch(offset[lane] + float(g * (6.28318530717958647693 / kFine) - 3.14159265358979323846), size, px);
+          const float* c = t.map_patches + 16L * (step.map_first[k] + i * size + j);
+          float row[4];
+          for (int p = 0; p < 4; ++p, c += 4) row[p] = ((c[3] * py + c[2]) * py + c[1]) * py + c[0];
+          energy[g][lane] += ((row[3] * px + row[2]) * px + row[1]) * px + row[0];
+        }
+      }
+    }
+  }
+
+  // The patch in which an angle lies, and where in it; not a number stays one, in patch 0.
+  static int patch(float angle, int size, float& place) {
+    const float turns = angle * 0.159154943091895336f, at = (turns - __builtin_floorf(turns)) * float(size);
+    const int index = at >= 0.0f && at < float(size) ? int(at) : 0;
+    place = at >= float(size) ? 0.0f : at - float(index);
+    return index;
+  }
+
   void torsions(const GrowthStep& step) const {
     VF c[kHighestPeriodicity + 1] = {}, s[kHighestPeriodicity + 1] = {};
     bool used[kHighestPeriodicity + 1] = {};
     for (int k = 0; k < step.n_terms; ++k) {
-      const std::int32_t* a = step.terms + 4 * k;
-      const P axis = at(placed, a[2]) - at(placed, a[1]);
-      const P b1 = at(placed, a[1]) - at(placed, a[0]), b3 = at(placed, a[3]) - at(placed, a[2]);
-      const P left = cross(b1, axis), right = cross(axis, b3);
-      const VF dihedral = vatan2(dot(cross(left, right), axis) * rsqrt(dot(axis, axis)), dot(left, right));
+      const VF dihedral = dihedral_of(step.terms + 4 * k);
       const int n = step.periodicity[k];
       VF sine, cosine;
       sincos_turns((float(n) * dihedral - step.phase[k]) * 0.159154943091895336f, sine, cosine);
@@ -241,6 +272,7 @@ struct Growth {
     for (int g = 0; g < kFine; ++g) energy[g] = VF{};
     nonbonded(step);
     torsions(step);
+    if (step.n_maps) maps(step);
     if (t.has_solvent) solvate(step);
     VF lowest = energy[0];
     for (int g = 1; g < kFine; ++g) lowest = vmin(energy[g], lowest);

@@ -20,6 +20,8 @@ struct GrowthStep {
   const float *lj12, *lj6, *charge;  // fragment x old
   const float *phase, *k;
   const float* unplaced;  // old, then fragment
+  std::int32_t n_maps;
+  const std::int32_t *map_turning, *map_fixed, *map_first;  // correction maps: two torsions, and the first patch
 };
 
 struct GrowthTables {
@@ -35,6 +37,8 @@ struct GrowthTables {
   const float *cosine, *sine;     // (kHighestPeriodicity + 1) x kFine, of multiples of the grid's angles
   const float* interpolation;     // kCoarse x kFine
   float coulomb;                  // in kT nm
+  const float* map_patches;       // (patches, 16), in kT
+  std::int32_t map_size;
 };
 
 // Where the features go, (chains, steps that are asked for, ...).

@@ -22,6 +22,7 @@ from foreign_topologies import N_ATOMS, amber_with_nbfix, charmm, gromacs
 from openmm import app
 from openmm.app.internal import customgbforces
 
+from timewarp import native
 from timewarp.energies import Parameters, Potential, compile_system
 from timewarp.energies.customforces import ryckaert_bellemans
 
@@ -128,18 +129,22 @@ def test_force_fields_of_openmm(files):
     check(app.ForceField(*files).createSystem(molecule.topology), shaken(molecule.start_positions, 3))
 
 
+@cache
+def charmm36(release: str) -> app.ForceField:
+    """With GBn2; some ten seconds to read."""
+    return app.ForceField(release, "implicit/gbn2.xml")
+
+
 @pytest.mark.parametrize("release", ["charmm36.xml", "charmm36_2024.xml"])
 def test_charmm36_as_openmm_ships_it(release):
     """Urey-Bradley terms, harmonic impropers, correction maps, tables of pairs and their 1-4 terms, and GBn2."""
-    field = app.ForceField(release, "implicit/gbn2.xml")
     for name in ("ACDEF", "GHIKL", "MNPQR", "STVWY"):
         molecule = peptide(name, "amber14-vacuum")
-        system = field.createSystem(molecule.topology)
+        system = charmm36(release).createSystem(molecule.topology)
         names = {type(f).__name__ for f in system.getForces()}
         assert {"CustomNonbondedForce", "CustomBondForce", "CMAPTorsionForce", "CustomTorsionForce"} <= names
-        check(system, difficult(molecule.start_positions))
-    cut = field.createSystem(molecule.topology, removeCMMotion=False)
-    assert compile_system(cut).has_necks
+        assert compile_system(system).has_necks
+        check(system, difficult(molecule.start_positions)[1:3])
 
 
 @pytest.mark.parametrize("cut", [{}, CUT], ids=["no cutoff", "cutoff"])
@@ -222,6 +227,38 @@ def test_forces_are_minus_the_gradient_and_single_precision_is_near(solvent):
     expected, expected_forces = potential.energy_and_forces(x.float().double())
     assert float((single - expected).abs().max()) < 2 * FLOAT32_ENERGY  # of five residues, not two
     assert float((single_forces - expected_forces).abs().max() / forces.abs().max()) < FLOAT32_FORCE
+
+
+@pytest.mark.skipif(not native.available(), reason=native.why_not() or "there")
+@pytest.mark.parametrize("engine", ["native"], indirect=True)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_every_instruction_set_gives_the_torch_energies_and_forces(tmp_path, dtype):
+    before, found = native.instruction_set(), 0
+    name = PEPTIDES[2]
+    cases = [(solvated(name, s, "ACE", cut), name) for s, cut in (("hct", None), ("gbn", 0.6), ("gbn2", None))]
+    cases.append((charmm(tmp_path, **CUT), ""))
+    for system, name in cases:
+        parameters = compile_system(system)
+        start = peptide(name, "amber14-vacuum").start_positions if name else scattered(1, N_ATOMS)[0]
+        x = shaken(start, 5, 0.003).float().double()  # no multiple of any vector's width
+        expected, expected_forces = Potential(parameters, torch.float64, engine="torch").energy_and_forces(x)
+        for instruction_set in ("baseline", "avx2", "avx512"):
+            try:
+                native.core().choose_instruction_set(instruction_set)
+                energy, forces = Potential(parameters, dtype, engine="native").energy_and_forces(x)
+            except ValueError:
+                continue  # this processor does not have it
+            finally:
+                native.core().choose_instruction_set(before)
+            # Of five residues, not two; the scattered chain has 1e5 kJ/mol.
+            scale = expected.abs().clamp(min=1e3) / 1e3
+            limit = 2 * FLOAT32_ENERGY if dtype == torch.float32 else 1e-9
+            assert float(((energy - expected).abs() / scale).max()) < limit
+            largest = expected_forces.abs().amax((1, 2))
+            gap = (forces - expected_forces).abs().amax((1, 2)) / largest
+            assert float(gap.max()) < (FLOAT32_FORCE if dtype == torch.float32 else 1e-11)
+            found += 1
+    assert found >= len(cases)
 
 
 def test_files_of_both_schemas(tmp_path):

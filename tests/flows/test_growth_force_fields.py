@@ -1,5 +1,6 @@
 """The prior of family C2 under force fields beyond the presets': it is the energy, and the same in both engines."""
 
+import dataclasses
 import functools
 
 import openmm
@@ -10,10 +11,11 @@ from openmm.app.internal import customgbforces
 from timewarp import native
 from timewarp.energies import Potential, compile_system
 from timewarp.flows.circular import grid
-from timewarp.flows.growth import GrowthConfig, GrowthFlow, Regrowth, build_plan
+from timewarp.flows.growth import GrowthConfig, GrowthFlow, Regrowth, build_plan, order_by
 from timewarp.flows.growth.compiled_features import features_of
 from timewarp.flows.growth.profiles import features, turn_to
 from timewarp.molecules import build_molecule
+from timewarp.molecules.force_fields import load_force_field
 from timewarp.units import kT
 
 THERMAL = kT(310.0)
@@ -68,7 +70,17 @@ def with_other_terms() -> openmm.System:
     return system
 
 
-CASES = {**{kind: functools.partial(solvated, kind) for kind in SOLVENTS}, "other terms": with_other_terms}
+def with_maps() -> openmm.System:
+    """ff19SB, whose correction maps take the place of torsions about phi and psi."""
+    field = load_force_field(("amber19/protein.ff19SB.xml", "implicit/gbn2.xml"))
+    return field.createSystem(build_molecule(MOLECULE, "amber14-vacuum").topology, removeCMMotion=False)
+
+
+CASES = {
+    **{kind: functools.partial(solvated, kind) for kind in SOLVENTS},
+    "other terms": with_other_terms,
+    "maps": with_maps,
+}
 
 
 class Case:
@@ -108,6 +120,32 @@ def test_profiles_of_another_solvent_are_not_the_energy() -> None:
     for other in (Case("hct"), Case("gbn")):
         gap = features(other.plan, other.x).profile[:, -1] - expected
         assert float(gap[expected > -8].abs().mean()) > 0.02
+
+
+@pytest.mark.parametrize("reverse", [False, True], ids=["outwards", "another order"])
+def test_correction_maps_are_in_the_profile_of_the_later_torsion(reverse: bool) -> None:
+    """What the maps add to a profile is their energy; each is counted once, when both of its torsions are known."""
+    case = Case("maps")
+    n = case.plan.n_steps
+    order = order_by(case.atoms, [-k if reverse else k for k in range(n)])
+    p = case.parameters
+    without = dataclasses.replace(p, cmap_atoms=p.cmap_atoms[:0], cmap_map=p.cmap_map[:0])
+    plan, plain = (build_plan(case.atoms, q, THERMAL, order) for q in (p, without))
+    completed = [k for k, step in enumerate(plan.steps) if len(step.maps.first)]
+    assert len(completed) == len(p.cmap_atoms) == 1
+    (k,) = completed
+    found = features(plan, case.x)
+    added = found.profile[:, k] - features(plain, case.x).profile[:, k]
+    potential, now = Potential(p, torch.float64), found.angle[:, k]
+    turned = [turn_to(plan.steps[k], case.x, torch.full_like(now, a), now) for a in grid(48, case.x).tolist()]
+    expected = -torch.stack([potential.energy_terms(x)["cmap"] for x in turned], 1) / THERMAL
+    near = (found.profile[:, k] > -24) & (features(plain, case.x).profile[:, k] > -24)
+    for row in range(len(case.x)):
+        gap = (added - expected)[row, near[row]]
+        assert float(gap.max() - gap.min()) < 1e-9
+        assert float(expected[row, near[row]].std()) > 0.1
+    others = [j for j in range(n) if j != k]
+    torch.testing.assert_close(found.profile[:, others], features(plain, case.x).profile[:, others])
 
 
 @pytest.mark.skipif(not native.available(), reason=native.why_not())

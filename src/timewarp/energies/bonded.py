@@ -212,7 +212,7 @@ class Torsions:
 
 @dataclass(frozen=True)
 class Impropers:
-    """k min(d, period - d)^2 with d = |phi - angle|; without a period, k d^2."""
+    """k min(d, period - d)^2 with d the magnitude of phi - angle; without a period, k d^2."""
 
     dihedrals: Dihedrals
     angle: Tensor

@@ -56,8 +56,8 @@ class Parameters:
         gb_engulfed: 1 for the correction of an atom wholly inside another (OpenMM's native force has it, its
             CustomGBForce has not).
         gb_cutoff: cutoff of the generalised Born sums, infinite for none.
-        improper_atoms, improper_angle, improper_k, improper_period: k min(d, period - d)^2 with
-            d = |dihedral - angle|; the period is infinite where the difference is not wrapped.
+        improper_atoms, improper_angle, improper_k, improper_period: k min(d, period - d)^2 with d
+            the magnitude of dihedral - angle; the period is infinite where the difference is not wrapped.
         lj_type, lj_table_12, lj_table_6: table_12[a, b] / r^12 - table_6[a, b] / r^6 for atoms of types a and b, added
             to what sigma and epsilon give, for pairs that are no exceptions; both tables are symmetric.
         lj14_atoms, lj14_12, lj14_6: likewise for single pairs, all of which are exceptions.

@@ -58,6 +58,8 @@ def _compile(plan: GrowthPlan) -> Any:
         _flat(angle.sin()),
         _flat(resample(COARSE, ANGLES)),
         COULOMB_CONSTANT * plan.inverse_kT,
+        _flat(plan.map_patches),
+        plan.map_size,
     )
     for step in plan.steps:
         kernel.add_step(
@@ -66,6 +68,7 @@ def _compile(plan: GrowthPlan) -> Any:
             *(_flat(t) for t in (step.lj12, step.lj6, step.charge)),
             *(t.to(torch.int32).flatten().contiguous() for t in (step.terms, step.periodicity)),
             *(_flat(t) for t in (step.phase, step.k, step.unplaced)),
+            *(t.to(torch.int32).flatten().contiguous() for t in (step.maps.turning, step.maps.fixed, step.maps.first)),
         )
     return kernel
 

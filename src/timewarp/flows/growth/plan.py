@@ -15,6 +15,7 @@ from ...energies.rows import moved
 from ...geometry import beyond_bonds
 from ...state import Atoms
 from ..chemistry import FARTHEST, N_TORSION_FEATURES, atom_chemistry, graph_distance
+from .maps import StepMaps, map_patches, step_maps, turns_with
 from .solvent import Solvent
 
 TYPICAL_NM = (0.0, 0.14, 0.245, 0.31, 0.39, 0.46, 0.53, 0.60, 0.66, 0.72, 0.78, 0.83, 0.88)
@@ -36,6 +37,7 @@ class Step:
         old: those placed before.
         lj12, lj6, charge: of fragment x old, in kT; 0 for atoms on the axis, whose distances do not change.
         terms, periodicity, phase, k: torsion terms about this bond that the step completes, k in kT.
+        maps: correction maps that the step completes.
         unplaced: sum of mean descreening by atoms placed later, of old and fragment atoms.
         pairs: (2, n) pairs of old atoms, positions within ``old``.
     """
@@ -51,6 +53,7 @@ class Step:
     periodicity: Tensor
     phase: Tensor
     k: Tensor
+    maps: StepMaps
     unplaced: Tensor
     pairs: Tensor
 
@@ -63,6 +66,7 @@ class GrowthPlan:
         order: the torsions, as places in ``atoms.tree.rotatable``.
         steps: one per torsion, in order.
         solvent: generalised Born, or None.
+        map_patches, map_size: correction maps in kT, and their points a side; 0 for none.
         site_weights: (steps + 1, atoms), each fragment's centre of charge magnitudes; the root's fragment first.
         site_charge, site_heavy: net charge and number of heavy atoms of each fragment.
         beyond: (steps, steps + 1), which fragments turn with a step.
@@ -75,6 +79,8 @@ class GrowthPlan:
     order: tuple[int, ...]
     steps: tuple[Step, ...]
     solvent: Solvent | None
+    map_patches: Tensor
+    map_size: int
     site_weights: Tensor
     site_charge: Tensor
     site_heavy: Tensor
@@ -185,6 +191,8 @@ def build_plan(
         order=order,
         steps=steps,
         solvent=solvent,
+        map_patches=map_patches(parameters, kT),
+        map_size=parameters.cmap_grids.shape[-1],
         site_weights=weights / weights.sum(1, keepdim=True),
         site_charge=site_charge,
         site_heavy=site_heavy,
@@ -222,12 +230,7 @@ def _step(
     a, b = int(corners[1]), int(corners[2])
     off_axis = ((old != a) & (old != b)).double()
     lj12, lj6, charge = (table[fragment[:, None], old[None, :]] * off_axis for table in nonbonded)
-    middle = p.torsion_atoms[:, 1:3].sort(1).values
-    about = (middle == torch.tensor(sorted((a, b)))).all(1)
-    ends = turning[p.torsion_atoms[:, [0, 3]]]
-    outer = p.torsion_atoms[:, [0, 3]]
-    # An improper about the same bond has both ends on one side and does not change; it must not be counted.
-    proper = about & (ends.sum(1) == 1) & ~((outer == a) | (outer == b)).any(1)
+    proper = turns_with(p.torsion_atoms, (a, b), turning)
     placed = torch.cat([old, fragment])
     unplaced = torch.zeros(len(placed), dtype=torch.float64)
     if solvent is not None:
@@ -244,6 +247,7 @@ def _step(
         periodicity=p.torsion_periodicity[proper],
         phase=p.torsion_phase[proper],
         k=p.torsion_k[proper] / kT,
+        maps=step_maps(p, k, (a, b), turning, time),
         unplaced=unplaced,
         pairs=torch.triu_indices(len(old), len(old), 1),
     )

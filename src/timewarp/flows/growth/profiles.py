@@ -19,6 +19,7 @@ from torch import Tensor
 from ...shapes import Float
 from ...units import COULOMB_CONSTANT
 from ..circular import grid, resample
+from .maps import dihedrals, map_energy
 from .plan import GrowthPlan, Step
 from .solvent import solvation
 
@@ -126,6 +127,8 @@ def prior(plan: GrowthPlan, step: Step, x: Float[Tensor, "batch atoms 3"], axis:
     inverse6 = inverse.square() ** 3
     pair = (step.lj12[..., None] * inverse6 + step.lj6[..., None]) * inverse6 + step.charge[..., None] * inverse
     energy = pair.sum((1, 2)) + _torsion_energy(step, x, axis.angle)
+    if len(step.maps.first):
+        energy = energy + map_energy(plan.map_patches, plan.map_size, step.maps, x, axis.angle, grid(ANGLES, x))
     if plan.solvent is not None:
         coarse = squared[..., :: ANGLES // COARSE]
         solvent = solvation(plan.solvent, step.old, step.fragment, step.pairs, step.unplaced, x, coarse)
@@ -138,13 +141,8 @@ def _torsion_energy(step: Step, x: Tensor, now: Tensor) -> Tensor:
     angle = grid(ANGLES, x)
     if not len(step.terms):
         return torch.zeros_like(now)[:, None].expand(-1, ANGLES)
-    p, q, r, s = (x[:, step.terms[:, k]] for k in range(4))
-    b1, b2, b3 = q - p, r - q, s - r
-    n1, n2 = torch.linalg.cross(b1, b2), torch.linalg.cross(b2, b3)
-    sine = (b2.norm(dim=-1, keepdim=True) * b1 * n2).sum(-1)
-    dihedral = torch.atan2(sine, (n1 * n2).sum(-1))
     n = step.periodicity.to(x.dtype)
-    offset = n * (dihedral - now[:, None]) - step.phase
+    offset = n * (dihedrals(x, step.terms) - now[:, None]) - step.phase
     return (step.k[:, None] * (1 + torch.cos(n[:, None] * angle + offset[..., None]))).sum(1)
 
 
