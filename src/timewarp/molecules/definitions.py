@@ -1,4 +1,4 @@
-"""Teach OpenMM the bonds and hydrogens of residues that it has none of, on import, for this process.
+"""Teach OpenMM the bonds and hydrogens of residues that it has none of, for this process.
 
 OpenMM's own definitions (``residues.xml``, ``hydrogens.xml``) stay as they are; ours are those of the amino acid from
 which a residue derives, with the atoms that it has more or less.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import xml.etree.ElementTree as ElementTree
+from functools import cache
 from pathlib import Path
 
 import openmm.app
@@ -41,7 +42,9 @@ def _definition(file: str, name: str) -> ElementTree.Element:
     return next(element for element in root.findall("Residue") if element.attrib["name"] == name)
 
 
-def _register() -> None:
+@cache
+def register_residues() -> None:
+    """Tell OpenMM's ``Topology.createStandardBonds`` and ``Modeller.addHydrogens`` of them, once."""
     bonds, hydrogens = ElementTree.Element("Residues"), ElementTree.Element("Residues")
     for name in _EXTRA_BONDS:
         residue = RESIDUES[name]
@@ -57,6 +60,3 @@ def _register() -> None:
             ElementTree.SubElement(of_hydrogens, "H", {"name": hydrogen, "parent": parent, **place})
     Topology.loadBondDefinitions(io.BytesIO(ElementTree.tostring(bonds)))
     Modeller.loadHydrogenDefinitions(io.BytesIO(ElementTree.tostring(hydrogens)))
-
-
-_register()
