@@ -160,7 +160,7 @@ def _derived_template(residue: Residue) -> dict[str, np.ndarray]:
     if residue.name == "HYP":
         cb, cg, cd = (atoms[name] for name in ("CB", "CG", "CD"))
         middle = unit(2 * cg - cb - cd)
-        upright = unit(np.cross(cd - cg, cb - cg))
+        upright = unit(np.cross(cb - cg, cd - cg))
         half = math.radians(109.47 / 2)
         atoms["OD1"] = cg + 0.142 * (math.cos(half) * middle + math.sin(half) * upright)
     else:

@@ -244,9 +244,10 @@ def _explain(text: str, parts: list[str], inner: list[str], tokens: list[str]) -
             return f"{full} at position {i} in {shown}: the force fields have no parameters of it; {OTHER_WAYS}"
         if (cap := find_residue(name.upper())) is not None and cap.is_cap:
             return f"{first} in {shown} is a cap: caps are written as in Ace-A-Nme and AG-{AMIDE_CAP}"
-        names = ", ".join(residue.name for residue in table.RESIDUES.values() if not (residue.letter or residue.is_cap))
+        names = [residue.name for residue in table.RESIDUES.values() if not (residue.letter or residue.is_cap)]
         return (
-            f"unknown residue {first} at position {i} in {shown}; those in brackets are, such as {names}; {OTHER_WAYS}"
+            f"unknown residue {first} at position {i} in {shown}; those in brackets are "
+            f"{', '.join(name for name in names if name.isupper())} (D in lower case); {OTHER_WAYS}"
         )
     listed = ", ".join(f"{token!r} at position {i}" for i, token in wrong[:5])
     more = f" and {len(wrong) - 5} more" if len(wrong) > 5 else ""
