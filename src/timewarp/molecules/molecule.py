@@ -91,13 +91,14 @@ def build_molecule(source: str | Path, preset: str | Preset = "amber14-obc2", *,
 
 
 def _of_sequence(sequence: Sequence, preset: Preset, minimise: bool) -> Molecule:
+    notes = [f"{sequence.letters} is in lower case: its residues are D amino acids"] * sequence.letters.islower()
     if not (sequence.cyclic or sequence.disulphides):
-        return _with_hydrogens(sequence, preset, *build_heavy_atoms(sequence), (), minimise)
+        return _with_hydrogens(sequence, preset, *build_heavy_atoms(sequence), tuple(notes), minimise)
     residues = [
         f"{residue.label} {number}" for number, residue in enumerate(sequence.residues, int(not sequence.front))
     ]
     at = 0 if sequence.front else -1
-    notes = [f"closed head to tail: {residues[-1]} is bonded to {residues[0]}"] * sequence.cyclic
+    notes += [f"closed head to tail: {residues[-1]} is bonded to {residues[0]}"] * sequence.cyclic
     notes += [f"disulphide bond between {residues[i + at]} and {residues[j + at]}" for i, j in sequence.disulphides]
     why = ""
     for topology, positions in closed_chains(sequence):
