@@ -96,7 +96,7 @@ def check_overlaps(path: Path, residues: list[NamedResidue]) -> None:
 def _overlap(path: Path, one: str, other: str, apart: float) -> str:
     return (
         f"{path}: atoms {one} and {other} are {apart:.3f} nm apart: they overlap; correct the positions (PDB's unit is "
-        "angstrom)"
+        "angstrom), or remove what is wrong of a side chain to have it rebuilt"
     )
 
 
@@ -113,8 +113,8 @@ def check_handedness(path: Path, residues: list[NamedResidue]) -> None:
         if np.dot(n - ca, np.cross(c - ca, cb - ca)) > 0:
             raise ValueError(
                 f"{path}: {residue.label} is {residue.known.full_name} by its name, but its CA has the L form; rename it "
-                f"{residue.known.amino_acid} to keep the positions, or remove its side chain from CB on (CB and HA too) "
-                "to have the D form built"
+                f"{residue.known.amino_acid} to keep the positions, or remove HA and the side chain, CB included, to "
+                "have the D form built"
             )
 
 

@@ -14,6 +14,15 @@ from .residues import LACKING, RESIDUES, Residue, find_residue
 CAPS = frozenset(residue.name for residue in RESIDUES.values() if residue.is_cap)
 """Names of the caps in our table."""
 
+PROTONATION_STATES = {
+    alias: residue.amino_acid or residue.label
+    for residue in RESIDUES.values()
+    if residue.handedness != "D" and (residue.name in ("LYN", "CYM") or residue.label == (residue.amino_acid or residue.label))
+    for alias in (residue.name, *residue.aliases)
+    if alias != (residue.amino_acid or residue.label)
+}
+"""Names of a protonation state, tautomer or cap, with that of the plain residue."""
+
 WATER = {"HOH", "WAT", "H2O", "DOD", "SOL", "SPC", "TIP", "TIP3", "TIP4", "TIP5", "TP3", "T3P", "T4P", "OPC", "HHO"}
 IONS = {"NA", "CL", "K", "LI", "RB", "CS", "MG", "CA", "ZN", "MN", "FE", "FE2", "CU", "CO", "NI", "CD", "BR", "IOD"}
 IONS |= {"NA+", "CL-", "K+", "SOD", "CLA", "POT", "CAL", "CES", "MG2", "ZN2", "SO4", "PO4", "CIO", "CIM", "CIP"}

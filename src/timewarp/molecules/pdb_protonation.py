@@ -124,8 +124,8 @@ def _align_equivalent_oxygens(residue: NamedResidue) -> None:
 
 
 def _choose_cysteine(path: Path, residue: NamedResidue, *, in_disulphide: bool) -> None:
-    of = {state.variant: state for state in states(residue.known)}
-    plain, bridged, bare = of[None], of["CYX"], of["CYM"]
+    of = {state.name.upper(): state for state in states(residue.known)}
+    plain, bridged, bare = states(residue.known)[0], of["CYX"], of["CYM"]
     protons = residue.on("SG")
     if in_disulphide:
         residue.known = bridged

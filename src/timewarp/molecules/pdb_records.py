@@ -12,8 +12,10 @@ import numpy as np
 
 from .mmcif_records import looks_like_mmcif, parse_mmcif
 from .pdb_lines import AtomRecord, BondRecord, RawRecords, grouped, parse_pdb
-from .pdb_names import CAPS, IONS, WATER, known_residue, lacking
+from .pdb_names import CAPS, IONS, PROTONATION_STATES, WATER, known_residue, lacking
 
+
+__all__ = ["IONS", "MAX_PDB_RESIDUES", "PROTONATION_STATES", "WATER", "FileResidue", "PdbRecords", "read_records"]
 MAX_PDB_RESIDUES = 50
 """Most residues (caps counted) of a PDB file."""
 MAX_BOND_NM = 0.20
