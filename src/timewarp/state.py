@@ -14,7 +14,7 @@ from torch import Tensor
 from .geometry import InternalTree, build_tree, find_stereocentres, ring_bonds
 from .shapes import Bool, Float
 
-CAPS = frozenset({"ACE", "NME"})
+CAPS = frozenset({"ACE", "NME", "NH2"})
 """Names of residues that are no amino acids."""
 
 

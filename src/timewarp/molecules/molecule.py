@@ -81,8 +81,9 @@ def build_molecule(source: str | Path, preset: str | Preset = "amber14-obc2", *,
     if not _is_file(source):
         sequence = parse_sequence(str(source))
         topology, positions = build_heavy_atoms(sequence)
-        variants = ["HIE" if residue.name == "HIS" else None for residue in topology.residues()]
-        topology, positions, _ = add_hydrogens(topology, positions, variants)
+        topology, positions, _ = add_hydrogens(topology, positions, [kind.variant for kind in sequence.residues])
+        for residue, kind in zip(topology.residues(), sequence.residues, strict=True):
+            residue.name = kind.label
         return _assemble(str(sequence), preset, topology, positions, (), minimise)
     path = Path(source)
     topology, positions, notes = read_pdb(path)

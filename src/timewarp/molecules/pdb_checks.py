@@ -20,17 +20,11 @@ _OVERLAP_NM = 0.11
 
 
 def check_pieces(path: Path, residues: list[NamedResidue]) -> None:
-    """Caps are at the ends, and there is more than one free amino acid.
+    """There is more than one free amino acid.
 
     Raises:
-        ValueError: they are not, or there is not.
+        ValueError: there is not.
     """
-    for residue in residues[1:]:
-        if residue.known.name == "ACE":
-            raise ValueError(f"{path}: the cap {residue.label} is not in front of the chain; put it first, or remove it")
-    for residue in residues[:-1]:
-        if residue.known.name in ("NME", "NHE"):
-            raise ValueError(f"{path}: the cap {residue.label} is not at the end of the chain; put it last, or remove it")
     if not any(residue.known.amino_acid for residue in residues):
         raise ValueError(f"{path} has no amino acid, only {', '.join(r.name for r in residues)}; expected a peptide")
     if len(residues) == 1:

@@ -105,7 +105,7 @@ def parse_pdb(path: Path, text: str) -> RawRecords:
     for line_number, line in enumerate(text.splitlines(), 1):
         line = line.expandtabs(8)
         record = line[:6].strip().upper()
-        if record in ("ATOM", "HETATM") or line.upper().startswith("ATOM  "):
+        if line.upper().startswith(("ATOM ", "HETATM")):
             if ended:  # a frame of its own, though no MODEL record says so
                 model, ended = model + 1, False
             raw.atoms.append(_parse_atom(path, line_number, line, model, piece, raw.free))
@@ -154,7 +154,8 @@ def _parse_atom(path: Path, line_number: int, line: str, model: int, piece: int,
     text = line.rstrip()
     fields = tuple(text[at : at + 8].strip() for at in (30, 38, 46))
     found = None
-    if len(text) < _NEEDED_COLUMNS or not all(re.fullmatch(r"-?\d*\.\d+", part) for part in fields):
+    in_columns = len(text) >= _NEEDED_COLUMNS and not any(" " in part for part in fields)
+    if not in_columns or not any(re.fullmatch(r"-?\d*\.\d+", part) for part in fields):
         found = _FREE.match(text)
     if found is not None:
         free.append(line_number)

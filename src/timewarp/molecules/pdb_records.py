@@ -95,6 +95,7 @@ def read_records(path: Path, model: int | None = None, altloc: str | None = None
     residues = _residues(path, atoms, is_mmcif=is_mmcif)
     _check_kinds(path, residues)
     residues = _one_molecule(path, residues, raw.bonds)
+    _check_caps(path, residues)
     _check_residue_sequence(path, residues, raw)
     if len(residues) > MAX_PDB_RESIDUES:
         raise ValueError(f"{path} has {len(residues)} residues; peptides of at most {MAX_PDB_RESIDUES} are supported")
@@ -342,6 +343,16 @@ def _one_molecule(
         f"{path} holds {len(molecules)} molecules, parted by TER records ({spans}{more}; the second begins in line "
         f"{first}); expected one: keep the lines of one"
     )
+
+
+def _check_caps(path: Path, residues: tuple[FileResidue, ...]) -> None:
+    known = [known_residue(residue.name) for residue in residues]
+    for residue, kind in list(zip(residues, known, strict=True))[1:]:
+        if kind is not None and kind.name == "ACE":
+            raise ValueError(f"{path}: the cap {residue.label} is not in front of the chain; put it first, or remove it")
+    for residue, kind in list(zip(residues, known, strict=True))[:-1]:
+        if kind is not None and kind.name in ("NME", "NHE"):
+            raise ValueError(f"{path}: the cap {residue.label} is not at the end of the chain; put it last, or remove it")
 
 
 def _check_residue_sequence(path: Path, residues: tuple[FileResidue, ...], raw: RawRecords) -> None:

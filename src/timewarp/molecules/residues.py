@@ -29,7 +29,8 @@ class Residue:
         label: residue name in topologies and PDB files.
         handedness: ``L``, ``D``, or empty for glycine and caps.
         charge: in elementary charges.
-        variant: state in the naming of OpenMM's ``Modeller.addHydrogens``, or None where the parent has one alone.
+        variant: state in the naming of OpenMM's ``Modeller.addHydrogens``, or None for what it does at pH 7 (``CYM`` is
+            ``CYX`` there: it has the same hydrogens).
         heavy: heavy atoms in the program's order, without OXT.
         hydrogens: in the order of their heavy atoms.
         aliases: what other programs call it.
@@ -209,7 +210,7 @@ def _table() -> dict[str, Residue]:
             label=amino_acid if name in _OWN_STATE and name not in _OWN_LABEL else name,
             handedness="L",
             charge=_CHARGES[charge],
-            variant=name if name in _OWN_STATE else None,
+            variant={"CYM": "CYX"}.get(name, name) if name in _OWN_STATE else None,
             heavy=whole.heavy + tuple(atom for atom in gained if atom[0] != "H"),
             hydrogens=_in_order([atom for atom in whole.hydrogens if atom not in kept], gained),
             full_name=title.strip(),
