@@ -103,12 +103,12 @@ def parse_pdb(path: Path, text: str) -> RawRecords:
     model, n_models, piece = 1, 0, 0
     after_last_atom = ended = False
     for line_number, line in enumerate(text.splitlines(), 1):
-        line = line.expandtabs(8)
+        line, has_tab = line.expandtabs(8), "\t" in line
         record = line[:6].strip().upper()
         if line.upper().startswith(("ATOM ", "HETATM")):
             if ended:  # a frame of its own, though no MODEL record says so
                 model, ended = model + 1, False
-            raw.atoms.append(_parse_atom(path, line_number, line, model, piece, raw.free))
+            raw.atoms.append(_parse_atom(path, line_number, line, model, piece, raw.free, has_tab=has_tab))
             after_last_atom = False
         elif record == "MODEL":
             n_models, ended = n_models + 1, False
@@ -150,12 +150,12 @@ def _conect(line: str) -> list[BondRecord]:
     return [BondRecord("CONECT", ((first,), (other,))) for other in others if first and other]
 
 
-def _parse_atom(path: Path, line_number: int, line: str, model: int, piece: int, free: list[int]) -> AtomRecord:
+def _parse_atom(path: Path, line_number: int, line: str, model: int, piece: int, free: list[int], *, has_tab: bool) -> AtomRecord:
     text = line.rstrip()
     fields = tuple(text[at : at + 8].strip() for at in (30, 38, 46))
     found = None
     in_columns = len(text) >= _NEEDED_COLUMNS and not any(" " in part for part in fields)
-    if not in_columns or not any(re.fullmatch(r"-?\d*\.\d+", part) for part in fields):
+    if has_tab or not in_columns or not any(re.fullmatch(r"-?\d*\.\d+", part) for part in fields):
         found = _FREE.match(text)
     if found is not None:
         free.append(line_number)

@@ -212,7 +212,7 @@ def _residues(path: Path, atoms: list[AtomRecord], *, is_mmcif: bool) -> tuple[F
             members = [atom for atom in group if atom.residue_name == name]
             seen: dict[str, AtomRecord] = {}
             for atom in members:
-                if atom.name in seen:
+                if atom.name in seen and not (atom.name in ("H", "D") and atom.fields != seen[atom.name].fields):
                     raise ValueError(
                         f"{path} has {atom.where} twice, first in {what} {seen[atom.name].line_number}; keep one of "
                         "them, or number the residues apart"

@@ -34,12 +34,14 @@ class Hydrogen:
 
     Attributes:
         given: name in the file.
+        key: stands for it in the order of atoms until it has a name.
         name: ours; empty until the residue's state is known.
         parent: our name of the heavy atom it is on.
         position: in nm.
     """
 
     given: str
+    key: str
     name: str
     parent: str
     position: np.ndarray
@@ -122,7 +124,8 @@ def name_residues(path: Path, residues: tuple[FileResidue, ...], notes: list[str
         ValueError: a residue has an atom that it should not have.
     """
     split = [part for residue in residues for part in _unpatched(residue)]
-    found = []
+    found: list[NamedResidue] = []
+    left_out: list[str] = []
     for position, residue in enumerate(split):
         known = known_residue(residue.name)
         assert known is not None  # read_records has refused the others
@@ -134,9 +137,17 @@ def name_residues(path: Path, residues: tuple[FileResidue, ...], notes: list[str
             known=known,
             is_explicit=says_state(residue.name, known),
         )
-        _fill(path, residue, named, is_last=position == len(split) - 1, notes=notes)
+        _fill(path, residue, named, is_last=position == len(split) - 1, left_out=left_out)
         found.append(named)
+    if left_out:
+        notes.append(f"left out {_listed(left_out)}, which stand{'s' * (len(left_out) == 1)} for no atom")
+    if any(atom.name.lstrip("0123456789")[:1] == "D" for residue in split for atom in residue.atoms):
+        notes.append("read deuterium as hydrogen")
     return found
+
+
+def _listed(names: list[str]) -> str:
+    return ", ".join(names[:4]) + (f" and {len(names) - 4} more" if len(names) > 4 else "")
 
 
 def _unpatched(residue: FileResidue) -> list[FileResidue]:
@@ -158,7 +169,7 @@ def _unpatched(residue: FileResidue) -> list[FileResidue]:
     return [with_atoms(residue, parts[name], name or None) for name in ordered]
 
 
-def _fill(path: Path, residue: FileResidue, named: NamedResidue, *, is_last: bool, notes: list[str]) -> None:
+def _fill(path: Path, residue: FileResidue, named: NamedResidue, *, is_last: bool, left_out: list[str]) -> None:
     known = named.known
     heavy = [atom for atom in residue.atoms if not is_hydrogen_name(atom.name)]
     present = frozenset(atom.name for atom in heavy)
@@ -167,7 +178,7 @@ def _fill(path: Path, residue: FileResidue, named: NamedResidue, *, is_last: boo
     for atom in heavy:
         name = heavy_name(atom.name, known, is_last=is_last, present=present)
         if name is None and atom.name.startswith(PSEUDO_ATOMS) and not known.is_cap:
-            notes.append(f"left out {atom.name} of {named.label}: it stands for no atom")
+            left_out.append(f"{atom.name} of {named.label}")
             continue
         if name is None:
             raise ValueError(
@@ -190,27 +201,25 @@ def _fill(path: Path, residue: FileResidue, named: NamedResidue, *, is_last: boo
             named.order.append(ours[atom.line_number])
         elif is_hydrogen_name(atom.name) and (hydrogen := _hydrogen(path, atom, named, parents)) is not None:
             named.hydrogens.append(hydrogen)
-            named.order.append(atom.name)
-    if any(atom.name.lstrip("0123456789")[:1] == "D" for atom in residue.atoms):
-        notes.append(f"read the deuterium of {named.label} as hydrogen")
+            named.order.append(hydrogen.key)
 
 
 def _hydrogen(path: Path, atom: AtomRecord, named: NamedResidue, parents: dict[str, str]) -> Hydrogen | None:
     """The hydrogen with its heavy atom: by its name where that is near, else the nearest; None where that is missing."""
     name = plain_hydrogen(atom.name)
     name = dict(named.known.atom_aliases).get(name, name)
-    position = 0.1 * np.array(atom.position)
+    key, position = f"{atom.name} of line {atom.line_number}", 0.1 * np.array(atom.position)
     apart = {heavy: float(np.linalg.norm(position - where)) for heavy, where in named.heavy.items()}
     nearest = min(apart, key=lambda heavy: apart[heavy], default="")
     by_name = parents.get(name)
     if by_name is None and name[-1:] == "1":  # HB1 and HB2 are HB3 and HB2
         by_name = parents.get(f"{name[:-1]}3")
     if by_name in apart and apart[by_name] <= MAX_TO_H_NM:
-        return Hydrogen(atom.name, "", by_name, position)
+        return Hydrogen(atom.name, key, "", by_name, position)
     if nearest and apart[nearest] <= _BONDED_TO_H_NM:
-        return Hydrogen(atom.name, "", nearest, position)
+        return Hydrogen(atom.name, key, "", nearest, position)
     if by_name in apart:  # too far away, which the check of distances says
-        return Hydrogen(atom.name, "", by_name, position)
+        return Hydrogen(atom.name, key, "", by_name, position)
     if by_name is not None:
         return None
     raise ValueError(
@@ -249,5 +258,5 @@ def set_names(path: Path, residue: NamedResidue, expected: dict[str, str]) -> No
                     break
         for h in sorted((h for h in own if not h.name), key=lambda h: plain_hydrogen(h.given)):
             h.name = free.pop(0)
-    names = {h.given: h.name for h in residue.hydrogens}
-    residue.order = [names.get(name, name) if is_hydrogen_name(name) else name for name in residue.order]
+    names = {h.key: h.name for h in residue.hydrogens}
+    residue.order = [names.get(name, name) for name in residue.order]
