@@ -20,6 +20,7 @@ from timewarp.state import Atoms
 
 from dialect_forms import FORMS
 from dialect_names import NAMES
+from dialect_refusals import REFUSALS
 from dialects import rows_of
 
 PRESET = get_preset("amber14-obc2")
@@ -86,3 +87,18 @@ def test_what_is_written_is_read_back(sequence, tmp_path):
 
 def test_there_are_sixty():
     assert len(DIALECTS) == len(NAMES) + len(FORMS) >= 60
+
+
+@pytest.mark.parametrize("name", [refusal.name for refusal in REFUSALS])
+def test_a_refused_file_is_mended_as_the_message_says(name, tmp_path):
+    (refusal,) = [refusal for refusal in REFUSALS if refusal.name == name]
+    text = refusal.write(rows_of(built(refusal.base or refusal.of).pdb))
+    path = tmp_path / "given.pdb"
+    path.write_text(text)
+    with pytest.raises(ValueError, match=refusal.message) as caught:
+        read_pdb(path)
+    assert "\n" not in str(caught.value)
+    assert "remove what is not" not in str(caught.value)
+    atoms, *_, value = read(path, refusal.mend(text), **refusal.options)
+    assert atoms == built(refusal.of).atoms
+    assert np.isfinite(value)
