@@ -6,10 +6,9 @@ import io
 from collections.abc import Callable
 from dataclasses import replace
 
-from openmm.app import PDBFile, PDBxFile
-
 from dialect_names import CAPPED, SHORT
 from dialects import Dialect, Row, beside, changed, each, line_of, plain, text_of
+from openmm.app import PDBFile, PDBxFile
 
 HEADER = (
     "HEADER    PEPTIDE                                 28-NOV-26   1ABC\n"
@@ -39,7 +38,17 @@ def by_blanks(rows: list[Row], blank: str = " ") -> str:
     """Fields parted by blanks, in no columns."""
     lines = []
     for r in rows:
-        fields = (r.record, r.serial, r.name, r.residue, r.chain, r.number, *(f"{v:.4f}" for v in r.xyz), "1.00", "0.00")
+        fields = (
+            r.record,
+            r.serial,
+            r.name,
+            r.residue,
+            r.chain,
+            r.number,
+            *(f"{v:.4f}" for v in r.xyz),
+            "1.00",
+            "0.00",
+        )
         lines.append(blank.join(str(f) for f in fields if f != ""))
     return "\n".join(lines) + "\nEND\n"
 
@@ -90,7 +99,9 @@ def caps_last(rows: list[Row]) -> list[Row]:
 
 def shifted(text: str) -> str:
     """Everything behind the atom's name one column to the right."""
-    return "".join(f"{line[:16]} {line[16:]}" if line.startswith("ATOM") else line for line in text.splitlines(keepends=True))
+    return "".join(
+        f"{line[:16]} {line[16:]}" if line.startswith("ATOM") else line for line in text.splitlines(keepends=True)
+    )
 
 
 def ter_everywhere(rows: list[Row]) -> str:
@@ -107,11 +118,28 @@ def mmcif_of_openmm(rows: list[Row]) -> str:
     return out.getvalue()
 
 
-COLUMNS = (
-    "group_PDB id type_symbol label_atom_id label_alt_id label_comp_id label_asym_id label_entity_id label_seq_id "
-    "pdbx_PDB_ins_code Cartn_x Cartn_y Cartn_z occupancy B_iso_or_equiv auth_seq_id auth_comp_id auth_asym_id "
-    "auth_atom_id pdbx_PDB_model_num"
-).split()
+COLUMNS = [
+    "group_PDB",
+    "id",
+    "type_symbol",
+    "label_atom_id",
+    "label_alt_id",
+    "label_comp_id",
+    "label_asym_id",
+    "label_entity_id",
+    "label_seq_id",
+    "pdbx_PDB_ins_code",
+    "Cartn_x",
+    "Cartn_y",
+    "Cartn_z",
+    "occupancy",
+    "B_iso_or_equiv",
+    "auth_seq_id",
+    "auth_comp_id",
+    "auth_asym_id",
+    "auth_atom_id",
+    "pdbx_PDB_model_num",
+]
 
 
 def mmcif(rows: list[Row], *more: list[Row], auth: bool = True, shift: int = 0, quote: bool = False) -> str:
@@ -139,9 +167,14 @@ def mmcif_models(rows: list[Row]) -> str:
 
 FORMS = (
     Dialect("no element columns", SHORT, plain(element=False)),
-    Dialect("lines of 54 columns", SHORT, changed(lambda t: "".join(line[:54].rstrip() + "\n" for line in t.splitlines()))),
-    Dialect("elements to the left, in lower case", SHORT, changed(
-        lambda t: "".join(f"{line[:76]}{line[76:].strip().lower()}\n" for line in t.splitlines()))),
+    Dialect(
+        "lines of 54 columns", SHORT, changed(lambda t: "".join(line[:54].rstrip() + "\n" for line in t.splitlines()))
+    ),
+    Dialect(
+        "elements to the left, in lower case",
+        SHORT,
+        changed(lambda t: "".join(f"{line[:76]}{line[76:].strip().lower()}\n" for line in t.splitlines())),
+    ),
     Dialect("names right-aligned", SHORT, plain(align="right")),
     Dialect("names left-aligned", SHORT, plain(align="left")),
     Dialect("names in lower case", SHORT, changed(str.lower)),
@@ -151,7 +184,11 @@ FORMS = (
     Dialect("segments and no chain", SHORT, plain(each(chain="", segment="PEP1"))),
     Dialect("serial numbers of stars", SHORT, plain(each(serial="*****"))),
     Dialect("serial numbers all zero", SHORT, plain(each(serial=0))),
-    Dialect("hybrid-36 numbers", SHORT, plain(each(number=lambda r: hybrid36(r.number), serial=lambda r: f"A{r.serial:04d}"))),
+    Dialect(
+        "hybrid-36 numbers",
+        SHORT,
+        plain(each(number=lambda r: hybrid36(r.number), serial=lambda r: f"A{r.serial:04d}")),
+    ),
     Dialect("negative numbers", SHORT, plain(each(number=lambda r: r.number - 3))),
     Dialect("gaps in the numbers", SHORT, plain(each(number=lambda r: r.number * 10))),
     Dialect("insertion codes: 52, 52A, 52B", SHORT, plain(each(number=lambda r: f"52{' ABCD'[r.position]}".strip()))),
@@ -160,23 +197,52 @@ FORMS = (
     Dialect("a byte order mark", SHORT, changed(lambda t: "\ufeff" + t)),
     Dialect("tabs between fields", SHORT, lambda rows: by_blanks(rows, "\t"), notes="read by its blanks"),
     Dialect("fields parted by blanks", SHORT, by_blanks, notes="read by its blanks"),
-    Dialect("fields parted by blanks, no chain", SHORT, lambda rows: by_blanks(each(chain="")(rows)), notes="read by its blanks"),
+    Dialect(
+        "fields parted by blanks, no chain",
+        SHORT,
+        lambda rows: by_blanks(each(chain="")(rows)),
+        notes="read by its blanks",
+    ),
     Dialect("columns shifted by one", SHORT, changed(shifted), notes="read by its blanks"),
     Dialect("no TER", SHORT, plain(end="END\n")),
     Dialect("no END, no TER", SHORT, plain(end="")),
     Dialect("ENDMDL without MODEL", SHORT, plain(end="TER\nENDMDL\nEND\n")),
     Dialect("TER behind each residue", SHORT, ter_everywhere),
-    Dialect("blank lines and remarks between atoms", SHORT, changed(lambda t: t.replace("\n", "\n\nREMARK 999 \xc5ngstr\xf6m\n", 9))),
+    Dialect(
+        "blank lines and remarks between atoms",
+        SHORT,
+        changed(lambda t: t.replace("\n", "\n\nREMARK 999 \xc5ngstr\xf6m\n", 9)),
+    ),
     Dialect("ANISOU and SIGATM", SHORT, changed(anisotropic)),
     Dialect("HEADER, SEQRES, HELIX, CRYST1, one MODEL", SHORT, changed(lambda t: HEADER + t)),
     Dialect("HETATM for all", SHORT, plain(each(record="HETATM"))),
-    Dialect("CONECT of other atoms", SHORT, changed(lambda t: t.replace("END\n", "CONECT    1   40\nCONECT 9001 9002\nEND\n"))),
+    Dialect(
+        "CONECT of other atoms",
+        SHORT,
+        changed(lambda t: t.replace("END\n", "CONECT    1   40\nCONECT 9001 9002\nEND\n")),
+    ),
     Dialect("hydrogens behind all heavy atoms", SHORT, plain(hydrogens_last)),
     Dialect("caps behind the chain", CAPPED, plain(caps_last)),
-    Dialect("a mark of location without an alternative", SHORT, plain(each(altloc=lambda r: "A" if r.name == "CB" else ""))),
-    Dialect("alternate locations, A chosen", SHORT, alternates("A"), options={"altloc": "A"}, notes="took alternate location A of A, B"),
-    Dialect("alternate locations, B chosen", SHORT, alternates("B"), options={"altloc": "B"}, notes="took alternate location B of A, B"),
-    Dialect("two residues in one place, A chosen", SHORT, alternates("A", names=True), options={"altloc": "A"}, notes="took"),
+    Dialect(
+        "a mark of location without an alternative", SHORT, plain(each(altloc=lambda r: "A" if r.name == "CB" else ""))
+    ),
+    Dialect(
+        "alternate locations, A chosen",
+        SHORT,
+        alternates("A"),
+        options={"altloc": "A"},
+        notes="took alternate location A of A, B",
+    ),
+    Dialect(
+        "alternate locations, B chosen",
+        SHORT,
+        alternates("B"),
+        options={"altloc": "B"},
+        notes="took alternate location B of A, B",
+    ),
+    Dialect(
+        "two residues in one place, A chosen", SHORT, alternates("A", names=True), options={"altloc": "A"}, notes="took"
+    ),
     Dialect("models, the second chosen", SHORT, models(1, 2, 3, wanted=2), options={"model": 2}),
     Dialect("models numbered 5 and 9", SHORT, models(5, 9, wanted=9), options={"model": 9}),
     Dialect("frames parted by END", SHORT, models(1, 2, marks=False, wanted=2), options={"model": 2}),

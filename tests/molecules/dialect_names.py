@@ -124,48 +124,105 @@ NAMES = (
     Dialect("GROMOS's CYSH", "ACG", plain(residues(CYS="CYSH"))),
     Dialect("OPLS: HISE, ASPH, GLUH", "A[HIE][ASH][GLH]G", plain(residues(HIS="HISE", ASP="ASPH", GLU="GLUH"))),
     Dialect("OPLS: HISD", "A[HID]G", plain(residues(HIS="HISD"))),
-    Dialect("AMBER: NILE, HIE, CLEU, H1", SHORT, plain(named(ammonium("H")), residues(HIS="HIE"), each(residue=terminal_names))),
-    Dialect("AMBER: HID, HIP, ASH, GLH, LYN", "A[HID][HIP][ASH][GLH][LYN]G", plain(
-        each(residue=lambda row: {2: "HID", 3: "HIP", 4: "ASH", 5: "GLH", 6: "LYN"}.get(row.number, row.residue)),
-        each(name=lambda row: {"HZ1": "HZ2", "HZ2": "HZ3"}.get(row.name, row.name)),
-    )),
+    Dialect(
+        "AMBER: NILE, HIE, CLEU, H1",
+        SHORT,
+        plain(named(ammonium("H")), residues(HIS="HIE"), each(residue=terminal_names)),
+    ),
+    Dialect(
+        "AMBER: HID, HIP, ASH, GLH, LYN",
+        "A[HID][HIP][ASH][GLH][LYN]G",
+        plain(
+            each(residue=lambda row: {2: "HID", 3: "HIP", 4: "ASH", 5: "GLH", 6: "LYN"}.get(row.number, row.residue)),
+            each(name=lambda row: {"HZ1": "HZ2", "HZ2": "HZ3"}.get(row.name, row.name)),
+        ),
+    ),
     Dialect("AMBER: CYM", "A[CYM]G", plain()),
-    Dialect("AMBER: HH31 and CH3 of the caps", CAPPED, plain(each(name=lambda row: (
-        f"HH3{row.rank}" if row.parent in ("CH3", "C") and row.residue in ("ACE", "NME") else
-        "CH3" if (row.residue, row.name) == ("NME", "C") else row.name
-    )))),
-    Dialect("the cap NMA: HN, CA, 1HA", CAPPED, plain(each(name=lambda row: (
-        f"{row.rank}HA" if (row.residue, row.parent) == ("NME", "C") else
-        {"C": "CA", "H": "HN"}.get(row.name, row.name) if row.residue == "NME" else row.name
-    )), residues(NME="NMA"))),
+    Dialect(
+        "AMBER: HH31 and CH3 of the caps",
+        CAPPED,
+        plain(
+            each(
+                name=lambda row: (
+                    f"HH3{row.rank}"
+                    if row.parent in ("CH3", "C") and row.residue in ("ACE", "NME")
+                    else "CH3"
+                    if (row.residue, row.name) == ("NME", "C")
+                    else row.name
+                )
+            )
+        ),
+    ),
+    Dialect(
+        "the cap NMA: HN, CA, 1HA",
+        CAPPED,
+        plain(
+            each(
+                name=lambda row: (
+                    f"{row.rank}HA"
+                    if (row.residue, row.parent) == ("NME", "C")
+                    else {"C": "CA", "H": "HN"}.get(row.name, row.name)
+                    if row.residue == "NME"
+                    else row.name
+                )
+            ),
+            residues(NME="NMA"),
+        ),
+    ),
     Dialect("the cap NAC", CAPPED, plain(residues(NME="NAC"))),
     Dialect("the amide NH2 (wwPDB)", "AK-NH2", plain()),
     Dialect("the amide NHE (AMBER)", "AK-NH2", plain(residues(NH2="NHE"))),
-    Dialect("the amide's hydrogens H1 and H2", "AK-NH2", plain(each(name=lambda row: (
-        f"H{row.rank}" if row.residue == "NH2" and row.is_h else row.name)))),
-    Dialect("Maestro: charges behind elements, HIE, NMA", CAPPED, plain(
-        named(ammonium("H")), residues(NME="NMA"), each(charge=lambda row: "1+" if row.name == "NZ" else ""))),
-    Dialect("Rosetta: 1HB, energies behind the atoms", LONG, plain(
-        named(digit_first, ammonium("H", digit="first")),
-        end="TER\n# All scores below are weighted scores, not raw scores.\n#BEGIN_POSE_ENERGIES_TABLE x.pdb\n"
-        "label fa_atr fa_rep total\nALA:NtermProteinFull_1 -1.2 0.3 -0.9\n#END_POSE_ENERGIES_TABLE x.pdb\n")),
+    Dialect(
+        "the amide's hydrogens H1 and H2",
+        "AK-NH2",
+        plain(each(name=lambda row: f"H{row.rank}" if row.residue == "NH2" and row.is_h else row.name)),
+    ),
+    Dialect(
+        "Maestro: charges behind elements, HIE, NMA",
+        CAPPED,
+        plain(named(ammonium("H")), residues(NME="NMA"), each(charge=lambda row: "1+" if row.name == "NZ" else "")),
+    ),
+    Dialect(
+        "Rosetta: 1HB, energies behind the atoms",
+        LONG,
+        plain(
+            named(digit_first, ammonium("H", digit="first")),
+            end="TER\n# All scores below are weighted scores, not raw scores.\n#BEGIN_POSE_ENERGIES_TABLE x.pdb\n"
+            "label fa_atr fa_rep total\nALA:NtermProteinFull_1 -1.2 0.3 -0.9\n#END_POSE_ENERGIES_TABLE x.pdb\n",
+        ),
+    ),
     Dialect("PyMOL: H01, H02 for added hydrogens", LONG, plain(each(name=anonymous))),
     Dialect("Open Babel: every hydrogen is H", SHORT, plain(each(name=bare_h))),
     Dialect("Insight: LYS+, ASP-", "AKDG", plain(residues(LYS="LYS+", ASP="ASP-"))),
     Dialect("HyperChem: names to the left, 1HB", SHORT, plain(named(digit_first), align="left")),
-    Dialect("CYANA: pseudo-atoms QB", SHORT, plain(pseudo_atoms), notes="left out QB of HIS 2, QB of LYS 3, QB of ASP 4, QB of LEU 5, which stand for no atom"),
+    Dialect(
+        "CYANA: pseudo-atoms QB",
+        SHORT,
+        plain(pseudo_atoms),
+        notes="left out QB of HIS 2, QB of LYS 3, QB of ASP 4, QB of LEU 5, which stand for no atom",
+    ),
     Dialect("hydrogens of the amine HN1, HN2, HN3", SHORT, plain(named(ammonium("HN")))),
     Dialect("hydrogens of the amine H1, H2, H3", SHORT, plain(named(ammonium("H")))),
     Dialect("ends OCT1 and OCT2", SHORT, plain(named(carboxylate("OCT1", "OCT2")))),
     Dialect("ends O and OT", SHORT, plain(named(carboxylate("O", "OT")))),
     Dialect("ends O' and O''", SHORT, plain(named(carboxylate("O'", "O''")))),
-    Dialect("deuterium: D, DB2, element D", SHORT, plain(named(deuterated), each(element=lambda r: "D" if r.is_h else r.element)),
-            notes="read deuterium as hydrogen"),
+    Dialect(
+        "deuterium: D, DB2, element D",
+        SHORT,
+        plain(named(deuterated), each(element=lambda r: "D" if r.is_h else r.element)),
+        notes="read deuterium as hydrogen",
+    ),
     Dialect("an acid's proton on OD1", "A[ASH]G", plain(swapped_acid)),
     Dialect("D residues by name: DAL, DVA, DLY", "avkG", plain()),
     Dialect("D residues by name: DALA", "aVG", plain(residues(DAL="DALA"))),
     Dialect("hydroxyproline HYP", "A[HYP]G", plain()),
     Dialect("no hydrogens", "IKDL", plain(heavy_only), notes="added 41 hydrogens", rebuilds=True),
-    Dialect("no hydrogens, the tautomer by name", "A[HID]G", plain(heavy_only, residues(HIS="HID")), notes="added", rebuilds=True),
+    Dialect(
+        "no hydrogens, the tautomer by name",
+        "A[HID]G",
+        plain(heavy_only, residues(HIS="HID")),
+        notes="added",
+        rebuilds=True,
+    ),
     Dialect("no hydrogens, HIS", SHORT, plain(heavy_only), notes=f"{HAND}|added 48 hydrogens", rebuilds=True),
 )

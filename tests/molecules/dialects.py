@@ -51,7 +51,14 @@ def rows_of(pdb: str) -> list[Row]:
         if line.startswith(("ATOM", "HETATM")):
             xyz = (float(line[30:38]), float(line[38:46]), float(line[46:54]))
             rows.append(
-                Row(int(line[6:11]), line[12:16].strip(), line[17:20].strip(), int(line[22:26]), xyz, line[76:78].strip())
+                Row(
+                    int(line[6:11]),
+                    line[12:16].strip(),
+                    line[17:20].strip(),
+                    int(line[22:26]),
+                    xyz,
+                    line[76:78].strip(),
+                )
             )
         elif line.startswith("CONECT"):
             one, *others = (int(line[at : at + 5]) for at in range(6, len(line), 5))
@@ -64,9 +71,7 @@ def rows_of(pdb: str) -> list[Row]:
         if row.is_h:
             (parent,) = bonded[row.serial]
             beside = [s for s in bonded[parent] if by_serial[s].is_h]
-            row = replace(
-                row, parent=by_serial[parent].name, rank=beside.index(row.serial) + 1, siblings=len(beside)
-            )
+            row = replace(row, parent=by_serial[parent].name, rank=beside.index(row.serial) + 1, siblings=len(beside))
         whole.append(row)
     return whole
 
@@ -82,7 +87,7 @@ def line_of(row: Row, *, element: bool = True, align: str = "pdb") -> str:
     x, y, z = row.xyz
     residue = f"{row.residue:>3} " if len(row.residue) <= 3 else row.residue[:4]
     text = (
-        f"{row.record:<6}{str(row.serial):>5} {name:<4}{row.altloc:1}{residue}{row.chain:1}{number:>5}   "
+        f"{row.record:<6}{row.serial!s:>5} {name:<4}{row.altloc:1}{residue}{row.chain:1}{number:>5}   "
         f"{x:8.3f}{y:8.3f}{z:8.3f}{row.occupancy:6.2f}  0.00      {row.segment:<4}"
     )
     return f"{text}{row.element if element else '':>2}{row.charge}".rstrip()

@@ -10,6 +10,10 @@ from pathlib import Path
 import numpy as np
 import openmm
 import pytest
+from dialect_forms import FORMS
+from dialect_names import NAMES
+from dialect_refusals import REFUSALS
+from dialects import rows_of
 from openmm.app import ForceField, NoCutoff, PDBFile
 
 from timewarp.molecules import Molecule, build_molecule, get_preset
@@ -18,15 +22,15 @@ from timewarp.molecules.molecule import describe_atoms
 from timewarp.molecules.pdb_reading import read_pdb
 from timewarp.state import Atoms
 
-from dialect_forms import FORMS
-from dialect_names import NAMES
-from dialect_refusals import REFUSALS
-from dialects import rows_of
-
 PRESET = get_preset("amber14-obc2")
 HARMLESS = "atoms put in the program's order"
 DIALECTS = {dialect.name: dialect for dialect in (*NAMES, *FORMS)}
 OPENMM_READS = ("IHKDL", "Ace-AVK-Nme", "A[ASH][GLH]G", "AK-NH2")
+
+
+@cache
+def force_field() -> ForceField:
+    return ForceField("amber14-all.xml", "implicit/obc2.xml")
 
 
 @cache
@@ -57,7 +61,7 @@ def read(path: Path, text: str, **options) -> tuple[Atoms, np.ndarray, tuple[str
 @pytest.mark.parametrize("sequence", OPENMM_READS)
 def test_the_canonical_energies_are_openmms(sequence):
     pdb = PDBFile(io.StringIO(built(sequence).pdb))
-    system = ForceField("amber14-all.xml", "implicit/obc2.xml").createSystem(pdb.topology, nonbondedMethod=NoCutoff)
+    system = force_field().createSystem(pdb.topology, nonbondedMethod=NoCutoff)
     assert energy_of(system, pdb.positions) == pytest.approx(energy(sequence), abs=0.01)
 
 
@@ -69,9 +73,8 @@ def test_a_dialect_is_the_same_molecule(name, tmp_path):
     atoms, positions, notes, value = read(tmp_path / f"given{dialect.suffix}", text, **dialect.options)
     assert atoms == whole.atoms
     said = [note for note in notes if not re.search(HARMLESS, note)]
-    assert all(re.search(dialect.notes, note) if dialect.notes else False for note in said) and bool(said) == bool(
-        dialect.notes
-    ), said
+    assert bool(said) == bool(dialect.notes), said
+    assert all(re.search(dialect.notes, note) for note in said), said
     if not dialect.rebuilds:
         heavy = [i for i, element in enumerate(atoms.elements) if element != "H"]
         assert np.abs(positions - whole.start_positions.numpy())[heavy].max() < 1e-4

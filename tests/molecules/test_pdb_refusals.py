@@ -72,16 +72,28 @@ N_ATOMS = sum(line.startswith("ATOM") for line in LINES)
 TWICE = WHOLE.replace("END\n", "")
 
 BAD = {
-    "ligand": (with_lines(extra("LIG", "C1", "C")), r"other molecules \(LIG 90\) beside the peptide; .*delete the lines"),
-    "modified residue": (WHOLE.replace("ALA", "AIB"), r"AIB 1 \(.*Aib.*\) is part of the peptide, .* prmtop .*--force-field"),
-    "selenomethionine": (WHOLE.replace("ALA", "MSE"), r"MSE 1 \(selenomethionine\) is part .*rename MSE to MET and its atom SE"),
+    "ligand": (
+        with_lines(extra("LIG", "C1", "C")),
+        r"other molecules \(LIG 90\) beside the peptide; .*delete the lines",
+    ),
+    "modified residue": (
+        WHOLE.replace("ALA", "AIB"),
+        r"AIB 1 \(.*Aib.*\) is part of the peptide, .* prmtop .*--force-field",
+    ),
+    "selenomethionine": (
+        WHOLE.replace("ALA", "MSE"),
+        r"MSE 1 \(selenomethionine\) is part .*rename MSE to MET and its atom SE",
+    ),
     "neutral arginine": (WHOLE.replace("ALA", "ARN"), r"ARN 1 \(neutral arginine\) is part of the peptide"),
     "unknown residue in the chain": (WHOLE.replace("VAL", "XYZ"), r"XYZ 3 is part of the peptide, .*prmtop"),
     "group on a side chain": (
         with_lines(extra("MYR", "C1", "C", near=("CD1", 4))),
         r"MYR 90 is part of the peptide, and .* prmtop",
     ),
-    "D-residue name": (WHOLE.replace("ALA", "DAL"), r"DAL 1 is D-alanine by its name, but its CA has the L form; rename"),
+    "D-residue name": (
+        WHOLE.replace("ALA", "DAL"),
+        r"DAL 1 is D-alanine by its name, but its CA has the L form; rename",
+    ),
     "nucleotide": (with_lines(extra("DA", "P", "P")), r"other molecules \(DA 90\) beside the peptide"),
     "water": (
         with_lines(extra("HOH", "O", "O"), extra("HOH", "O", "O", number=91)),
@@ -148,8 +160,7 @@ BAD = {
         r"holds 2 molecules, parted by TER records \(ALA 1 to LEU 4, ALA 11 to LEU 14; .* line \d+\); .*keep the lines",
     ),
     "two copies with the same numbers": (
-        WHOLE.split("CONECT")[0]
-        + edit(lambda line, atom: f"{line[:30]}{float(line[30:38]) + 90:8.3f}{line[38:]}"),
+        WHOLE.split("CONECT")[0] + edit(lambda line, atom: f"{line[:30]}{float(line[30:38]) + 90:8.3f}{line[38:]}"),
         r"holds 2 molecules, parted by TER records \(ALA 1 to LEU 4, ALA 1 to LEU 4; the second begins in line 69\)",
     ),
     "several models": (

@@ -30,7 +30,9 @@ def parse_mmcif(path: Path, text: str) -> RawRecords:
         document = gemmi.cif.read_string(text)
     except (ValueError, RuntimeError) as error:
         reason = " ".join(str(error).split())
-        raise ValueError(f"{path} cannot be read as mmCIF: {reason}; get the whole file, or convert it to PDB") from None
+        raise ValueError(
+            f"{path} cannot be read as mmCIF: {reason}; get the whole file, or convert it to PDB"
+        ) from None
     block = next((b for b in document if _column(b, "_atom_site.Cartn_x")), None)
     if block is None:
         raise ValueError(

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
+from collections.abc import Sequence as Sequence_
 from pathlib import Path
 
 import numpy as np
 
 from .pdb_lines import BondRecord
-from .pdb_records import MAX_BOND_NM, WAYS_IN
+from .pdb_records import MAX_BOND_NM
 from .pdb_residues import NamedResidue
+from .sequences import OTHER_WAYS, Sequence
 
 MAX_DISULPHIDE_NM = 0.30
 _LONGEST_STATED_NM = 0.22
@@ -72,9 +74,11 @@ def disulphides(
                 f"{' and '.join(protons)}: remove it for the disulphide, or the record for two thiols"
             )
         raise ValueError(
-            f"{path}: its {record} record joins SG of {one[0].label} and SG of {other[0].label}, which are {apart:.2f} nm "
-            "apart, expected 0.20: give positions in which the bond is closed, or, for two thiols, delete the record "
-            "and name the residues CYS"
+            f"{path}: its {record} record joins SG of {one[0].label} and SG of {other[0].label}, which are "
+            f"{apart:.2f} nm "
+            f"apart, expected 0.20: give positions in which the bond is closed (the sequence "
+            f"{as_sequence(residues, ((one[0], other[0]),))} is built so), or, for two thiols, delete the record and "
+            "name the residues CYSH"
         )
     return pairs
 
@@ -97,15 +101,33 @@ def check_stated(path: Path, residues: list[NamedResidue], bonds: tuple[BondReco
             continue
         if is_peptide and (i, j) == (0, len(residues) - 1):
             raise ValueError(
-                f"{path}: its {record} record joins C of {residues[j].label} and N of {residues[i].label} to a ring, but "
-                f"they are {apart:.2f} nm apart, expected 0.13: give positions in which the ring is closed, or delete "
-                "the record for an open chain"
+                f"{path}: its {record} record joins C of {residues[j].label} and N of {residues[i].label} to a "
+                f"ring, but "
+                f"they are {apart:.2f} nm apart, expected 0.13: give positions in which the ring is closed (the "
+                f"sequence "
+                f"{as_sequence(residues, is_cyclic=True)} is built so), or delete the record for an open chain"
             )
         if apart <= _LONGEST_STATED_NM:
             raise ValueError(
                 f"{path}: {one[1]} of {one[0].label} and {other[1]} of {other[0].label} are bonded ({record}), a link "
-                f"that the presets' force fields have no template for: {WAYS_IN}"
+                f"that the presets' force fields have no template for: {OTHER_WAYS}"
             )
+
+
+def as_sequence(
+    residues: list[NamedResidue],
+    bridges: Sequence_[tuple[NamedResidue, NamedResidue]] = (),
+    *,
+    is_cyclic: bool = False,
+) -> str:
+    """The molecule in the notation of sequences."""
+    inner = [residue for residue in residues if not residue.known.is_cap]
+    names = [{"CYX": "CYS", "cyx": "DCY"}.get(residue.known.name, residue.known.name) for residue in inner]
+    place = {id(residue): i for i, residue in enumerate(inner, 1)}
+    pairs = [sorted((place[id(one)], place[id(other)])) for one, other in bridges]
+    back = {"NME": "Nme", "NHE": "NH2"}.get(residues[-1].known.name, "")
+    front = "Ace" if residues[0].known.name == "ACE" else ""
+    return str(Sequence(tuple(names), front, back, is_cyclic, tuple((i, j) for i, j in pairs)))
 
 
 def stated(residues: list[NamedResidue], bonds: tuple[BondRecord, ...]) -> Iterator[tuple[str, Ends]]:
@@ -121,8 +143,8 @@ def stated(residues: list[NamedResidue], bonds: tuple[BondRecord, ...]) -> Itera
             if len(end) == 1:
                 found = by_serial.get(end[0])
             else:
-                residue = by_id.get((end[0], end[1]))
-                found = (residue, end[2]) if residue is not None and end[2] in residue.heavy else None
+                owner = by_id.get((end[0], end[1]))
+                found = (owner, end[2]) if owner is not None and end[2] in owner.heavy else None
             if found is not None:
                 ends.append(found)
         if len(ends) == 2:

@@ -8,8 +8,8 @@ import numpy as np
 from openmm.app import Topology
 
 from .pdb_names import is_hydrogen_name
-from .pdb_records import WAYS_IN
 from .pdb_residues import MAX_TO_H_NM, NamedResidue
+from .sequences import OTHER_WAYS
 
 _BACKBONE = {"ACE": ("CH3", "C", "O"), "NME": ("N", "C"), "NHE": ("N",)}
 _MAX_BOND_NM, _MAX_DISULPHIDE_NM = 0.22, 0.30
@@ -106,7 +106,8 @@ def check_handedness(path: Path, residues: list[NamedResidue]) -> None:
         n, c, cb, ca = (residue.heavy[name] for name in ("N", "C", "CB", "CA"))
         if np.dot(n - ca, np.cross(c - ca, cb - ca)) > 0:
             raise ValueError(
-                f"{path}: {residue.label} is {residue.known.full_name} by its name, but its CA has the L form; rename it "
+                f"{path}: {residue.label} is {residue.known.full_name} by its name, but its CA has the L form; "
+                f"rename it "
                 f"{residue.known.amino_acid} to keep the positions, or remove HA and the side chain, CB included, to "
                 "have the D form built"
             )
@@ -118,7 +119,7 @@ def check_distances(path: Path, residues: list[NamedResidue], topology: Topology
     Raises:
         ValueError: a bond is too long, or two atoms are too close.
     """
-    given = {}
+    given: dict[tuple[int, str], str] = {}
     for residue in residues:
         given |= {(id(residue), h.name): h.given for h in residue.hydrogens}
     names = [f"{given.get((id(r), name), name)} of {r.label}" for r in residues for name in r.order]
@@ -136,7 +137,7 @@ def check_distances(path: Path, residues: list[NamedResidue], topology: Topology
             raise ValueError(
                 f"{path}: {names[i]} and {names[j]} are {distance[i, j]:.3f} nm apart, as if they were bonded, a link "
                 f"that the presets' force fields have no template for: correct the positions, or, if they are bonded, "
-                f"{WAYS_IN}"
+                f"{OTHER_WAYS}"
             )
         raise ValueError(_overlap(path, names[i], names[j], distance[i, j]))
     for i, j in bonds:
@@ -144,6 +145,7 @@ def check_distances(path: Path, residues: list[NamedResidue], topology: Topology
         longest = _MAX_DISULPHIDE_NM if is_sulphur[i] and is_sulphur[j] else longest
         if distance[i, j] > longest:
             raise ValueError(
-                f"{path}: the bonded atoms {names[i]} and {names[j]} are {distance[i, j]:.2f} nm apart, expected at most "
+                f"{path}: the bonded atoms {names[i]} and {names[j]} are {distance[i, j]:.2f} nm apart, expected "
+                f"at most "
                 f"{longest:.2f}; correct the positions (PDB's unit is angstrom), or remove the atom to have it rebuilt"
             )

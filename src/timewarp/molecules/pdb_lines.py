@@ -67,7 +67,8 @@ class AtomRecord:
 
 @dataclass(frozen=True)
 class BondRecord:
-    """A bond that a file states: two atoms by serial (CONECT), or by (chain, residue id, name) with names empty for any."""
+    """A bond that a file states: two atoms by serial (CONECT), or by (chain, residue id, name) with names empty "
+    "for any."""
 
     record: str
     ends: tuple[tuple[str, ...], tuple[str, ...]]
@@ -150,7 +151,9 @@ def _conect(line: str) -> list[BondRecord]:
     return [BondRecord("CONECT", ((first,), (other,))) for other in others if first and other]
 
 
-def _parse_atom(path: Path, line_number: int, line: str, model: int, piece: int, free: list[int], *, has_tab: bool) -> AtomRecord:
+def _parse_atom(
+    path: Path, line_number: int, line: str, model: int, piece: int, free: list[int], *, has_tab: bool
+) -> AtomRecord:
     text = line.rstrip()
     fields = tuple(text[at : at + 8].strip() for at in (30, 38, 46))
     found = None

@@ -17,7 +17,8 @@ CAPS = frozenset(residue.name for residue in RESIDUES.values() if residue.is_cap
 PROTONATION_STATES = {
     alias: residue.amino_acid or residue.label
     for residue in RESIDUES.values()
-    if residue.handedness != "D" and (residue.name in ("LYN", "CYM") or residue.label == (residue.amino_acid or residue.label))
+    if residue.handedness != "D"
+    and (residue.name in ("LYN", "CYM") or residue.label == (residue.amino_acid or residue.label))
     for alias in (residue.name, *residue.aliases)
     if alias != (residue.amino_acid or residue.label)
 }

@@ -17,8 +17,15 @@ _PHOSPHATE = ("O1P", "O2P", "O3P")
 _WORDS = {0: "no hydrogen", 1: "1 hydrogen", 2: "2 hydrogens", 3: "3 hydrogens"}
 
 
-def choose_state(path: Path, residue: NamedResidue, *, in_disulphide: bool, notes: list[str]) -> None:
+def choose_state(path: Path, residue: NamedResidue, *, in_disulphide: bool, notes: list[str], closed: str = "") -> None:
     """Set ``known`` to the state that the file means.
+
+    Args:
+        path: for messages.
+        residue: with its hydrogens, which may have no names yet.
+        in_disulphide: whether its sulphur is bonded to another.
+        notes: what there is to say is added.
+        closed: what messages say of how its disulphide could be closed.
 
     Raises:
         ValueError: its hydrogens are those of no state, or of another one than its name says.
@@ -27,7 +34,7 @@ def choose_state(path: Path, residue: NamedResidue, *, in_disulphide: bool, note
         return
     _align_equivalent_oxygens(residue)
     if residue.known.amino_acid == "CYS":
-        _choose_cysteine(path, residue, in_disulphide=in_disulphide)
+        _choose_cysteine(path, residue, in_disulphide=in_disulphide, closed=closed)
         return
     _check_untabled(path, residue, notes)
     choices = states(residue.known)
@@ -56,7 +63,8 @@ def choose_state(path: Path, residue: NamedResidue, *, in_disulphide: bool, note
         shown = ", ".join(h.given for h in residue.on(*sites))
         raise ValueError(
             f"{path}: {residue.label} has {_number(sum(seen))} on {where} ({shown}), as {fits[0].name} has it (charge "
-            f"{signed(fits[0].charge)}), and not {named.name} (charge {signed(named.charge)}); rename the residue {fits[0].name} "
+            f"{signed(fits[0].charge)}), and not {named.name} (charge {signed(named.charge)}); rename the residue "
+            f"{fits[0].name} "
             f"to keep it so, or remove {shown} to have it built as {named.name}"
         )
     else:
@@ -113,7 +121,9 @@ def _instead(state: Residue) -> str:
 def _align_equivalent_oxygens(residue: NamedResidue) -> None:
     """A proton on one of two or three equivalent oxygens is on the one that our table says."""
     for group in (("OD2", "OD1"), ("OE2", "OE1"), _PHOSPHATE):
-        if group[0] not in residue.heavy or (group is not _PHOSPHATE and residue.known.amino_acid not in ("ASP", "GLU")):
+        if group[0] not in residue.heavy or (
+            group is not _PHOSPHATE and residue.known.amino_acid not in ("ASP", "GLU")
+        ):
             continue
         holder = group[0]
         for state in states(residue.known):
@@ -123,7 +133,7 @@ def _align_equivalent_oxygens(residue: NamedResidue) -> None:
             residue.swap(holder, others[0])
 
 
-def _choose_cysteine(path: Path, residue: NamedResidue, *, in_disulphide: bool) -> None:
+def _choose_cysteine(path: Path, residue: NamedResidue, *, in_disulphide: bool, closed: str) -> None:
     of = {state.name.upper(): state for state in states(residue.known)}
     plain, bridged, bare = states(residue.known)[0], of["CYX"], of["CYM"]
     protons = residue.on("SG")
@@ -131,9 +141,11 @@ def _choose_cysteine(path: Path, residue: NamedResidue, *, in_disulphide: bool) 
         residue.known = bridged
     elif residue.known is bridged:
         raise ValueError(
-            f"{path}: {residue.label} is named as the cysteine of a disulphide bond, but no other SG without a hydrogen "
-            "is within 3 angstrom of its own; for a thiol rename it CYS, for a disulphide give positions in which the "
-            "bond is closed"
+            f"{path}: {residue.label} is named as the cysteine of a disulphide bond, but no other SG without a "
+            f"hydrogen "
+            f"is within 3 angstrom of its own; for a thiol rename it CYSH (charge 0), for a disulphide give "
+            f"positions in "
+            f"which the bond is closed{closed}"
         )
     elif residue.known is bare and protons:
         raise ValueError(
@@ -163,14 +175,20 @@ def _check_untabled(path: Path, residue: NamedResidue, notes: list[str]) -> None
             neutral = " (neutral, charge 0)" if seen == 4 else ""
             raise ValueError(
                 f"{path}: {residue.label} has {_number(seen)} on NE, NH1 and NH2{neutral}, but the force fields have "
-                f"arginine with 5 alone (charge +1): remove {shown} to have all five added, or, to keep it so, give the "
-                "molecule as an AMBER prmtop with its coordinates"
+                f"arginine with 5 alone (charge +1): remove {shown} to have all five added, or, to keep it so, "
+                f"give the "
+                "molecule as an AMBER prmtop (and inpcrd)"
             )
-    if residue.known.amino_acid == "TYR" and "OH" in residue.heavy and "P" not in residue.heavy and not residue.on("OH"):
+    if (
+        residue.known.amino_acid == "TYR"
+        and "OH" in residue.heavy
+        and "P" not in residue.heavy
+        and not residue.on("OH")
+    ):
         raise ValueError(
             f"{path}: OH of {residue.label} has no hydrogen, while others of its atoms have theirs: the force fields "
             "have no deprotonated tyrosine (charge -1); add HH, or remove all hydrogens of the residue to have them "
-            "added (charge 0), or, to keep it so, give the molecule as an AMBER prmtop with its coordinates"
+            "added (charge 0), or, to keep it so, give the molecule as an AMBER prmtop (and inpcrd)"
         )
 
 
@@ -205,7 +223,8 @@ def terminal_hydrogens(
     elif len(on_n) > ("H" in expected):
         shown = ", ".join(h.given for h in on_n)
         raise ValueError(
-            f"{path}: N of {residue.label} has {_number(len(on_n))} ({shown}), but it is inside the chain, where it has "
+            f"{path}: N of {residue.label} has {_number(len(on_n))} ({shown}), but it is inside the chain, "
+            f"where it has "
             f"{_number(int('H' in expected))}: remove those that do not belong there, or part the chain before it"
         )
     if is_last:

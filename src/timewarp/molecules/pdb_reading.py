@@ -9,7 +9,7 @@ from openmm.app import Element, Topology
 
 from .hydrogens import add_hydrogens
 from .ordering import reorder
-from .pdb_bonds import check_chain, check_stated, disulphides
+from .pdb_bonds import as_sequence, check_chain, check_stated, disulphides
 from .pdb_checks import (
     check_atoms,
     check_backbones,
@@ -83,10 +83,14 @@ def _hydrogens(
 ) -> tuple[list[dict[str, str]], list[str]]:
     """Settle each residue's state and name its hydrogens; those that it has, with their heavy atoms, and notes."""
     bridged = {id(residue) for pair in bridges for residue in pair}
+    open_ones = [r for r in residues if r.known.name.upper() == "CYX" and id(r) not in bridged]
+    closed = ""
+    if len(open_ones) == 2:
+        closed = f" (the sequence {as_sequence(residues, [*bridges, (open_ones[0], open_ones[1])])} is built so)"
     notes: list[str] = []
     expected = []
     for position, residue in enumerate(residues):
-        choose_state(path, residue, in_disulphide=id(residue) in bridged, notes=notes)
+        choose_state(path, residue, in_disulphide=id(residue) in bridged, notes=notes, closed=closed)
         names = terminal_hydrogens(
             path,
             residue,

@@ -13,7 +13,7 @@ import numpy as np
 from .mmcif_records import looks_like_mmcif, parse_mmcif
 from .pdb_lines import AtomRecord, BondRecord, RawRecords, grouped, parse_pdb
 from .pdb_names import CAPS, IONS, PROTONATION_STATES, WATER, known_residue, lacking
-
+from .sequences import OTHER_WAYS
 
 __all__ = ["IONS", "MAX_PDB_RESIDUES", "PROTONATION_STATES", "WATER", "FileResidue", "PdbRecords", "read_records"]
 MAX_PDB_RESIDUES = 50
@@ -21,7 +21,6 @@ MAX_PDB_RESIDUES = 50
 MAX_BOND_NM = 0.20
 """Heavy atoms of two residues that are this close are bonded."""
 IN_PRESETS = "the force fields of the presets have no parameters for it"
-WAYS_IN = "give the molecule as an AMBER prmtop with its coordinates, or add a force field that has it (--force-field)"
 
 
 @dataclass(frozen=True)
@@ -237,7 +236,7 @@ def _check_kinds(path: Path, residues: tuple[FileResidue, ...]) -> None:
         first = joined[0]
         why, mend = lacking(first.name) or ("", "")
         raise ValueError(
-            f"{path}: {first.label}{f' ({why})' if why else ''} is part of the peptide, and {IN_PRESETS}: {WAYS_IN}"
+            f"{path}: {first.label}{f' ({why})' if why else ''} is part of the peptide, and {IN_PRESETS}: {OTHER_WAYS}"
             f"{mend}"
         )
     found: dict[str, Counter[str]] = {"water": Counter(), "ions": Counter(), "other molecules": Counter()}
@@ -252,7 +251,7 @@ def _check_kinds(path: Path, residues: tuple[FileResidue, ...]) -> None:
     if listed and not peptide:
         raise ValueError(
             f"{path} has no amino acid, only {' and '.join(listed)}; expected a peptide: give another molecule as an "
-            "AMBER prmtop with its coordinates"
+            "AMBER prmtop (and inpcrd)"
         )
     if listed:
         raise ValueError(
@@ -308,9 +307,7 @@ def _in_chain_order(residues: tuple[FileResidue, ...]) -> tuple[FileResidue, ...
     return tuple(residues[i] for i in order) if len(order) == n else residues
 
 
-def _one_molecule(
-    path: Path, residues: tuple[FileResidue, ...], bonds: list[BondRecord]
-) -> tuple[FileResidue, ...]:
+def _one_molecule(path: Path, residues: tuple[FileResidue, ...], bonds: list[BondRecord]) -> tuple[FileResidue, ...]:
     """The residues along the chain, whatever chains and TER records part that the bonds join.
 
     Raises:
@@ -334,7 +331,7 @@ def _one_molecule(
         between = ", joined by a disulphide bond" if joined else ""
         raise ValueError(
             f"{path} has {len(chains)} chains ({shown}{between}); expected one peptide: "
-            + (f"{WAYS_IN.split(', or')[0]}" if joined else "keep one chain and delete the lines of the others")
+            + (OTHER_WAYS.split(", or")[0] if joined else "keep one chain and delete the lines of the others")
         )
     spans = ", ".join(f"{part[0].label} to {part[-1].label}" for part in molecules[:3])
     first = molecules[1][0].atoms[0].line_number
@@ -349,10 +346,14 @@ def _check_caps(path: Path, residues: tuple[FileResidue, ...]) -> None:
     known = [known_residue(residue.name) for residue in residues]
     for residue, kind in list(zip(residues, known, strict=True))[1:]:
         if kind is not None and kind.name == "ACE":
-            raise ValueError(f"{path}: the cap {residue.label} is not in front of the chain; put it first, or remove it")
+            raise ValueError(
+                f"{path}: the cap {residue.label} is not in front of the chain; put it first, or remove it"
+            )
     for residue, kind in list(zip(residues, known, strict=True))[:-1]:
         if kind is not None and kind.name in ("NME", "NHE"):
-            raise ValueError(f"{path}: the cap {residue.label} is not at the end of the chain; put it last, or remove it")
+            raise ValueError(
+                f"{path}: the cap {residue.label} is not at the end of the chain; put it last, or remove it"
+            )
 
 
 def _check_residue_sequence(path: Path, residues: tuple[FileResidue, ...], raw: RawRecords) -> None:

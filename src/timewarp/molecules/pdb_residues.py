@@ -205,7 +205,8 @@ def _fill(path: Path, residue: FileResidue, named: NamedResidue, *, is_last: boo
 
 
 def _hydrogen(path: Path, atom: AtomRecord, named: NamedResidue, parents: dict[str, str]) -> Hydrogen | None:
-    """The hydrogen with its heavy atom: by its name where that is near, else the nearest; None where that is missing."""
+    """The hydrogen with its heavy atom: by its name where that is near, else the nearest; None where that is "
+    "missing."""
     name = plain_hydrogen(atom.name)
     name = dict(named.known.atom_aliases).get(name, name)
     key, position = f"{atom.name} of line {atom.line_number}", 0.1 * np.array(atom.position)
@@ -245,7 +246,8 @@ def set_names(path: Path, residue: NamedResidue, expected: dict[str, str]) -> No
         if len(own) > len(free):
             shown = ", ".join(h.given for h in own)
             raise ValueError(
-                f"{path}: {residue.label} has {len(own)} hydrogen{'s' * (len(own) > 1)} on {parent} ({shown}), expected "
+                f"{path}: {residue.label} has {len(own)} hydrogen{'s' * (len(own) > 1)} on {parent} ({shown}), "
+                f"expected "
                 f"{len(free) or 'none'}; remove those that do not belong there, or correct the residue's name"
             )
         for h in own:

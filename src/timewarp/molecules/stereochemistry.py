@@ -9,6 +9,7 @@ from ..geometry import signed_volumes
 from ..restriction import cis
 from ..shapes import Float
 from ..state import Atoms
+from .residues import RESIDUES
 
 NATURAL_CENTRES: dict[str, dict[str, tuple[str, str, str]]] = {
     "any": {"CA": ("N", "C", "CB")},
@@ -22,17 +23,21 @@ CIP: CA is S (R in cysteine, whose sulphur outranks C, with the same handedness)
 
 
 def unusual_geometry(atoms: Atoms, positions: Float[Tensor, "atoms 3"]) -> list[str]:
-    """One line for each D residue, inverted side chain, and peptide bond that is not trans."""
+    """One line for each centre that is not as its residue's name says, and each peptide bond that is not trans."""
     notes = []
     for number in sorted(set(atoms.residue_numbers)):
         index = {atoms.names[i]: i for i in range(atoms.n_atoms) if atoms.residue_numbers[i] == number}
         name = atoms.residue_names[next(iter(index.values()))]
-        for centre, row in (NATURAL_CENTRES["any"] | NATURAL_CENTRES.get(name, {})).items():
+        known = RESIDUES.get(name)
+        is_d = known is not None and known.handedness == "D"
+        natural = NATURAL_CENTRES["any"] | NATURAL_CENTRES.get(known.amino_acid if is_d and known else name, {})
+        for centre, row in natural.items():
             if not {centre, *row} <= index.keys():
                 continue
             quadruple = torch.tensor([[index[atom] for atom in (centre, *row)]])
-            if float(signed_volumes(positions, quadruple)) < 0:
-                notes.append(f"{centre} of {name} {number} is inverted (not the natural {'L ' * (centre == 'CA')}form)")
+            if (float(signed_volumes(positions, quadruple)) < 0) != is_d:
+                form = "D form" if is_d else "natural L form" if centre == "CA" else "natural form"
+                notes.append(f"{centre} of {name} {number} is inverted (not the {form})")
     for row in atoms.peptide_bonds[cis(positions, atoms.peptide_bonds)].tolist():
         here, there = (f"{atoms.residue_names[i]} {atoms.residue_numbers[i]}" for i in (row[1], row[2]))
         notes.append(f"the peptide bond between {here} and {there} is cis")
