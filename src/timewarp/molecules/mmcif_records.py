@@ -12,14 +12,6 @@ _COORDINATES = ("Cartn_x", "Cartn_y", "Cartn_z")
 _BONDS = {"disulf": "SSBOND", "covale": "LINK"}
 
 
-def looks_like_mmcif(text: str) -> bool:
-    """Whether a text is CIF rather than PDB: its first word that is no comment begins a data block."""
-    for line in text.splitlines():
-        if line.strip() and not line.startswith("#"):
-            return line[:5].lower() == "data_"
-    return False
-
-
 def parse_mmcif(path: Path, text: str) -> RawRecords:
     """Read the first block with atoms: the authors' numbering where it is given, the labels' elsewhere.
 

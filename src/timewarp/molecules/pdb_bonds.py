@@ -143,7 +143,7 @@ def stated(residues: list[NamedResidue], bonds: tuple[BondRecord, ...]) -> Itera
             if len(end) == 1:
                 found = by_serial.get(end[0])
             else:
-                owner = by_id.get((end[0], end[1]))
+                owner = by_id.get((end[0], end[1])) or by_id.get(("", end[1]))
                 found = (owner, end[2]) if owner is not None and end[2] in owner.heavy else None
             if found is not None:
                 ends.append(found)

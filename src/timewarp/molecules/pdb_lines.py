@@ -91,6 +91,14 @@ class RawRecords:
     free: list[int] = field(default_factory=list)
 
 
+def looks_like_mmcif(text: str) -> bool:
+    """Whether a text is CIF rather than PDB: its first word that is no comment begins a data block."""
+    for line in text.splitlines():
+        if line.strip() and not line.startswith("#"):
+            return line[:5].lower() == "data_"
+    return False
+
+
 def parse_pdb(path: Path, text: str) -> RawRecords:
     """Read the records ATOM, HETATM, MODEL, TER, END, CONECT, SSBOND, LINK and SEQRES.
 
@@ -102,6 +110,7 @@ def parse_pdb(path: Path, text: str) -> RawRecords:
     """
     raw = RawRecords()
     model, n_models, piece = 1, 0, 0
+    numbers: set[int] = set()
     after_last_atom = ended = False
     for line_number, line in enumerate(text.splitlines(), 1):
         line, has_tab = line.expandtabs(8), "\t" in line
@@ -113,8 +122,9 @@ def parse_pdb(path: Path, text: str) -> RawRecords:
             after_last_atom = False
         elif record == "MODEL":
             n_models, ended = n_models + 1, False
-            number = line[6:].strip()
-            model = int(number) if number.isdecimal() and int(number) > 0 else n_models
+            number = int(line[6:]) if line[6:].strip().isdecimal() else n_models
+            model = number if number > 0 and number not in numbers else max(numbers, default=0) + 1
+            numbers.add(model)
         elif record == "TER":
             piece += 1
         elif record in ("END", "ENDMDL"):

@@ -10,8 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from .mmcif_records import looks_like_mmcif, parse_mmcif
-from .pdb_lines import AtomRecord, BondRecord, RawRecords, grouped, parse_pdb
+from .pdb_lines import AtomRecord, BondRecord, RawRecords, grouped, looks_like_mmcif, parse_pdb
 from .pdb_names import CAPS, IONS, PROTONATION_STATES, WATER, known_residue, lacking
 from .sequences import OTHER_WAYS
 
@@ -82,7 +81,12 @@ def read_records(path: Path, model: int | None = None, altloc: str | None = None
     """
     text = _read_text(path)
     is_mmcif = looks_like_mmcif(text)
-    raw = parse_mmcif(path, text) if is_mmcif else parse_pdb(path, text)
+    if is_mmcif:
+        from .mmcif_records import parse_mmcif  # gemmi takes 60 ms
+
+        raw = parse_mmcif(path, text)
+    else:
+        raw = parse_pdb(path, text)
     if not raw.atoms:
         raise ValueError(f"{path} has no ATOM records: it is not a PDB file, or was cut short")
     notes = []
@@ -93,11 +97,11 @@ def read_records(path: Path, model: int | None = None, altloc: str | None = None
     _check_numbers(path, atoms)
     residues = _residues(path, atoms, is_mmcif=is_mmcif)
     _check_kinds(path, residues)
+    if len(residues) > MAX_PDB_RESIDUES:
+        raise ValueError(f"{path} has {len(residues)} residues; peptides of at most {MAX_PDB_RESIDUES} are supported")
     residues = _one_molecule(path, residues, raw.bonds)
     _check_caps(path, residues)
     _check_residue_sequence(path, residues, raw)
-    if len(residues) > MAX_PDB_RESIDUES:
-        raise ValueError(f"{path} has {len(residues)} residues; peptides of at most {MAX_PDB_RESIDUES} are supported")
     return PdbRecords(residues, tuple(raw.bonds), raw.is_closed, tuple(notes))
 
 
@@ -144,12 +148,9 @@ def _choose_alternates(path: Path, atoms: list[AtomRecord], altloc: str | None, 
         )
     dropped: set[int] = set()
     for key, group in residues.items():
-        names = Counter(atom.name for atom in group if atom.alternate)
-        if len(marks[key]) < 2 and not any(n > 1 for n in names.values()):
-            plain = {atom.name for atom in group if not atom.alternate}
-            double = [atom for atom in group if atom.alternate and atom.name in plain]
-            if not double:
-                continue
+        plain = {atom.name for atom in group if not atom.alternate}
+        if len(marks[key]) < 2 and not any(atom.alternate and atom.name in plain for atom in group):
+            continue
         if altloc is None:
             first = next(atom for atom in group if atom.alternate)
             raise ValueError(
@@ -230,8 +231,8 @@ def _check_kinds(path: Path, residues: tuple[FileResidue, ...]) -> None:
     """Refuse water, ions and what else is no peptide; and, by name, residues of the peptide without parameters."""
     peptide = [residue for residue in residues if known_residue(residue.name) is not None]
     strangers = [residue for residue in residues if known_residue(residue.name) is None]
-    joined = [r for r in strangers if lacking(r.name) or _is_amino_acid(r) or _touches(r, peptide)]
-    joined = [r for r in joined if r.name not in WATER and not (r.name in IONS and len(r.atoms) == 1)]
+    solutes = [r for r in strangers if r.name not in WATER and not (r.name in IONS and len(r.atoms) <= 5)]
+    joined = [r for r in solutes if lacking(r.name) or _is_amino_acid(r) or _touches(r, peptide)]
     if joined:
         first = joined[0]
         why, mend = lacking(first.name) or ("", "")
