@@ -14,6 +14,7 @@ from torch import Tensor
 
 from ..shapes import Float
 from ..state import Atoms
+from .closing import closed_chains
 from .force_fields import create_system
 from .hydrogens import add_hydrogens
 from .minimisation import minimise_positions
@@ -21,7 +22,7 @@ from .pdb_reading import read_pdb
 from .pdb_text import write_pdb
 from .peptides import build_heavy_atoms
 from .presets import Preset, get_preset
-from .sequences import parse_sequence
+from .sequences import Sequence, parse_sequence
 from .stereochemistry import unusual_geometry
 
 _FILE_SUFFIXES = (".pdb", ".ent", ".cif", ".mmcif", ".pdbx", ".gz", ".mol2", ".sdf", ".gro", ".xyz")
@@ -80,11 +81,7 @@ def build_molecule(source: str | Path, preset: str | Preset = "amber14-obc2", *,
     preset = get_preset(preset)
     if not _is_file(source):
         sequence = parse_sequence(str(source))
-        topology, positions = build_heavy_atoms(sequence)
-        topology, positions, _ = add_hydrogens(topology, positions, [kind.variant for kind in sequence.residues])
-        for residue, kind in zip(topology.residues(), sequence.residues, strict=True):
-            residue.name = kind.label
-        return _assemble(str(sequence), preset, topology, positions, (), minimise)
+        return _of_sequence(sequence, preset, minimise)
     path = Path(source)
     topology, positions, notes = read_pdb(path)
     try:
@@ -93,10 +90,43 @@ def build_molecule(source: str | Path, preset: str | Preset = "amber14-obc2", *,
         raise ValueError(f"{path}: {error}") from None
 
 
+def _of_sequence(sequence: Sequence, preset: Preset, minimise: bool) -> Molecule:
+    if not (sequence.cyclic or sequence.disulphides):
+        return _with_hydrogens(sequence, preset, *build_heavy_atoms(sequence), (), minimise)
+    residues = [
+        f"{residue.label} {number}" for number, residue in enumerate(sequence.residues, int(not sequence.front))
+    ]
+    at = 0 if sequence.front else -1
+    notes = [f"closed head to tail: {residues[-1]} is bonded to {residues[0]}"] * sequence.cyclic
+    notes += [f"disulphide bond between {residues[i + at]} and {residues[j + at]}" for i, j in sequence.disulphides]
+    why = ""
+    for topology, positions in closed_chains(sequence):
+        try:
+            return _with_hydrogens(sequence, preset, topology, positions, tuple(notes), minimise)
+        except ValueError as error:
+            if "minimisation" not in (why := str(error)):  # the force field lacks something: no other chain helps
+                raise
+    raise ValueError(f"{sequence}: no ring could be built: {why}; give it as a PDB file")
+
+
+def _with_hydrogens(
+    sequence: Sequence,
+    preset: Preset,
+    topology: Topology,
+    positions: np.ndarray,
+    notes: tuple[str, ...],
+    minimise: bool,
+) -> Molecule:
+    topology, positions, _ = add_hydrogens(topology, positions, [kind.variant for kind in sequence.residues])
+    for residue, kind in zip(topology.residues(), sequence.residues, strict=True):
+        residue.name = kind.label
+    return _assemble(str(sequence), preset, topology, positions, notes, minimise)
+
+
 def _assemble(
     name: str, preset: Preset, topology: Topology, positions: np.ndarray, notes: tuple[str, ...], minimise: bool
 ) -> Molecule:
-    system = create_system(topology, preset)
+    system = create_system(topology, preset, positions)
     atoms = describe_atoms(topology, system)
     if minimise:
         positions = minimise_positions(system, positions, atoms)

@@ -31,8 +31,8 @@ _CHI2 = {
 _CHI2_ALIPHATIC = (180.0, 65.0, -65.0)
 _ESTER = ("OG", "CB", "CA", 0.161, 180.0)
 _PHOSPHATES = {
-    **{("SER", end): _ESTER for end in "P"},
-    **{("THR", end): ("OG1", *_ESTER[1:]) for end in "P"},
+    ("SER", "P"): _ESTER,
+    **{("THR", end): ("OG1", *_ESTER[1:]) for end in "PO"},
     **{("TYR", end): ("OH", "CZ", "CE1", 0.161, 90.0) for end in "PR"},
     ("HIS", "D"): ("ND1", "CE1", "NE2", 0.178, 180.0),
     ("HIS", "E"): ("NE2", "CE1", "ND1", 0.178, 180.0),
@@ -59,12 +59,7 @@ def build_heavy_atoms(
     """
     kinds = sequence.residues
     names = [kind.parent for kind in kinds]
-    if torsions is None:
-        torsions = [
-            (sign * (_PHI_PROLINE if _is_proline(kind) else _PHI), sign * _PSI)
-            for kind in kinds
-            for sign in (-1 if kind.handedness == "D" else 1,)
-        ]
+    torsions = extended(kinds) if torsions is None else torsions
     residues = [
         _main_chain(name, psi, *placed)
         for name, (_, psi), placed in zip(names, torsions, _backbone(torsions), strict=True)
@@ -83,6 +78,16 @@ def build_heavy_atoms(
             topology.addAtom(atom, Element.getBySymbol(atom[0]), residue)
     topology.createStandardBonds()
     return topology, np.array([position for atoms in residues for position in atoms.values()])
+
+
+def extended(kinds: tuple[Residue, ...]) -> list[tuple[float, float]]:
+    """Phi and psi in degrees of an extended chain; a cap in front goes with the residue behind it."""
+    d_forms = [kind.handedness == "D" for kind in (*kinds[1:2], *kinds[1:])] if kinds[0].is_cap else None
+    signs = [-1 if is_d else 1 for is_d in (d_forms or [kind.handedness == "D" for kind in kinds])]
+    return [
+        (sign * (_PHI_PROLINE if _is_proline(kind) else _PHI), sign * _PSI)
+        for sign, kind in zip(signs, kinds, strict=True)
+    ]
 
 
 def _is_proline(residue: Residue) -> bool:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+
+GB_FILES = {name: f"implicit/{name}.xml" for name in ("hct", "obc1", "obc2", "gbn", "gbn2")}
+"""OpenMM's files of each generalised Born model, for any force field that names its residues as AMBER does."""
+_SOLVENT_FILES = (*GB_FILES.values(), "amber99_obc.xml", "amber96_obc.xml")
 
 
 @dataclass(frozen=True)
@@ -14,7 +18,8 @@ class Preset:
         description: one line for ``--help`` and model cards.
         temperature_K: default temperature of the preset in K.
         force_field: OpenMM force-field files, in order.
-        solvent: ``obc1``, ``obc2`` (Onufriev, Bashford & Case 2004, models I and II) or ``vacuum``.
+        solvent: ``vacuum``, a generalised Born model (``hct``, ``obc1``, ``obc2``, ``gbn``, ``gbn2``), or ``own`` for a
+            system that says its own.
         cutoff_nm: non-periodic cutoff of all non-bonded forces in nm, or None for none.
 
     Raises:
@@ -29,12 +34,41 @@ class Preset:
     cutoff_nm: float | None = None
 
     def __post_init__(self) -> None:
-        if self.solvent not in ("obc1", "obc2", "vacuum"):
-            raise ValueError(f"solvent must be 'obc1', 'obc2' or 'vacuum', got {self.solvent!r}")
+        if self.solvent not in (*GB_FILES, "vacuum", "own"):
+            raise ValueError(f"solvent must be one of {', '.join(GB_FILES)}, vacuum or own, got {self.solvent!r}")
         if not 0 < self.temperature_K < float("inf"):
             raise ValueError(f"temperature must be a positive number of kelvin, got {self.temperature_K!r}; try 310")
         if self.cutoff_nm is not None and not 0 < self.cutoff_nm < float("inf"):
             raise ValueError(f"cutoff must be a positive number of nm, or None for no cutoff, got {self.cutoff_nm!r}")
+
+    def in_solvent(self, solvent: str | None) -> Preset:
+        """The same force field in another implicit solvent; None, or the preset's own: the preset itself.
+
+        Args:
+            solvent: ``none``, ``hct``, ``obc1``, ``obc2``, ``gbn`` or ``gbn2``.
+
+        Raises:
+            ValueError: there is no such solvent.
+
+        >>> PRESETS["amber14-obc2"].in_solvent("none").name
+        'amber14-vacuum'
+        """
+        wanted = "vacuum" if solvent == "none" else solvent
+        if wanted in (None, self.solvent):
+            return self
+        if wanted not in (*GB_FILES, "vacuum"):
+            raise ValueError(f"no solvent is called {solvent!r}; choose one of none, {', '.join(GB_FILES)}")
+        bare = tuple(file for file in self.force_field if file not in _SOLVENT_FILES)
+        files = bare if wanted == "vacuum" else (*bare, GB_FILES[wanted])
+        stem = self.name.rpartition("-")[0] or self.name
+        return replace(
+            self,
+            name=f"{stem}-{wanted}",
+            description=f"{self.description.split(',')[0]}, solvent {solvent}",
+            force_field=files,
+            solvent=wanted,
+            cutoff_nm=None,
+        )
 
 
 PRESETS: dict[str, Preset] = {
@@ -68,6 +102,34 @@ PRESETS: dict[str, Preset] = {
             temperature_K=310.0,
             force_field=("amber14-all.xml",),
             solvent="vacuum",
+        ),
+        Preset(
+            name="ff14SBonlysc-gbn2",
+            description="Amber ff14SBonlysc (ff99SB's backbone), implicit water GBn2, no cutoff, 310 K",
+            temperature_K=310.0,
+            force_field=("timewarp:ff14SBonlysc.xml", "amber14/protein.ff14SB.xml", "implicit/gbn2.xml"),
+            solvent="gbn2",
+        ),
+        Preset(
+            name="ff19SB-gbn2",
+            description="Amber ff19SB, implicit water GBn2, no cutoff, 310 K",
+            temperature_K=310.0,
+            force_field=("amber19/protein.ff19SB.xml", "implicit/gbn2.xml"),
+            solvent="gbn2",
+        ),
+        Preset(
+            name="charmm36-gbn2",
+            description="CHARMM36m, implicit water GBn2, no cutoff, 310 K",
+            temperature_K=310.0,
+            force_field=("charmm36.xml", "implicit/gbn2.xml"),
+            solvent="gbn2",
+        ),
+        Preset(
+            name="amber96-obc",
+            description="Amber ff96, implicit water OBC2, no cutoff, 310 K",
+            temperature_K=310.0,
+            force_field=("amber96.xml", "amber96_obc.xml"),
+            solvent="obc2",
         ),
     )
 }
