@@ -83,6 +83,14 @@ def swapped_acid(rows: list[Row]) -> list[Row]:
     return [replace(row, name=names.get(row.name, row.name)) if row.residue == "ASP" else row for row in rows]
 
 
+def phosphate_oxygen(row: Row) -> str:
+    return {"O1P": "OP1", "O2P": "OP2", "O3P": "OP3"}.get(row.name, row.name)
+
+
+def proton_on_o2p(row: Row) -> str:
+    return {"O1P": "O2P", "O2P": "O1P", "H1P": "HOP2"}.get(row.name, row.name)
+
+
 hn, ht = amide("HN"), ammonium("HT")
 xplor = named(digit_last, hn, ht, carboxylate("OT1", "OT2"))
 charmm = named(digit_last, hn, ht, isoleucine_cd, hydroxyl_1, carboxylate("OT1", "OT2"))
@@ -184,7 +192,7 @@ NAMES = (
     ),
     Dialect(
         "Rosetta: 1HB, energies behind the atoms",
-        LONG,
+        SHORT,
         plain(
             named(digit_first, ammonium("H", digit="first")),
             end="TER\n# All scores below are weighted scores, not raw scores.\n#BEGIN_POSE_ENERGIES_TABLE x.pdb\n"
@@ -216,6 +224,12 @@ NAMES = (
     Dialect("D residues by name: DAL, DVA, DLY", "avkG", plain()),
     Dialect("D residues by name: DALA", "aVG", plain(residues(DAL="DALA"))),
     Dialect("hydroxyproline HYP", "A[HYP]G", plain()),
+    Dialect("phosphoserine SEP: OP1 or O1P", "A[SEP]G", plain(each(name=phosphate_oxygen))),
+    Dialect("phosphothreonine TPO and phosphotyrosine PTR", "A[TPO][PTR]G", plain()),
+    Dialect("SEP with a proton, on O2P", "A[S1P]G", plain(residues(S1P="SEP"), each(name=proton_on_o2p))),
+    Dialect("a disulphide by distance: CYX", "ACGGCA:2-5", plain(residues(CYS="CYX"))),
+    Dialect("a disulphide by distance: CYS2 of GROMOS", "ACGGCA:2-5", plain(residues(CYS="CYS2"))),
+    Dialect("a disulphide by distance: CYD of Rosetta", "ACGGCA:2-5", plain(residues(CYS="CYD"))),
     Dialect("no hydrogens", "IKDL", plain(heavy_only), notes="added 41 hydrogens", rebuilds=True),
     Dialect(
         "no hydrogens, the tautomer by name",

@@ -14,23 +14,18 @@ from dialect_forms import FORMS
 from dialect_names import NAMES
 from dialect_refusals import REFUSALS
 from dialects import rows_of
-from openmm.app import ForceField, NoCutoff, PDBFile
+from openmm.app import ForceField, NoCutoff, PDBFile, Topology
 
 from timewarp.molecules import Molecule, build_molecule, get_preset
-from timewarp.molecules.force_fields import create_system
 from timewarp.molecules.molecule import describe_atoms
 from timewarp.molecules.pdb_reading import read_pdb
-from timewarp.state import Atoms
 
 PRESET = get_preset("amber14-obc2")
-HARMLESS = "atoms put in the program's order"
+HARMLESS = r"atoms put in the program's order|closed head to tail|disulphide bond between \w+ 2 and \w+ 5"
 DIALECTS = {dialect.name: dialect for dialect in (*NAMES, *FORMS)}
+MENDS = {refusal.name: refusal for refusal in REFUSALS}
 OPENMM_READS = ("IHKDL", "Ace-AVK-Nme", "A[ASH][GLH]G", "AK-NH2")
-
-
-@cache
-def force_field() -> ForceField:
-    return ForceField("amber14-all.xml", "implicit/obc2.xml")
+DOCS = Path(__file__).parents[2] / "docs" / "pdb-dialects.md"
 
 
 @cache
@@ -38,63 +33,77 @@ def built(sequence: str) -> Molecule:
     return build_molecule(sequence, PRESET, minimise=False)
 
 
-def energy_of(system: openmm.System, positions) -> float:
-    context = openmm.Context(system, openmm.VerletIntegrator(0.001), openmm.Platform.getPlatformByName("Reference"))
-    context.setPositions(positions)
-    return context.getState(getEnergy=True).getPotentialEnergy()._value
-
-
 @cache
-def energy(sequence: str) -> float:
-    """Of the canonical file in kJ/mol, its positions rounded as there."""
-    (positions,) = (np.array([row.xyz for row in rows_of(built(sequence).pdb)]) / 10,)
-    return energy_of(built(sequence).system, positions)
+def context(sequence: str) -> openmm.Context:
+    system = built(sequence).system
+    return openmm.Context(system, openmm.VerletIntegrator(0.001), openmm.Platform.getPlatformByName("Reference"))
 
 
-def read(path: Path, text: str, **options) -> tuple[Atoms, np.ndarray, tuple[str, ...], float]:
+def energy(sequence: str, positions) -> float:
+    """In kJ/mol."""
+    context(sequence).setPositions(positions)
+    return context(sequence).getState(getEnergy=True).getPotentialEnergy()._value
+
+
+def canonical_positions(sequence: str) -> np.ndarray:
+    """In nm, rounded as in the canonical file."""
+    return np.array([row.xyz for row in rows_of(built(sequence).pdb)]) / 10
+
+
+def read(path: Path, text: str, **options) -> tuple[Topology, np.ndarray, tuple[str, ...]]:
     path.write_bytes(text.encode("utf-8" if text.startswith("\ufeff") else "latin-1"))
-    topology, positions, notes = read_pdb(path, **options)
-    system = create_system(topology, PRESET)
-    return describe_atoms(topology, system), positions, notes, energy_of(system, positions)
+    return read_pdb(path, **options)
+
+
+def check_molecule(topology: Topology, sequence: str) -> None:
+    """The atoms are those of the sequence: names, elements, residues, order and bonds."""
+    whole = built(sequence)
+    assert [atom.name for atom in topology.atoms()] == list(whole.atoms.names)
+    assert describe_atoms(topology, whole.system) == whole.atoms
 
 
 @pytest.mark.parametrize("sequence", OPENMM_READS)
 def test_the_canonical_energies_are_openmms(sequence):
     pdb = PDBFile(io.StringIO(built(sequence).pdb))
     system = force_field().createSystem(pdb.topology, nonbondedMethod=NoCutoff)
-    assert energy_of(system, pdb.positions) == pytest.approx(energy(sequence), abs=0.01)
+    reference = openmm.Context(system, openmm.VerletIntegrator(0.001), openmm.Platform.getPlatformByName("Reference"))
+    reference.setPositions(pdb.positions)
+    value = reference.getState(getEnergy=True).getPotentialEnergy()._value
+    assert energy(sequence, canonical_positions(sequence)) == pytest.approx(value, abs=0.01)
+
+
+@cache
+def force_field() -> ForceField:
+    return ForceField("amber14-all.xml", "implicit/obc2.xml")
 
 
 @pytest.mark.parametrize("name", DIALECTS)
 def test_a_dialect_is_the_same_molecule(name, tmp_path):
     dialect = DIALECTS[name]
-    whole = built(dialect.of)
-    text = dialect.write(rows_of(whole.pdb))
-    atoms, positions, notes, value = read(tmp_path / f"given{dialect.suffix}", text, **dialect.options)
-    assert atoms == whole.atoms
+    text = dialect.write(rows_of(built(dialect.of).pdb))
+    topology, positions, notes = read(tmp_path / f"given{dialect.suffix}", text, **dialect.options)
+    check_molecule(topology, dialect.of)
     said = [note for note in notes if not re.search(HARMLESS, note)]
     assert bool(said) == bool(dialect.notes), said
     assert all(re.search(dialect.notes, note) for note in said), said
     if not dialect.rebuilds:
-        heavy = [i for i, element in enumerate(atoms.elements) if element != "H"]
-        assert np.abs(positions - whole.start_positions.numpy())[heavy].max() < 1e-4
-        assert value == pytest.approx(energy(dialect.of), abs=0.01)
+        canonical = canonical_positions(dialect.of)
+        heavy = [i for i, element in enumerate(built(dialect.of).atoms.elements) if element != "H"]
+        assert np.abs(positions - canonical)[heavy].max() < 1e-5
+        assert energy(dialect.of, positions) == pytest.approx(energy(dialect.of, canonical), abs=0.01)
 
 
 @pytest.mark.parametrize("sequence", sorted({dialect.of for dialect in DIALECTS.values()}))
 def test_what_is_written_is_read_back(sequence, tmp_path):
-    whole = built(sequence)
-    atoms, _, notes, _ = read(tmp_path / "again.pdb", whole.pdb)
-    assert (atoms, notes) == (whole.atoms, ())
+    topology, positions, notes = read(tmp_path / "again.pdb", built(sequence).pdb)
+    check_molecule(topology, sequence)
+    assert notes == built(sequence).notes
+    assert np.abs(positions - canonical_positions(sequence)).max() < 1e-5
 
 
-def test_there_are_sixty():
-    assert len(DIALECTS) == len(NAMES) + len(FORMS) >= 60
-
-
-@pytest.mark.parametrize("name", [refusal.name for refusal in REFUSALS])
+@pytest.mark.parametrize("name", MENDS)
 def test_a_refused_file_is_mended_as_the_message_says(name, tmp_path):
-    (refusal,) = [refusal for refusal in REFUSALS if refusal.name == name]
+    refusal = MENDS[name]
     text = refusal.write(rows_of(built(refusal.base or refusal.of).pdb))
     path = tmp_path / "given.pdb"
     path.write_text(text)
@@ -102,6 +111,14 @@ def test_a_refused_file_is_mended_as_the_message_says(name, tmp_path):
         read_pdb(path)
     assert "\n" not in str(caught.value)
     assert "remove what is not" not in str(caught.value)
-    atoms, *_, value = read(path, refusal.mend(text), **refusal.options)
-    assert atoms == built(refusal.of).atoms
-    assert np.isfinite(value)
+    topology, positions, _ = read(path, refusal.mend(text), **refusal.options)
+    check_molecule(topology, refusal.of)
+    assert np.isfinite(energy(refusal.of, positions))
+
+
+def test_the_documentation_lists_them():
+    assert len(DIALECTS) == len(NAMES) + len(FORMS)
+    assert len(MENDS) == len(REFUSALS)
+    assert len(DIALECTS) + len(MENDS) >= 60
+    listed = re.findall(r"^\| ([^|]+?) \|", DOCS.read_text(), re.M)
+    assert {*DIALECTS, *MENDS} == {*listed} - {"file", "---"}

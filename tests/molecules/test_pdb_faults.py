@@ -174,7 +174,7 @@ def test_a_head_to_tail_ring_is_read_and_named(how, tmp_path):
     given = tmp_path / "ring.pdb"
     given.write_text({"conect": text, "link": LINK + without_conect(text), "distance": without_conect(text)}[how])
     molecule = build_molecule(given, minimise=False)
-    assert molecule.notes[0] == "head-to-tail ring: C of LEU 6 is bonded to N of ALA 1"
+    assert molecule.notes[0] == "closed head to tail: LEU 6 is bonded to ALA 1"
     assert (molecule.atoms.n_atoms, charge_of(molecule)) == (73, 0)
     names = list(zip(molecule.atoms.names, molecule.atoms.residue_numbers, strict=True))
     c, n = names.index(("C", 6)), names.index(("N", 1))

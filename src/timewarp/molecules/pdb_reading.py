@@ -69,7 +69,7 @@ def read_pdb(
     for residue, named in zip(topology.residues(), residues, strict=True):
         residue.name = named.known.label
     if is_cyclic:
-        notes.append(f"head-to-tail ring: C of {residues[-1].label} is bonded to N of {residues[0].label}")
+        notes.append(f"closed head to tail: {residues[-1].label} is bonded to {residues[0].label}")
     notes += [f"disulphide bond between {one.label} and {other.label}" for one, other in bridges]
     return topology, positions, tuple(notes)
 
