@@ -17,14 +17,15 @@ _HALF_TETRAHEDRAL = math.radians(109.47 / 2)
 
 
 def add_hydrogens(
-    topology: Topology, positions: np.ndarray, variants: Sequence[str | None]
+    topology: Topology, positions: np.ndarray, variants: Sequence[str | list[tuple[str, str]] | None]
 ) -> tuple[Topology, np.ndarray, int]:
     """Add the hydrogens that are missing at pH 7.
 
     Args:
         topology: complete heavy atoms; hydrogens that it has stay.
         positions: (atoms, 3) in nm.
-        variants: per residue, the protonation state in OpenMM's naming (``HIE``, ``ASH``, ...), or None.
+        variants: per residue, the protonation state in OpenMM's naming (``HIE``, ``ASH``, ...), or None, or all its
+            hydrogens as (name, name of the heavy atom).
 
     Returns:
         topology, positions and the number of hydrogens added (0: the topology is as it was, in its order).

@@ -92,7 +92,7 @@ HID HIS 0 +HD1 -HE2   | histidine protonated at ND1
 HIP HIS + +HD1        | doubly protonated histidine
 ASH ASP 0 +HD2        | protonated aspartic acid
 GLH GLU 0 +HE2        | protonated glutamic acid
-LYN LYS 0 -HZ1        | neutral lysine
+LYN LYS 0 -HZ3        | neutral lysine
 CYX CYS 0 -HG         | cysteine of a disulphide
 CYM CYS - -HG         | cysteine thiolate
 HYP PRO 0 +OD1 -HG2 -HG3 -HD2 -HD3 +HG +HD22 +HD23 +HD1 | trans-4-hydroxyproline (4R)
