@@ -153,6 +153,9 @@ def check_comparable(source: Source, reference: Source) -> None:
     ours, theirs = source.config.get("preset"), reference.config.get("preset")
     if ours and theirs and ours != theirs:
         raise ValueError(f"{reference.path} is under {theirs} and {source.path} under {ours}: not comparable")
+    ours, theirs = source.config.get("energy"), reference.config.get("energy")
+    if ours and theirs and ours != theirs:
+        raise ValueError(f"{reference.path} and {source.path} are under different force fields: not comparable")
 
 
 def check_length(source: Source, trajectory: Trajectory) -> None:

@@ -11,11 +11,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .geometry import InternalTree, build_tree, find_stereocentres, ring_bonds
+from .geometry import InternalTree, amide_bonds, build_tree, find_stereocentres, neighbours, ring_bonds
 from .shapes import Bool, Float
 
-CAPS = frozenset({"ACE", "NME", "NH2"})
-"""Names of residues that are no amino acids."""
+CAPS = frozenset({"ACE", "NME", "NHE", "NH2"})
+"""Names of residues that cap a peptide and are no amino acids."""
+_MAIN_CHAIN = frozenset({"N", "CA", "C"})
 
 
 @dataclass(frozen=True)
@@ -64,9 +65,9 @@ class Atoms:
 
     @property
     def n_amino_acids(self) -> int:
-        """Number of residues, caps uncounted."""
+        """Number of residues with the main chain of an amino acid; caps, ligands and nucleotides do not count."""
         named = dict(zip(self.residue_numbers, self.residue_names, strict=True))
-        return sum(name not in CAPS for name in named.values())
+        return sum(name not in CAPS and self._residue(number).keys() >= _MAIN_CHAIN for number, name in named.items())
 
     @property
     def residues(self) -> str:
@@ -86,17 +87,32 @@ class Atoms:
 
     @cached_property
     def peptide_bonds(self) -> Tensor:
-        """Integer (n, 4): the atoms CA-C-N-CA (or the caps' CH3 and C) of each peptide bond's omega."""
+        """Integer (n, 4): the atoms CA-C-N-CA (or the caps' CH3 and C) of each peptide bond's omega.
+
+        Peptide bonds between residues by their atom names come first (the one that closes a ring of residues last),
+        then all other amide bonds that can be cis or trans, found by the bond graph.
+        """
+        named = self.main_chain_bonds
+        known = {frozenset(row[1:3]) for row in named}
+        others = [row for row in amide_bonds(self.elements, self.bonds) if frozenset(row[1:3]) not in known]
+        return torch.tensor([*named, *others], dtype=torch.long).reshape(-1, 4)
+
+    @cached_property
+    def main_chain_bonds(self) -> tuple[tuple[int, int, int, int], ...]:
+        """Atoms CA-C-N-CA of the peptide bonds between residues that name their atoms C and N."""
         rows = []
-        bonded = {frozenset(b) for b in self.bonds}
-        for number in sorted(set(self.residue_numbers)):
-            here, there = self._residue(number), self._residue(number + 1)
-            alpha, beta = here.get("CA", here.get("CH3")), there.get("CA", there.get("CH3", there.get("C")))
-            if alpha is None or beta is None or not {"C"} <= here.keys() or not {"N"} <= there.keys():
+        adjacent = neighbours(self.n_atoms, self.bonds)
+        by_number = {number: self._residue(number) for number in sorted(set(self.residue_numbers))}
+        for number, here in by_number.items():
+            alpha = here.get("CA", here.get("CH3"))
+            if alpha is None or "C" not in here:
                 continue
-            if frozenset((here["C"], there["N"])) in bonded:
-                rows.append((alpha, here["C"], there["N"], beta))
-        return torch.tensor(rows, dtype=torch.long).reshape(-1, 4)
+            for n in adjacent[here["C"]]:
+                there = by_number[self.residue_numbers[n]]
+                beta = there.get("CA", there.get("CH3", there.get("C")))
+                if self.names[n] == "N" and self.residue_numbers[n] != number and beta is not None:
+                    rows.append((alpha, here["C"], n, beta))
+        return tuple(rows)
 
     @cached_property
     def in_ring(self) -> tuple[bool, ...]:

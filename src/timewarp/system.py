@@ -14,14 +14,14 @@ from . import native
 from .analysis.geometry import pdb_positions
 from .energies import Energy, Parameters, Potential, compile_system
 from .machine import resolve_device
-from .molecules import Molecule, build_molecule
+from .molecules import PRESETS, Files, Kind, Molecule, build_molecule, kind_of
 from .restriction import Restriction
 from .sampling import Target
 from .settings.sampling import PRECISIONS
 from .shapes import Float
 from .starts import start_positions
 from .state import Atoms
-from .trajectories import SUPERCHAINS, Source
+from .trajectories import SUPERCHAINS, RunFolder, Source
 
 logger = logging.getLogger("timewarp")
 OWN_ENERGY = "own energy"
@@ -34,12 +34,22 @@ class System(Target):
     It is a :class:`~timewarp.sampling.Target`, so every kernel takes it as its first argument.
 
     Args:
-        molecule: one-letter codes (``"AG"``), with caps (``"Ace-A-Nme"``), the path of a PDB file, or a molecule that
-            is built already.
+        molecule: one-letter codes (``"AG"``), with caps (``"Ace-A-Nme"``), the path of a PDB file, of a topology with a
+            force field of its own (AMBER ``prmtop``, GROMACS ``top``, CHARMM ``psf``, an OpenMM ``System`` as ``xml``)
+            or of a run folder, or a molecule that is built already.
         preset: force field and solvent, a name of :data:`timewarp.molecules.PRESETS`, such as ``amber14-obc2``.
+            Files with a force field of their own need none.
         temperature_K: in K; None: the preset's.
         precision: of positions and energies in memory, ``"float32"`` or ``"float64"``.
         device: torch device, such as ``"cpu"`` or ``"cuda"``.
+        coordinates: file of positions for a topology (``inpcrd``, ``rst7``, ``gro``, ``crd``, ``pdb``, ``cif``); None:
+            the one beside it with the same stem.
+        parameters: parameter files of a CHARMM ``psf``.
+        include: folders in which ``#include`` of a GROMACS ``top`` is looked up.
+        solvent: ``none``, ``hct``, ``obc1``, ``obc2``, ``gbn`` or ``gbn2``; None: the preset's, ``obc2`` for a topology
+            with a force field of its own.
+        altloc: which alternate location of a PDB or mmCIF file.
+        force_field: force-field files (XML) of OpenMM in place of the preset's, with ``solvent``.
         energy: an energy of one's own in place of the force field's: a function from positions (chains, atoms, 3) in nm
             to energies (chains,) in kJ/mol, differentiable in torch, or an object with such a method ``energy``. It
             must not change when the molecule is moved or turned as a whole.
@@ -78,15 +88,29 @@ class System(Target):
         temperature_K: float | None = None,
         precision: str = "float32",
         device: str = "cpu",
+        coordinates: str | Path | None = None,
+        parameters: str | Path | Sequence[str | Path] = (),
+        include: str | Path | Sequence[str | Path] = (),
+        solvent: str | None = None,
+        altloc: str | None = None,
+        force_field: str | Path | Sequence[str | Path] = (),
         energy: Energy | Callable[[Tensor], Tensor] | None = None,
     ) -> None:
-        built = molecule if isinstance(molecule, Molecule) else build_molecule(molecule, preset)
+        files = Files.of(coordinates, parameters, include, solvent, altloc, force_field)
+        if not isinstance(molecule, Molecule) and kind_of(molecule) is Kind.RUN:
+            files.refuse(Kind.RUN, "coordinates", "parameters", "include", "solvent", "altloc", "force_field")
+            self._assemble_run(RunFolder.open(molecule), temperature_K, precision, device, energy)
+            return
+        if isinstance(molecule, Molecule):
+            built = molecule
+        else:
+            built = build_molecule(molecule, preset, files=files)
         self.molecule: Molecule | None = built
-        parameters = compile_system(built.system) if energy is None else None
+        compiled = compile_system(built.system) if energy is None else None
         self._assemble(
             built.name,
             built.atoms,
-            parameters,
+            compiled,
             built.start_positions,
             built.pdb,
             preset=built.preset.name,
@@ -107,25 +131,34 @@ class System(Target):
             ValueError: the run holds no compiled energy, or it does not say its temperature.
         """
         system = cls.__new__(cls)
-        system.molecule, system.notes = None, ()
-        if run.parameters is None:
+        system._assemble_run(run, None, precision, device, None)
+        return system
+
+    def _assemble_run(
+        self,
+        run: Source,
+        temperature_K: float | None,
+        precision: str,
+        device: str,
+        energy: Energy | Callable[[Tensor], Tensor] | None,
+    ) -> None:
+        self.molecule, self.notes = None, ()
+        if run.parameters is None and energy is None:
             raise ValueError(
                 f"{run.path} has no energy.safetensors beside its frames; make the system from its molecule"
             )
-        positions = torch.as_tensor(pdb_positions(run.topology_pdb, run.atoms.n_atoms))
-        system._assemble(
+        self._assemble(
             run.name,
             run.atoms,
-            run.parameters,
-            positions,
+            run.parameters if energy is None else None,
+            torch.as_tensor(pdb_positions(run.topology_pdb, run.atoms.n_atoms)),
             run.topology_pdb,
             preset=str(run.config.get("preset")),
-            temperature_K=run.temperature_K,
+            temperature_K=run.temperature_K if temperature_K is None else temperature_K,
             precision=precision,
             device=device,
-            energy=None,
+            energy=energy,
         )
-        return system
 
     def _assemble(
         self,
@@ -195,5 +228,18 @@ class System(Target):
 
     @property
     def facts(self) -> dict[str, Any]:
-        """Molecule, force field and temperature, as a run's configuration has them."""
-        return {"molecule": self.name, "preset": self.preset, "temperature_K": self.temperature_K}
+        """Molecule, force field and temperature, as a run's configuration has them.
+
+        A force field that no preset names is told from others by a hash of its numbers.
+        """
+        return {
+            "molecule": self.name,
+            "preset": self.preset,
+            "temperature_K": self.temperature_K,
+            "energy": self.energy_digest,
+        }
+
+    @property
+    def energy_digest(self) -> str | None:
+        """Hash of a force field that came from files; None for one that a preset names, or an energy of one's own."""
+        return None if self.parameters is None or self.preset in PRESETS else self.parameters.digest

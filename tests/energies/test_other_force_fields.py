@@ -128,7 +128,6 @@ def test_force_fields_of_openmm(files):
     check(app.ForceField(*files).createSystem(molecule.topology), shaken(molecule.start_positions, 3))
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("release", ["charmm36.xml", "charmm36_2024.xml"])
 def test_charmm36_as_openmm_ships_it(release):
     """Urey-Bradley terms, harmonic impropers, correction maps, tables of pairs and their 1-4 terms, and GBn2."""

@@ -75,7 +75,10 @@ def test_any_text_is_read_or_refused_with_advice_in_one_line(text):
         ("A-G", "hyphens between residues"),
         ("ALA-SEP-DAL", r"write one-letter codes: A\[SEP\]a"),
         ("AgA", "lower-case 'g' at position 2 in 'AgA': glycine is not chiral and has no D form; write G"),
-        ("A[AIB]K", r"2-aminoisobutyric acid \(Aib\) at position 2 .* an AMBER prmtop .* --force-field FILE\.xml"),
+        (
+            "A[AIB]K",
+            r"2-aminoisobutyric acid \(Aib\) at position 2 .* an AMBER prmtop .* an OpenMM System \(FILE\.xml\)",
+        ),
         ("[Orn]AK", "ornithine at position 1"),
         ("A[XYZ]K", r"unknown residue \[XYZ\] at position 2 in .*; those in brackets are HID, HIP"),
         ("A[SEP", r"unknown amino acid '\[' at position 2"),

@@ -109,8 +109,14 @@ def check_geometry(
         broken_bonds,
         clashes,
         flipped_centres=tuple(label(atoms, int(i)) for i in centres[flipped, 0]),
-        flipped_peptide_bonds=tuple(f"omega_{atoms.residue_numbers[int(i)]}" for i in peptide[turned, 1]),
+        flipped_peptide_bonds=tuple(_label_of_bond(atoms, row) for row in peptide[turned].tolist()),
     )
+
+
+def _label_of_bond(atoms: Atoms, row: list[int]) -> str:
+    if tuple(row) in atoms.main_chain_bonds:
+        return f"omega_{atoms.residue_numbers[row[1]]}"
+    return f"{label(atoms, row[1])}-{atoms.names[row[2]]}"
 
 
 def far_pairs(atoms: Atoms) -> Tensor:

@@ -18,7 +18,7 @@ import torch
 from ..geometry import distances
 from ..state import Atoms
 from .free_energy import mean
-from .torsions import TrajectoryLike, as_positions, named_torsions, torsion_angles
+from .torsions import TrajectoryLike, as_positions, kind_of_torsion, named_torsions, torsion_angles
 
 FIT_FRAMES = 200_000
 """TICA and clusters are fitted to about so many frames."""
@@ -32,16 +32,16 @@ RARE = 1e-3
 
 
 def tica_features(positions: Any, atoms: Atoms) -> np.ndarray:
-    """Distances (nm) between C, N and S atoms, and sine and cosine of phi, psi and omega: (..., features), float32.
+    """Distances (nm) between C, N, S and P atoms, sine and cosine of torsions but chi: (..., features), float32.
 
     Args:
         positions: (chains, frames, atoms, 3) in nm.
         atoms: the molecule.
     """
     x = as_positions(positions, atoms)
-    heavy = [i for i, element in enumerate(atoms.elements) if element in ("C", "N", "S")]
+    heavy = [i for i, element in enumerate(atoms.elements) if element in _FEATURED]
     pairs = torch.combinations(torch.tensor(heavy), 2)
-    names = [name for name in named_torsions(atoms) if name.startswith(("phi", "psi", "omega"))]
+    names = _featured_torsions(atoms)
     angles = torsion_angles(x, atoms, names)
     parts = [distances(x, pairs).numpy().astype(np.float32)]
     parts += [part(angle)[..., None] for angle in angles.values() for part in (np.sin, np.cos)]
@@ -50,9 +50,15 @@ def tica_features(positions: Any, atoms: Atoms) -> np.ndarray:
 
 def n_features(atoms: Atoms) -> int:
     """How many :func:`tica_features` a molecule has."""
-    heavy = sum(element in ("C", "N", "S") for element in atoms.elements)
-    named = sum(name.startswith(("phi", "psi", "omega")) for name in named_torsions(atoms))
-    return heavy * (heavy - 1) // 2 + 2 * named
+    heavy = sum(element in _FEATURED for element in atoms.elements)
+    return heavy * (heavy - 1) // 2 + 2 * len(_featured_torsions(atoms))
+
+
+_FEATURED = ("C", "N", "S", "P")
+
+
+def _featured_torsions(atoms: Atoms) -> list[str]:
+    return [name for name in named_torsions(atoms) if kind_of_torsion(name) != "chi"]
 
 
 @dataclass(frozen=True, eq=False)

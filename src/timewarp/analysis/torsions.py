@@ -11,6 +11,7 @@ from torch import Tensor
 
 from ..geometry import dihedrals, neighbours, ring_bonds
 from ..state import Atoms
+from .other_torsions import other_torsions
 
 Quadruple = tuple[int, int, int, int]
 
@@ -31,6 +32,16 @@ CHI_NUMBER: tuple[int, ...] = (1, 2, 2, 3, 3, 4, 4, 5)
 
 KINDS = ("phi", "psi", "omega", "chi1", "chi2", "chi3", "chi4", "chi5")
 """Kinds of torsion, in the order in which they are listed."""
+
+
+def kind_of_torsion(name: str) -> str:
+    """``phi``, ``psi``, ``omega`` or ``chi``; ``other`` for one that is named by its atoms.
+
+    >>> kind_of_torsion("chi1_3"), kind_of_torsion("C3-C4-O5-P1")
+    ('chi', 'other')
+    """
+    stem = name.split("_")[0]
+    return stem.rstrip("0123456789") if stem in KINDS else "other"
 
 
 @runtime_checkable
@@ -69,7 +80,11 @@ def named_torsions(atoms: Atoms) -> dict[str, Quadruple]:
     ``phi_i`` is C(i-1)-N-CA-C and ``psi_i`` is N-CA-C-N(i+1), through caps where there are any, so that Ace-A-Nme has
     ``phi_1`` and ``psi_1``. ``omega_i`` is CA-C-N(i+1)-CA(i+1), the torsion of the peptide bond *behind* residue i
     (IUPAC-IUB 1970); so ``omega_0`` is that between an acetyl cap and residue 1. Proline's phi, chi1 and chi2
-    are listed too: they are angles, though no proposal turns them.
+    are listed too: they are angles, though no proposal turns them. In a ring of residues ``phi_1`` and the last psi and
+    omega go across the bond that closes it.
+
+    What is no amino acid, and what a modified amino acid has besides, is named by its atoms: see
+    :func:`timewarp.analysis.other_torsions.other_torsions`.
 
     Args:
         atoms: the molecule, with PDB atom names.
@@ -78,7 +93,7 @@ def named_torsions(atoms: Atoms) -> dict[str, Quadruple]:
     residues: dict[int, dict[str, int]] = {}
     for index, number in enumerate(atoms.residue_numbers):
         residues.setdefault(number, {})[atoms.names[index]] = index
-    omegas = {atoms.residue_numbers[row[1]]: row for row in map(tuple, atoms.peptide_bonds.tolist())}
+    omegas = {atoms.residue_numbers[row[1]]: row for row in atoms.main_chain_bonds}
 
     found: dict[str, Quadruple] = {}
     for number, named in sorted(residues.items()):
@@ -86,6 +101,8 @@ def named_torsions(atoms: Atoms) -> dict[str, Quadruple]:
             n, ca, c = named["N"], named["CA"], named["C"]
             before = [j for j in adjacent[n] if atoms.names[j] == "C" and atoms.residue_numbers[j] != number]
             behind = [j for j in adjacent[c] if atoms.names[j] == "N" and atoms.residue_numbers[j] != number]
+            before = before or [j for j in adjacent[n] if j != ca and _is_carbonyl(atoms, adjacent, j)]
+            behind = behind or [j for j in adjacent[c] if j != ca and atoms.elements[j] == "N"]
             if before:
                 found[f"phi_{number}"] = (before[0], n, ca, c)
             if behind:
@@ -98,7 +115,13 @@ def named_torsions(atoms: Atoms) -> dict[str, Quadruple]:
                 quadruple = (*(named[name] for name in stem), named[last])
                 if all(b in adjacent[a] for a, b in pairwise(quadruple)):
                     found[f"chi{chi}_{number}"] = quadruple  # type: ignore[assignment]
-    return found
+    return found | other_torsions(atoms, found.values())
+
+
+def _is_carbonyl(atoms: Atoms, adjacent: list[list[int]], index: int) -> bool:
+    """Whether an atom is a carbonyl carbon: CHARMM's caps belong to the residue and have names of their own."""
+    oxygens = [j for j in adjacent[index] if atoms.elements[j] == "O" and len(adjacent[j]) == 1]
+    return atoms.elements[index] == "C" and len(oxygens) == 1
 
 
 def torsion_angles(source: Any, atoms: Atoms | None = None, names: list[str] | None = None) -> dict[str, np.ndarray]:

@@ -155,7 +155,7 @@ def _unturned(analysis: Mapping[str, Any]) -> Iterator[Check]:
     """Torsions that stay in the conformer where the run began, whatever R-hat says."""
     if names := analysis["unturned"]:
         how = (
-            "no move turns them, only small steps of all atoms shift them"
+            "no move turns them, hmc alone shifts them by small steps of all atoms"
             if analysis["unit"] == "step"
             else "no torsion move or start turns them, only the dynamics itself"
         )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ..settings.sampling import ExploreSettings
 from .parser import Call, Result, Verb
-from .words import MOLECULE, command
+from .words import MOLECULE, command, file_options
 
 
 def run(call: Call) -> Result:
@@ -16,7 +16,9 @@ def run(call: Call) -> Result:
     summary = done.summary or {}
     made, states = summary["moves"], summary["states"]
     last = states["against_time"][-1]
-    confirm = command("sample", molecule, preset=call.settings.get("preset"), start_from=done.path)
+    confirm = command(
+        "sample", molecule, preset=call.settings.get("preset"), start_from=done.path, **file_options(call)
+    )
     text = "\n".join(
         [
             f"{summary['molecule']}: {states['found']} states in {summary['n_chains']} chains, "

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from ..settings import Settings, setting
+from ..settings import setting
+from ..settings.molecule import MoleculeSettings
 from ..settings.other import ListSettings
 from ..settings.sampling import PRESETS
 from ..settings.simulation import SimulationSettings
@@ -14,7 +15,7 @@ from .words import MOLECULE_OR_LIST, check_list, one_or_list
 
 
 @dataclass(frozen=True, kw_only=True)
-class SimulateOptions(Settings):
+class SimulateOptions(MoleculeSettings):
     """What is not of the dynamics."""
 
     preset: str = setting("amber14-obc2", "force field and solvent", choices=PRESETS)

@@ -7,10 +7,16 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from ..settings.molecule import MoleculeSettings
 from ..settings.sampling import PRESETS
 from .parser import Argument, Call
 
-MOLECULE = Argument("molecule", "one-letter sequence (AIVL), with caps (Ace-A-Nme), or a PDB file", "MOLECULE")
+MOLECULE = Argument(
+    "molecule",
+    "one-letter sequence (AIVL), with caps (Ace-A-Nme); a PDB or mmCIF file, FILE.pdb#2 for a model of it; a topology "
+    "that brings its own force field (AMBER prmtop, GROMACS top, CHARMM psf, OpenMM System xml); or a run folder",
+    "MOLECULE",
+)
 MOLECULE_OR_LIST = Argument("molecule", MOLECULE.help, "MOLECULE", nargs="?")
 RUN = Argument("run", "run folder of `sample` or `simulate`", "RUN", kind=Path)
 
@@ -23,9 +29,17 @@ def command(verb: str, *words: Any, **options: Any) -> str:
     """
     parts = ["timewarp", verb, *map(str, words)]
     for name, value in options.items():
-        if value is not None:
-            parts += [f"--{name.replace('_', '-')}", f"{value:g}" if isinstance(value, float) else str(value)]
+        flag = f"--{name.replace('_', '-')}"
+        if isinstance(value, tuple):  # --include is given once for each folder, --parameters once for all files
+            parts += [part for v in value for part in (flag, str(v))] if name == "include" else [flag, *map(str, value)]
+        elif value is not None:
+            parts += [flag, f"{value:g}" if isinstance(value, float) else str(value)]
     return shlex.join(parts)
+
+
+def file_options(call: Call) -> dict[str, Any]:
+    """What was given beside the molecule, for a :func:`command` that names it again."""
+    return call.of(MoleculeSettings)
 
 
 def molecule_of(source: Path, training: Mapping[str, Any], residues: str) -> tuple[str | None, str | None]:
@@ -43,7 +57,7 @@ def molecule_of(source: Path, training: Mapping[str, Any], residues: str) -> tup
     if is_compact(source):
         return "AIVL", None
     preset, name = training.get("preset"), str(training.get("molecule"))
-    other = None if preset == PRESETS[0] else preset
+    other = preset if preset in PRESETS[1:] else None
     if is_sequence_of(name, residues):
         return name, other
     return (RunFolder.open(source).molecule_argument if source.is_dir() else None), other

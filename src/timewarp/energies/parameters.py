@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Callable
 from dataclasses import MISSING, dataclass, field, fields
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -135,6 +137,16 @@ class Parameters:
     def has_solvent(self) -> bool:
         """Whether there is a generalised Born term."""
         return len(self.gb_charge) > 0
+
+    @cached_property
+    def digest(self) -> str:
+        """Short hash of all numbers to six digits: the same for the same force field, whatever file it came from."""
+        known = hashlib.sha256()
+        for f in fields(self):
+            values = getattr(self, f.name).flatten().tolist()
+            if values and (any(values) or f.name not in WITH_DEFAULT):
+                known.update(f"{f.name}:{','.join(f'{v:.6g}' for v in values)};".encode())
+        return known.hexdigest()[:16]
 
     @property
     def has_necks(self) -> bool:

@@ -23,21 +23,28 @@ N_TORSION_FEATURES = 4 * N_CHEMISTRY
 def atom_chemistry(atoms: Atoms) -> Float[Tensor, "atoms 12"]:
     """Element (5), number of bonds (4), bonded hydrogens, partial charge, whether in a ring.
 
-    Raises:
-        ValueError: an element that the networks do not know.
+    An element that the networks have not seen has none of the five marks: what is known of it is its charge and its
+    bonds. Proposals stay exact, since Metropolis-Hastings decides.
     """
     adjacency = atoms.adjacency
     hydrogens = torch.tensor([e == "H" for e in atoms.elements])
-    unknown = sorted(set(atoms.elements) - set(ELEMENTS))
-    if unknown:
-        raise ValueError(f"the networks know the elements {', '.join(ELEMENTS)}, not {', '.join(unknown)}")
-    element = F.one_hot(torch.tensor([ELEMENTS.index(e) for e in atoms.elements]), len(ELEMENTS))
+    element = torch.tensor([[e == known for known in ELEMENTS] for e in atoms.elements])
     degree = F.one_hot((adjacency.sum(-1) - 1).clamp(0, 3), 4)
     n_hydrogens = (adjacency & hydrogens).sum(-1) / 3
     charge = torch.tensor(atoms.charges, dtype=torch.float64) / CHARGE_SCALE
     ring = torch.tensor(atoms.in_ring)
     columns = [element, degree, n_hydrogens[:, None], charge[:, None], ring[:, None]]
     return torch.cat([c.to(torch.float32) for c in columns], -1)
+
+
+def check_elements(atoms: Atoms) -> None:
+    """Refuse elements that an embedding has no row for.
+
+    Raises:
+        ValueError: the molecule holds one.
+    """
+    if unknown := sorted(set(atoms.elements) - set(ELEMENTS)):
+        raise ValueError(f"this network knows the elements {', '.join(ELEMENTS)}, not {', '.join(unknown)}")
 
 
 def graph_distance(atoms: Atoms) -> Int[Tensor, "atoms atoms"]:

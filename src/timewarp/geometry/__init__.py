@@ -1,6 +1,15 @@
 """Distances, angles, dihedrals; positions <-> internal coordinates over a spanning tree of the bond graph."""
 
-from .graph import automorphism_classes, beyond, find_stereocentres, interchangeable_leaves, neighbours, ring_bonds
+from .graph import (
+    amide_bonds,
+    automorphism_classes,
+    beyond,
+    find_stereocentres,
+    interchangeable_leaves,
+    neighbours,
+    ring_bonds,
+    ring_size,
+)
 from .internal import InternalTree, log_volume, to_internal, to_positions
 from .measuring import measure_dihedrals, measure_volumes
 from .tree import build_tree
@@ -22,6 +31,7 @@ from .vectors import (
 __all__ = [
     "JUMP_RAD",
     "InternalTree",
+    "amide_bonds",
     "angles",
     "automorphism_classes",
     "best_rotation",
@@ -40,6 +50,7 @@ __all__ = [
     "neighbours",
     "random_rotations",
     "ring_bonds",
+    "ring_size",
     "signed_volumes",
     "superpose",
     "to_internal",

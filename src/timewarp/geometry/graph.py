@@ -72,6 +72,58 @@ def find_stereocentres(elements: Sequence[str], bonds: Bonds) -> list[tuple[int,
     ]
 
 
+def amide_bonds(elements: Sequence[str], bonds: Bonds) -> list[tuple[int, int, int, int]]:
+    """Amide bonds between a carbonyl carbon and a nitrogen, each as the four atoms whose torsion is cis or trans.
+
+    The nitrogen has two substituents that can be told apart: of a secondary amide the one that is no hydrogen counts,
+    of a tertiary amide the larger (then the earlier) one. Primary amides, those with two like substituents, and bonds
+    in rings of fewer than eight atoms have no choice and are left out.
+
+    Returns:
+        Atoms (beyond the carbonyl, carbonyl carbon, nitrogen, beyond the nitrogen).
+
+    >>> formamide = [(0, 1), (0, 2), (2, 3), (2, 4), (0, 5)]
+    >>> amide_bonds(["C", "O", "N", "C", "H", "C"], formamide)
+    [(5, 0, 2, 3)]
+    """
+    adjacent = neighbours(len(elements), bonds)
+    colours = automorphism_classes(elements, bonds)
+    found = []
+    for c, n in sorted(pair for i, j in bonds for pair in ((i, j), (j, i))):
+        if (elements[c], len(adjacent[c])) != ("C", 3) or (elements[n], len(adjacent[n])) != ("N", 3):
+            continue
+        oxygens = [i for i in adjacent[c] if elements[i] == "O" and len(adjacent[i]) == 1]
+        beyond_c = [i for i in adjacent[c] if i != n and i not in oxygens]
+        beyond_n = [i for i in adjacent[n] if i != c]
+        if len(oxygens) != 1 or len(beyond_c) != 1 or len({colours[i] for i in beyond_n}) == 1:
+            continue
+        if 0 < ring_size(adjacent, c, n) < SMALLEST_TURNING_RING:
+            continue
+        size = {i: len(beyond(adjacent, n, i)) for i in beyond_n}
+        last = min(beyond_n, key=lambda i: (elements[i] == "H", -size[i], i))
+        found.append((beyond_c[0], c, n, last))
+    return found
+
+
+SMALLEST_TURNING_RING = 8
+"""A double bond in a ring of fewer atoms has only its cis form."""
+
+
+def ring_size(adjacent: Sequence[Sequence[int]], origin: int, end: int) -> int:
+    """Atoms of the smallest ring through a bond, 0 for a bond in no ring.
+
+    >>> ring_size(neighbours(4, [(0, 1), (1, 2), (2, 0), (2, 3)]), 0, 1)
+    3
+    """
+    distance, queue = {origin: 1}, [origin]
+    for here in queue:
+        for there in adjacent[here]:
+            if there not in distance and {here, there} != {origin, end}:
+                distance[there] = distance[here] + 1
+                queue.append(there)
+    return distance.get(end, 0)
+
+
 def interchangeable_leaves(elements: Sequence[str], bonds: Bonds) -> list[tuple[tuple[int, int, int], tuple[int, ...]]]:
     """Like atoms at a chain's end that turns about one bond interchange: hydrogens of CH3 and NH3+, oxygens of COO-.
 

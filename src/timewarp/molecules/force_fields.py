@@ -305,14 +305,14 @@ def native_obc2(custom: openmm.CustomGBForce) -> openmm.GBSAOBCForce:
 
     The custom force stores the offset radius and its product with the scale factor; the native one wants the radius
     and the scale factor themselves. Its Coulomb constant differs by 2e-7, relative; all else is the same. With a
-    cutoff, both shift the pair term by 1/cutoff.
+    cutoff, both shift the pair term by 1/cutoff. Of another model it is a stand-in, to begin a descent with.
     """
     native = openmm.GBSAOBCForce()
     native.setSolventDielectric(_constant(custom, "solventDielectric"))
     native.setSoluteDielectric(_constant(custom, "soluteDielectric"))
     native.setSurfaceAreaEnergy(SURFACE_AREA_ENERGY)
     for i in range(custom.getNumParticles()):
-        charge, offset_radius, scaled_radius = custom.getParticleParameters(i)
+        charge, offset_radius, scaled_radius = custom.getParticleParameters(i)[:3]  # GBn has more
         native.addParticle(charge, offset_radius + OBC_OFFSET_NM, scaled_radius / offset_radius)
     if custom.getNonbondedMethod() == openmm.CustomGBForce.CutoffNonPeriodic:
         native.setNonbondedMethod(openmm.GBSAOBCForce.CutoffNonPeriodic)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -15,17 +17,18 @@ from torch import Tensor
 from ..shapes import Float
 from ..state import Atoms
 from .closing import closed_chains, worst_omega
+from .doors.kinds import FORCE_FIELD_KINDS, Files, Kind, kind_of, split_model
 from .force_fields import create_system
 from .hydrogens import add_hydrogens
 from .minimisation import minimise_positions
 from .pdb_reading import read_pdb
 from .pdb_text import write_pdb
 from .peptides import build_heavy_atoms
-from .presets import Preset, get_preset
+from .presets import Preset, get_preset, preset_of_files
 from .sequences import Sequence, parse_sequence
 from .stereochemistry import unusual_geometry
 
-_FILE_SUFFIXES = (".pdb", ".ent", ".cif", ".mmcif", ".pdbx", ".gz", ".mol2", ".sdf", ".gro", ".xyz")
+DEFAULT_PRESET = "amber14-obc2"
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,34 +61,83 @@ class Molecule:
         )
 
     @property
+    def has_own_force_field(self) -> bool:
+        """Whether the force field is that of files, and of no preset: a run must keep it to be gone on with."""
+        return not self.preset.force_field
+
+    @property
+    def system_xml(self) -> str:
+        """The OpenMM system as text."""
+        return openmm.XmlSerializer.serialize(self.system)
+
+    @property
     def pdb(self) -> str:
         """PDB text of the start positions, with every bond as CONECT; :func:`build_molecule` reads it back."""
         return write_pdb(self.atoms, self.start_positions)
 
+    def with_notes(self, more: Iterable[str]) -> Molecule:
+        """The same molecule with more to say of it."""
+        return dataclasses.replace(self, notes=(*self.notes, *more))
 
-def build_molecule(source: str | Path, preset: str | Preset = "amber14-obc2", *, minimise: bool = True) -> Molecule:
-    """Build a molecule from a sequence or a PDB file.
+
+def build_molecule(
+    source: str | Path,
+    preset: str | Preset = "amber14-obc2",
+    *,
+    files: Files | None = None,
+    minimise: bool = True,
+) -> Molecule:
+    """Build a molecule from a sequence or a PDB file, or from files that bring their own force field.
 
     The same source gives the same positions each time. Sequences become extended L-peptides with trans peptide
-    bonds and histidine as HIE; a PDB file keeps its conformation, chirality, tautomers and cis bonds.
+    bonds and histidine as HIE; a PDB file keeps its conformation, chirality, tautomers and cis bonds. Topologies of
+    AMBER, GROMACS and CHARMM and a System of OpenMM are read by :func:`timewarp.molecules.doors.read_molecule`.
 
     Args:
-        source: one-letter codes (``AIVL``, zwitterionic), with caps (``Ace-A-Nme``), or the path of a PDB file.
-        preset: name of a force-field preset, or a :class:`Preset`.
+        source: one-letter codes (``AIVL``, zwitterionic), with caps (``Ace-A-Nme``), or the path of a file.
+        preset: name of a force-field preset, or a :class:`Preset`; files with a force field of their own need none.
+        files: what belongs to the source: coordinates, parameters, folders of includes, the solvent.
         minimise: whether to move the start positions to a local minimum of the energy.
 
     Raises:
         ValueError: the sequence, the file or the preset cannot be used; one line says why and what to do.
         FileNotFoundError: there is no such PDB file.
     """
+    given, kind = files or Files(), kind_of(source)
     preset = get_preset(preset)
-    if not _is_file(source):
+    if given.force_field:
+        given.refuse_force_field(kind)
+        if preset.name != DEFAULT_PRESET:
+            raise ValueError(f"`force_field` is in place of a preset, and {preset.name} was given too; leave one out")
+        preset = preset_of_files(given.force_field, given.solvent)
+    if kind in FORCE_FIELD_KINDS:
+        from .doors.reading import read_molecule  # it makes molecules with this module
+
+        if preset.name != DEFAULT_PRESET:
+            raise ValueError(
+                f"{source} brings its own force field, so that the preset {preset.name} means nothing; leave it out "
+                "(the solvent is `solvent`)"
+            )
+        return read_molecule(Path(source), given, minimise=minimise)
+    if kind is Kind.COORDINATES:
+        raise ValueError(
+            f"{source} holds coordinates, and no force field; give the topology that it belongs to (prmtop, top or "
+            f"psf) as the molecule, and {source} as `coordinates`"
+        )
+    if kind is Kind.RUN:
+        from .doors.run_folder import read_run_molecule
+
+        given.refuse(kind, "coordinates", "parameters", "include", "solvent", "altloc")
+        return read_run_molecule(Path(source))
+    given.refuse(kind, "coordinates", "parameters", "include", *(["altloc"] if kind is Kind.SEQUENCE else []))
+    preset = preset if given.force_field else preset.in_solvent(given.solvent)
+    if kind is Kind.SEQUENCE:
         sequence = parse_sequence(str(source))
         return _of_sequence(sequence, preset, minimise)
-    path = Path(source)
-    topology, positions, notes = read_pdb(path)
+    path, model = split_model(source)
+    topology, positions, notes = read_pdb(path, model=model, altloc=given.altloc)
     try:
-        return _assemble(path.stem, preset, topology, positions, notes, minimise)
+        return assemble(path.stem, preset, topology, positions, notes, minimise)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from None
 
@@ -130,13 +182,25 @@ def _with_hydrogens(
     topology, positions, _ = add_hydrogens(topology, positions, [kind.variant for kind in sequence.residues])
     for residue, kind in zip(topology.residues(), sequence.residues, strict=True):
         residue.name = kind.label
-    return _assemble(str(sequence), preset, topology, positions, notes, minimise)
+    return assemble(str(sequence), preset, topology, positions, notes, minimise)
 
 
-def _assemble(
-    name: str, preset: Preset, topology: Topology, positions: np.ndarray, notes: tuple[str, ...], minimise: bool
+def assemble(
+    name: str,
+    preset: Preset,
+    topology: Topology,
+    positions: np.ndarray,
+    notes: tuple[str, ...],
+    minimise: bool,
+    *,
+    system: openmm.System | None = None,
 ) -> Molecule:
-    system = create_system(topology, preset, positions)
+    """A molecule of its parts; the system is that of the preset where none is given.
+
+    Raises:
+        ValueError: the force field does not cover the molecule, or the positions are too distorted.
+    """
+    system = create_system(topology, preset, positions) if system is None else system
     atoms = describe_atoms(topology, system)
     if minimise:
         positions = minimise_positions(system, positions, atoms)
@@ -154,25 +218,23 @@ def _assemble(
 
 def describe_atoms(topology: Topology, system: openmm.System) -> Atoms:
     """The OpenMM-free description: masses and charges from the system, residues counted without caps."""
-    (nonbonded,) = [force for force in system.getForces() if isinstance(force, openmm.NonbondedForce)]
+    nonbonded = [force for force in system.getForces() if isinstance(force, openmm.NonbondedForce)]
     residues = list(topology.residues())
     first = int(residues[0].name != "ACE")
     atoms = list(topology.atoms())
-    charges = [nonbonded.getParticleParameters(i)[0] for i in range(len(atoms))]
+    charges = [
+        nonbonded[0].getParticleParameters(i)[0] if nonbonded else 0.0 * unit.elementary_charge
+        for i in range(len(atoms))
+    ]
     return Atoms(
         elements=tuple(atom.element.symbol for atom in atoms),
         names=tuple(atom.name for atom in atoms),
-        residue_names=tuple(atom.residue.name for atom in atoms),
+        residue_names=tuple(atom.residue.name.strip() or "MOL" for atom in atoms),
         residue_numbers=tuple(atom.residue.index + first for atom in atoms),
         masses=tuple(system.getParticleMass(i).value_in_unit(unit.dalton) for i in range(len(atoms))),
         charges=tuple(charge.value_in_unit(unit.elementary_charge) for charge in charges),
-        bonds=tuple(sorted((min(a.index, b.index), max(a.index, b.index)) for a, b in topology.bonds())),
+        bonds=tuple(sorted({(min(a.index, b.index), max(a.index, b.index)) for a, b in topology.bonds()})),
     )
-
-
-def _is_file(source: str | Path) -> bool:
-    text = str(source)
-    return isinstance(source, Path) or "/" in text or "\\" in text or text.lower().endswith(_FILE_SUFFIXES)
 
 
 def _renumbered(topology: Topology, atoms: Atoms) -> list[str]:

@@ -34,8 +34,8 @@ _EXPECTED = (
 )
 _CYSTEINES = {"CYS": "CYX", "CYX": "CYX", "DCY": "cyx", "cyx": "cyx"}
 OTHER_WAYS = (
-    "give the molecule with its parameters as an AMBER prmtop (and inpcrd), or as a PDB file with "
-    "--force-field FILE.xml that has the residue"
+    "give the molecule with its parameters as an AMBER prmtop (and inpcrd), or as an OpenMM System (FILE.xml) with its "
+    "PDB file"
 )
 """How a residue that the presets lack comes in."""
 

@@ -46,5 +46,9 @@ def unusual_geometry(atoms: Atoms, positions: Float[Tensor, "atoms 3"]) -> list[
                 notes.append(f"{centre} of {name} {number} is inverted (not the {form})")
     for row in atoms.peptide_bonds[cis(positions, atoms.peptide_bonds)].tolist():
         here, there = (f"{atoms.residue_names[i]} {atoms.residue_numbers[i]}" for i in (row[1], row[2]))
-        notes.append(f"the peptide bond between {here} and {there} is cis")
+        if tuple(row) in atoms.main_chain_bonds:
+            notes.append(f"the peptide bond between {here} and {there} is cis")
+        else:
+            names = "-".join(atoms.names[i] for i in row)
+            notes.append(f"the amide bond {atoms.names[row[1]]}-{atoms.names[row[2]]} of {here} is cis ({names})")
     return notes

@@ -1,5 +1,5 @@
 """Trained networks by name: those shipped with the package, and those in a folder of one's own."""
 
-from .registry import LoadedModel, default_for, find, load, names, outside, package_folder
+from .registry import PRIOR, LoadedModel, default_for, find, load, names, outside, package_folder
 
-__all__ = ["LoadedModel", "default_for", "find", "load", "names", "outside", "package_folder"]
+__all__ = ["PRIOR", "LoadedModel", "default_for", "find", "load", "names", "outside", "package_folder"]

@@ -10,9 +10,15 @@ from typing import Any
 from ..energies import Parameters
 from ..flows import Network, Proposer, network_class
 from ..flows.chemistry import ELEMENTS
+from ..flows.registry import build_network
 from ..flows.weights import WeightsFile, describe_weights, load_network
 from ..state import Atoms
 
+PRIOR = "prior"
+"""Name of the untrained network of family C2: its density is the physics prior alone."""
+_PRIOR_SIZE = {"width": 8, "n_blocks": 1, "n_heads": 1, "expansion": 1}
+SAME_RESIDUE = {"HIE": "HIS", "HSE": "HIS"}
+"""Names of other programs for residues that a training knew."""
 TRAINED_NAME = "model"
 """Name of the model in a folder that ``timewarp train`` wrote."""
 
@@ -72,6 +78,9 @@ def find(name_or_path: str | Path) -> WeightsFile:
         FileNotFoundError: there is none; the message lists the shipped ones.
         ValueError: the description is damaged.
     """
+    if str(name_or_path) == PRIOR:
+        training = {"molecule": "any molecule, untrained"}
+        return WeightsFile(Path(PRIOR), PRIOR, "C2", "any molecule", "", dict(_PRIOR_SIZE), training, "untrained")
     if isinstance(name_or_path, str) and name_or_path in names():
         return describe_weights(package_folder() / f"{name_or_path}.toml")
     path = Path(name_or_path)
@@ -98,22 +107,32 @@ def load(name_or_path: str | Path, atoms: Atoms) -> LoadedModel:
         ValueError: it was trained for another molecule, or its files are damaged.
     """
     described = find(name_or_path)
+    if described.name == PRIOR and described.toml == Path(PRIOR):
+        # The read-out of a new network is zero, so that whatever its other weights are, nothing corrects the prior.
+        return LoadedModel(
+            PRIOR, build_network(atoms, described.family, described.config).eval(), "untrained", described
+        )
     return LoadedModel(described.name, load_network(described, atoms), described.sha256, described)
 
 
 def default_for(atoms: Atoms, family: str | None = None) -> str | None:
     """Name of the shipped network for a molecule (of one family, if given), or None.
 
-    Of several networks that serve it, that of the most preferred kind (:attr:`timewarp.flows.Network.preference`).
+    Of several networks that serve it, that of the most preferred kind (:attr:`timewarp.flows.Network.preference`). A
+    network that has learnt peptides serves all that has an amide bond, whatever its residues and elements; others are
+    served by the physics prior, which accepts as much there and is faster (docs/limits.md has the figures).
     """
-    serves_any = atoms.tree.rotatable and not set(atoms.elements) - set(ELEMENTS)
+    serves_any = bool(atoms.tree.rotatable)
+    is_peptide_like = atoms.n_amino_acids > 0 or len(atoms.peptide_bonds) > 0
     best: tuple[int, str] | None = None
     for described in map(find, names()):
         kind = network_class(described.family)
         own = described.fingerprint == atoms.fingerprint
-        general = kind.transferable and kind.trained_on == "peptides" and serves_any
+        general = kind.transferable and kind.trained_on == "peptides" and serves_any and is_peptide_like
         if (own or general) and family in (None, kind.kind):
             best = min(best or (kind.preference, described.name), (kind.preference, described.name))
+    if best is None and serves_any and family in (None, "C2"):
+        return PRIOR
     return best[1] if best else None
 
 
@@ -130,6 +149,10 @@ def outside(training: Mapping[str, Any], atoms: Atoms) -> list[str]:
     if isinstance(longest, int) and n > longest:
         found.append(f"it has {n} residues, and the longest peptide of the training {longest}")
     known = training.get("known_residues")
-    if isinstance(known, list) and (new := sorted(set(atoms.residue_names) - set(known))):
-        found.append(f"the training knew no {', '.join(new)}")
+    if isinstance(known, list):
+        alike = {SAME_RESIDUE.get(name, name) for name in atoms.residue_names}
+        if new := sorted(alike - set(known)):
+            found.append(f"the training knew no {', '.join(new)}")
+        if new := sorted(set(atoms.elements) - set(ELEMENTS)):
+            found.append(f"the training knew no element {', '.join(new)}")
     return found

@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter
 
-from ..analysis import Profile
+from ..analysis import Profile, kind_of_torsion
 from .theme import FREE_ENERGY_COLOURS, Theme
 
 TURN = (-180, -90, 0, 90, 180)
@@ -22,11 +22,13 @@ SUPERSCRIPTS = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
 def symbol(name: str) -> str:
     """The name of a torsion, of a side of it, or of another quantity, as it is printed.
 
-    >>> symbol("phi_1"), symbol("chi2_10"), symbol("phi_2 > 0"), symbol("TIC 1")
-    ('φ₁', 'χ²₁₀', 'φ₂ > 0', 'TIC 1')
+    >>> symbol("phi_1"), symbol("chi2_10"), symbol("phi_2 > 0"), symbol("TIC 1"), symbol("C3-C4-O5-P1_2")
+    ('φ₁', 'χ²₁₀', 'φ₂ > 0', 'TIC 1', 'C3–C4–O5–P1 (2)')
     """
     torsion, above, _ = name.partition(" > 0")
     kind, _, residue = torsion.partition("_")
+    if kind_of_torsion(torsion) == "other" and torsion.count("-") == 3:
+        return kind.replace("-", "–") + (f" ({residue})" if residue else "")
     if not residue:
         return name
     stem = kind.rstrip("0123456789")

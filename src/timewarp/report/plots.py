@@ -18,6 +18,7 @@ from ..analysis import (
     bonded_values,
     free_energy,
     integrated_time,
+    kind_of_torsion,
     ramachandran,
     slower,
 )
@@ -263,8 +264,8 @@ def bonded_plot(runs: Runs, trajectory: TrajectoryLike) -> Plot:
 
 
 def _backbone_first(angles: Mapping[str, np.ndarray]) -> list[str]:
-    order = {"phi": 0, "psi": 0, "chi": 1, "omega": 2}
-    ranked = sorted(angles, key=lambda name: order[name.split("_")[0].rstrip("0123456789")])
+    order = {"phi": 0, "psi": 0, "other": 1, "chi": 1, "omega": 2}
+    ranked = sorted(angles, key=lambda name: order[kind_of_torsion(name)])
     return ranked[:MOST_TORSIONS]
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..analysis import find_states, named_torsions
+from ..analysis import find_states, named_torsions, soft_torsions
 from ..analysis.states import STATE_RADIUS_DEGREES, TorsionStates, farthest_first
 from ..flows.proposer import Proposal, Proposer, SpeculativeProposer
 from ..geometry import dihedrals
@@ -101,12 +101,14 @@ class ExplorationKernel(Kernel):
 
 
 def state_torsions(atoms: Atoms) -> dict[str, tuple[int, int, int, int]]:
-    """The torsions that tell states apart: every phi and psi, or, without any, all rotatable bonds.
+    """The torsions that tell states apart: every phi and psi, or, without any, those of all rotatable bonds.
 
     Raises:
         ValueError: no bond of the molecule turns.
     """
     found = {name: row for name, row in named_torsions(atoms).items() if name.startswith(("phi_", "psi_"))}
+    if not found:
+        found = soft_torsions(atoms)
     if not found:
         rows = atoms.tree.torsions.tolist()
         found = {f"torsion_{i}": (row[0], row[1], row[2], row[3]) for i, row in enumerate(rows)}

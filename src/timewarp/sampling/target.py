@@ -8,7 +8,7 @@ from typing import Protocol, runtime_checkable
 import torch
 from torch import Tensor
 
-from ..analysis.torsions import named_torsions
+from ..analysis.torsions import named_torsions, soft_torsions
 from ..energies import Energy, leapfrog, with_forces
 from ..geometry import centre
 from ..restriction import Restriction
@@ -145,6 +145,7 @@ class Target:
 
 
 def backbone_torsions(atoms: Atoms) -> Int[Tensor, "n 4"]:
-    """Atoms of every phi and psi."""
+    """Atoms of every phi and psi; of a molecule without any, of all torsions about bonds that turn."""
     rows = [row for name, row in named_torsions(atoms).items() if name.startswith(("phi_", "psi_"))]
+    rows = rows or list(soft_torsions(atoms).values())
     return torch.tensor(rows, dtype=torch.long).reshape(-1, 4)

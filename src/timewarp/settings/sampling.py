@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from . import LARGEST_SEED, Settings, setting
+from .molecule import MoleculeSettings
 
 PRESETS = (
     *("amber14-obc2", "amber14-obc1", "amber99sbildn-obc", "amber14-vacuum"),
@@ -126,7 +127,7 @@ class KernelSettings(ModelSettings):
 
 
 @dataclass(frozen=True, kw_only=True)
-class ChainOptions(ModelSettings):
+class ChainOptions(MoleculeSettings, ModelSettings):
     """What `sample` and `explore` share."""
 
     preset: str = setting("amber14-obc2", "force field and solvent", choices=PRESETS)

@@ -20,7 +20,7 @@ from ..energies import OpenMMEvaluator, Parameters, Potential, UnknownForceError
 from ..executors import LocalProcesses, Outcome, Task
 from ..files import write_atomically
 from ..machine import available_cores, versions
-from ..molecules import Molecule
+from ..molecules import PRESETS, SYSTEM_FILE, Molecule
 from ..progress import Progress
 from ..restriction import Restriction
 from ..settings.simulation import SimulationSettings
@@ -95,6 +95,8 @@ def simulate(
         del config["engine"]
     _check_not_shorter(path, settings)
     parameters = _compiled(molecule) if choice.parameters is None else choice.parameters
+    if molecule.preset.name not in PRESETS and parameters is not None:
+        config["energy"] = parameters.digest
     starts = None
     if not (path / "config.toml").exists():  # find bad starts before anything is written
         starts = replica_starts(molecule, settings, temperature_K, parameters)
@@ -110,6 +112,8 @@ def simulate(
     with run.lock():
         if parameters is not None and not (path / ENERGY_FILE).exists():
             parameters.save(path / ENERGY_FILE)
+        if molecule.has_own_force_field and not (path / SYSTEM_FILE).exists():
+            write_atomically(path / SYSTEM_FILE, molecule.system_xml)
         if not (path / STARTS_FILE).exists():
             if starts is None:
                 starts = replica_starts(molecule, settings, temperature_K, parameters)

@@ -261,7 +261,12 @@ class RunFolder:
 
     @property
     def molecule_argument(self) -> str:
-        """MOLECULE with which a command line names the molecule again: its sequence, or the run's own PDB file."""
+        """MOLECULE with which a command line names the molecule again: its sequence, or the run's own PDB file.
+
+        A molecule that came with a force field of its own is named by the run folder, which holds it.
+        """
+        if self.config.get("energy") is not None:
+            return str(self.path)
         from ..molecules.sequences import is_sequence_of  # that room loads OpenMM
 
         known = is_sequence_of(self.name, self.atoms.residues)
@@ -394,6 +399,13 @@ class RunFolder:
         if kind != self.kind:
             raise FileExistsError(f"{self.path} holds a run of kind {self.kind}, not {kind}; choose another folder")
         old, new = dict(_flatten(self.config)), dict(_flatten(wanted))
+        if {"energy"} <= old.keys() | new.keys() and old.get("energy") != new.get("energy"):
+            theirs, ours = old.get("preset"), new.get("preset")
+            raise FileExistsError(
+                f"{self.path} holds a run under another force field ({theirs}, not {ours}"
+                f"{' with these numbers' * (theirs == ours)}); choose another folder, or give the files and the "
+                "solvent that the run was made with"
+            )
         for field in sorted(old.keys() | new.keys()):
             if old.get(field) != new.get(field) and field not in may_change:
                 raise FileExistsError(

@@ -169,7 +169,8 @@ def describe(topology: mdtraj.Topology, first: mdtraj.Trajectory) -> FileAtoms:
     for atom in topology.atoms:
         letter = atom.name.lstrip("0123456789'")[:1].upper()
         symbol = atom.element.symbol if atom.element is not None else "?"
-        elements.append(letter if letter and letter in ELEMENTS_OF_PEPTIDES else symbol)
+        is_halogen = symbol in ("Cl", "Br") and atom.name.upper().startswith(symbol.upper())
+        elements.append(letter if letter and letter in ELEMENTS_OF_PEPTIDES and not is_halogen else symbol)
     bonds = tuple(sorted({(min(a.index, b.index), max(a.index, b.index)) for a, b in topology.bonds}))
     n = topology.n_atoms
     if len(pieces(n, bonds)) > 1 and n <= MOST_ATOMS:

@@ -16,7 +16,7 @@ from ..starts import check_starts
 from ..system import System
 from ..trajectories import RunFolder
 from .kernels import load_model
-from .sample import as_system, chain_facts, engines, model_name, stored_config
+from .sample import as_system, chain_facts, engines, keep_energy, model_name, stored_config
 
 DEFAULT_CHAINS = 100
 
@@ -36,7 +36,8 @@ def explore(
     with a run that was killed.
 
     Args:
-        molecule: one-letter codes (``"AG"``), with caps (``"Ace-A-Nme"``), a PDB file, or a :class:`System`.
+        molecule: one-letter codes (``"AG"``), with caps (``"Ace-A-Nme"``), a PDB file, a topology with its own force
+            field (``prmtop``, ``top``, ``psf``, ``xml``), a run folder, or a :class:`System`.
         out: the run folder, new or to be resumed; None: ``NAME-exploration`` here.
         progress: True for a progress line on standard error, or a function called with a
             :class:`timewarp.progress.Report`.
@@ -84,6 +85,7 @@ def explore(
             "biased": True,
             "molecule": system.name,
             "preset": system.preset,
+            "energy": system.energy_digest,
             "model": loaded.name,
             "weights_sha256": loaded.sha256,
             "threshold_kJ_mol": chosen.threshold_kJ_mol,
@@ -92,6 +94,7 @@ def explore(
         },
         may_change=("n_samples", "threads"),
     )
+    keep_energy(folder, system)
     with listening(progress):
         record = run_chains(
             kernel,

@@ -12,7 +12,7 @@ import torch
 from ..analysis import named_torsions, soft_torsions
 from ..files import read_json
 from ..flows import Proposer, SpeculativeProposer
-from ..pretrained import LoadedModel, default_for, load, names, outside
+from ..pretrained import PRIOR, LoadedModel, default_for, load, names, outside
 from ..sampling import (
     HMC,
     Balanced,
@@ -66,6 +66,11 @@ def load_model(
             f"train one and give its folder as `model`{instead}"
         )
     loaded = load(name, system.atoms)
+    if name == PRIOR and model is None:
+        logger.warning(
+            f"no shipped network has learnt molecules like {system.name}: the physics prior proposes. Samples are "
+            "exact all the same"
+        )
     if family not in (None, loaded.kind):
         raise ValueError(f"model {loaded.name!r} is of family {loaded.kind}, not {family}; leave out `family`")
     trained = loaded.description.training.get("preset")
@@ -80,6 +85,17 @@ def load_model(
             "same, but fewer proposals may be accepted"
         )
     return loaded
+
+
+def without_network(system: System, settings: KernelSettings) -> bool:
+    """Whether a molecule is sampled without a network because none of its bonds turns, and none was asked for."""
+    asked = settings.model or settings.family or settings.kernels or not settings.learned
+    if asked or system.atoms.tree.rotatable:
+        return False
+    logger.warning(
+        f"no bond of {system.name} turns freely: there is nothing for a network to propose, hmc alone moves it"
+    )
+    return True
 
 
 def learned_moves(
@@ -185,6 +201,8 @@ def default_kernel(
         Cycle([4 x TorsionMove('torsion', 7 bonds), HMC('hmc', 40 steps of 1 fs)])
     """
     chosen = KernelSettings.make({"model": None if model is None else str(model), **settings})
+    if without_network(system, chosen):
+        chosen = chosen.replaced(no_flow=True)
     loaded = load_model(system, model, chosen.family) if chosen.learned else None
     return build_kernel(system, chosen, loaded, n_chains=n_chains, threads=threads)
 

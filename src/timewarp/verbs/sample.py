@@ -13,17 +13,19 @@ from torch import Tensor
 
 from .. import native
 from ..energies import Potential
-from ..files import read_toml
+from ..files import read_toml, write_atomically
 from ..machine import default_chains, describe, set_sampling_threads
-from ..molecules import Molecule, folder_name
+from ..molecules import SYSTEM_FILE, Molecule, folder_name
 from ..progress import Listener, listening
 from ..run import Run
 from ..sampling import ChainSettings, Kernel, distinct_states, run_chains, summarise
+from ..settings import options_of
+from ..settings.molecule import MoleculeSettings
 from ..settings.sampling import ChainOptions, SampleSettings
 from ..starts import check_starts, settle
 from ..system import System
 from ..trajectories import SUPERCHAINS, RunFolder, open_source
-from .kernels import build_kernel, load_model, read_tuning, replay
+from .kernels import build_kernel, load_model, read_tuning, replay, without_network
 
 logger = logging.getLogger("timewarp")
 
@@ -46,7 +48,8 @@ def sample(
     one open segment: the same call goes on, bit for bit, and a larger ``samples`` extends the run.
 
     Args:
-        molecule: one-letter codes (``"AG"``), with caps (``"Ace-A-Nme"``), a PDB file, or a :class:`System`.
+        molecule: one-letter codes (``"AG"``), with caps (``"Ace-A-Nme"``), a PDB file, a topology with its own force
+            field (``prmtop``, ``top``, ``psf``, ``xml``), a run folder, or a :class:`System`.
         out: the run folder, new or to be resumed; None: ``NAME-samples`` here.
         kernel: makes the kernel of a system, in place of the default one; such as
             ``lambda system: tw.Cycle([tw.Flow(system), tw.HMC(system)])``.
@@ -72,6 +75,8 @@ def sample(
     model = settings.pop("model", None)
     chosen = SampleSettings.make({**settings, "model": model_name(model)})
     system = as_system(molecule, chosen, chosen.temperature_K)
+    if kernel is None and without_network(system, chosen):
+        chosen = chosen.replaced(no_flow=True)
     threads = set_sampling_threads(chosen.threads, system.device)
     path = Path(out or f"{folder_name(system.name)}-samples")
     stored = stored_config(path)
@@ -194,7 +199,10 @@ def as_system(molecule: str | Path | Molecule | System, settings: ChainOptions, 
             temperature_K=temperature_K,
             precision=settings.precision,
             device=settings.device,
+            **files_of(settings),
         )
+    if given := [name for name, value in files_of(settings).items() if value]:
+        raise ValueError(f"the system is built already, and `{given[0]}` is for building it; leave it out")
     if settings.preset not in (ChainOptions.preset, molecule.preset):
         raise ValueError(f"the system is under {molecule.preset}, not {settings.preset}; leave out `preset`")
     if temperature_K not in (None, molecule.temperature_K):
@@ -202,6 +210,11 @@ def as_system(molecule: str | Path | Molecule | System, settings: ChainOptions, 
             f"the system is at {molecule.temperature_K:g} K, not {temperature_K:g} K; leave out `temperature_K`"
         )
     return molecule
+
+
+def files_of(settings: MoleculeSettings) -> dict[str, Any]:
+    """What was given beside the molecule, as :class:`System` takes it."""
+    return {option.name: getattr(settings, option.name) for option in options_of(MoleculeSettings)}
 
 
 def stored_config(path: Path) -> dict[str, Any]:
@@ -227,6 +240,9 @@ def keep_energy(folder: RunFolder, system: System) -> None:
     """Store the compiled force field beside the frames, for training and for other runs."""
     if system.parameters is not None and not (folder.path / "energy.safetensors").exists():
         system.parameters.save(folder.path / "energy.safetensors")
+    molecule = system.molecule
+    if molecule is not None and molecule.has_own_force_field and not (folder.path / SYSTEM_FILE).exists():
+        write_atomically(folder.path / SYSTEM_FILE, molecule.system_xml)
 
 
 def engines(system: System, parts: Sequence[Any]) -> dict[str, Any]:
@@ -263,6 +279,8 @@ def _states_of(settings: SampleSettings, system: System, n_chains: int) -> tuple
         raise ValueError(f"{source.path} holds another molecule: {source.name}, not {system.name}")
     if (preset := source.config.get("preset")) not in (None, system.preset):
         raise ValueError(f"{source.path} is under {preset}, not {system.preset}; give `preset` {preset}")
+    if source.config.get("energy") not in (None, system.energy_digest):
+        raise ValueError(f"{source.path} is under another force field than {system.name}; give that run's own files")
     if explored := source.kind == "exploration":
         states = distinct_states(source.trajectory(), n_chains, system.restriction)
     else:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from ..molecules import Molecule, build_molecule, folder_name
+from ..molecules import Files, Molecule, build_molecule, folder_name
 from ..progress import Listener, listening
 from ..run import Run
 from ..settings.simulation import SimulationSettings
@@ -25,6 +25,12 @@ def simulate(
     threads: int | None = None,
     progress: bool | Listener = False,
     heartbeat: Callable[[], None] | None = None,
+    coordinates: str | Path | None = None,
+    parameters: str | Path | Sequence[str | Path] = (),
+    include: str | Path | Sequence[str | Path] = (),
+    solvent: str | None = None,
+    altloc: str | None = None,
+    force_field: str | Path | Sequence[str | Path] = (),
     **settings: Any,
 ) -> Run:
     """Run Langevin MD of a molecule, into a run folder: minimise, burn in, produce.
@@ -33,10 +39,13 @@ def simulate(
     that was killed, exactly, and a larger ``length_ns`` extends it.
 
     Args:
-        molecule: one-letter codes (``"AG"``), with caps (``"Ace-A-Nme"``), a PDB file, or a :class:`System`, whose
-            force field and temperature are then taken.
+        molecule: one-letter codes (``"AG"``), with caps (``"Ace-A-Nme"``), a PDB file, a topology with its own force
+            field (``prmtop``, ``top``, ``psf``, ``xml``), or a :class:`System`, whose force field and temperature are
+            then taken.
         out: the run folder, new or to be resumed; None: ``NAME-md`` here.
         preset: force field and solvent.
+        coordinates, parameters, include, solvent, altloc, force_field: files that belong to the molecule, and its
+            implicit solvent; see :class:`~timewarp.System`.
         threads: of the batched engine, or processes for OpenMM's replicas; None: all cores.
         progress: True for a progress line on standard error, or a function called with a
             :class:`timewarp.progress.Report`.
@@ -57,6 +66,7 @@ def simulate(
         >>> run.trajectory.n_frames
         2
     """
+    files = Files.of(coordinates, parameters, include, solvent, altloc, force_field)
     if isinstance(molecule, System):
         if molecule.molecule is None or molecule.is_own_energy:
             raise ValueError(
@@ -66,7 +76,7 @@ def simulate(
         molecule = molecule.molecule
     chosen = SimulationSettings.make(settings)
     if not isinstance(molecule, Molecule):
-        molecule = build_molecule(molecule, preset)
+        molecule = build_molecule(molecule, preset, files=files)
         for note in molecule.notes:
             logger.warning(note)
     with listening(progress):

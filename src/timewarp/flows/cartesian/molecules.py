@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ...shapes import Bool, Float, Int
 from ...state import Atoms
-from ..chemistry import ELEMENTS, atom_chemistry, graph_distance
+from ..chemistry import ELEMENTS, atom_chemistry, check_elements, graph_distance
 from .frames import bond_corners, ways_from_root
 
 RESIDUES = (
@@ -60,7 +60,8 @@ class MoleculeTable:
         rows = []
         for atoms in molecules:
             extra = most - atoms.n_atoms
-            features = atom_features(atoms)  # first, because it refuses unknown elements
+            check_elements(atoms)
+            features = atom_features(atoms)
             elements = torch.tensor([ELEMENTS.index(e) for e in atoms.elements])
             rows.append(
                 (
