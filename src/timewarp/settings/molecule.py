@@ -54,8 +54,8 @@ class MoleculeSettings(Settings):
     )
     force_field: tuple[Path, ...] = setting(
         (),
-        "force-field files (XML) of OpenMM for a sequence, PDB or mmCIF file, in place of --preset: a path, or the name "
-        "of one that OpenMM has, such as amber03.xml; several are loaded in their order",
+        "force-field files (XML) of OpenMM for a sequence, PDB or mmCIF file, in place of --preset: a path, or the "
+        "name of one that OpenMM has, such as amber03.xml; several are loaded in their order",
         metavar="FILE",
         several=True,
         shown="the preset's",
