@@ -10,10 +10,12 @@ import pytest
 import torch
 from openmm import app, unit
 
+from timewarp.analysis.torsions import named_torsions, ring_torsions
 from timewarp.geometry import dihedrals, signed_volumes
 from timewarp.molecules import PRESETS, Molecule, build_molecule
 from timewarp.molecules.force_fields import DATA, create_reference_system, create_system, load_force_field
 from timewarp.molecules.residues import RESIDUES, find_residue, states_of
+from timewarp.sampling.pucker import proline_rings
 from timewarp.state import Atoms
 
 LEAP = Path(__file__).parent / "leap"
@@ -308,3 +310,13 @@ def test_own_pdb_text_is_read_back(name, tmp_path):
     again = build_molecule(tmp_path / "molecule.pdb", minimise=False)
     assert again.atoms == molecule.atoms
     assert set(again.notes) <= set(molecule.notes)
+
+
+def test_torsions_and_puckers_of_modified_residues():
+    torsions = {name: set(named_torsions(built(name).atoms)) for name in ("AG-NH2", "Ace-[TPO]-Nme", "Ace-[HYP]-Nme")}
+    assert {"psi_1", "omega_1", "phi_2", "psi_2"} == torsions["AG-NH2"]
+    assert {"phi_1", "psi_1", "chi1_1", "chi2_1"} <= torsions["Ace-[TPO]-Nme"]
+    assert {"chi1_1", "chi2_1"} <= torsions["Ace-[HYP]-Nme"]
+    assert [len(proline_rings(built(f"Ace-{p}-Nme").atoms)) for p in ("P", "p", "[HYP]")] == [1, 1, 0]
+    assert ring_torsions(built("Ace-p-Nme").atoms, puckers_flip=True) == []
+    assert ring_torsions(built("Ace-[HYP]-Nme").atoms, puckers_flip=True) != []

@@ -46,7 +46,16 @@ def test_any_text_is_read_or_refused_with_advice_in_one_line(text):
     message = refusal(text)
     read = message == ""
     assert read or any(
-        advice in message for advice in ("Ace-A-Nme", "".join(RESIDUES), "two residues", "one-letter", "such as")
+        advice in message
+        for advice in (
+            "Ace-A-Nme",
+            "".join(RESIDUES),
+            "two residues",
+            "one-letter",
+            "such as",
+            "an OpenMM System",
+            "write",
+        )
     )
     assert len(message.splitlines()) <= 1
 

@@ -211,6 +211,7 @@ def _disulphides(text: str, bridges: str, names: tuple[str, ...]) -> tuple[tuple
 
 
 def _shown(text: str) -> str:
+    text = text if text.isprintable() else repr(text)[1:-1]
     return text if len(text) <= 40 else text[:37] + "..."
 
 
