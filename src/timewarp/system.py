@@ -39,7 +39,7 @@ class System(Target):
         molecule: one-letter codes (``"AG"``), with caps (``"Ace-A-Nme"``), the path of a PDB file, of a topology with a
             force field of its own (AMBER ``prmtop``, GROMACS ``top``, CHARMM ``psf``, an OpenMM ``System`` as ``xml``)
             or of a run folder, or a molecule that is built already.
-        preset: force field and solvent: ``amber14-obc2``, ``amber14-obc1``, ``amber99sbildn-obc``, ``amber14-vacuum``.
+        preset: force field and solvent, a name of :data:`timewarp.molecules.PRESETS`, such as ``amber14-obc2``.
             Files with a force field of their own need none.
         temperature_K: in K; None: the preset's.
         precision: of positions and energies in memory, ``"float32"`` or ``"float64"``.
@@ -51,6 +51,7 @@ class System(Target):
         solvent: ``none``, ``hct``, ``obc1``, ``obc2``, ``gbn`` or ``gbn2``; None: the preset's, ``obc2`` for a topology
             with a force field of its own.
         altloc: which alternate location of a PDB or mmCIF file.
+        force_field: force-field files (XML) of OpenMM in place of the preset's, with ``solvent``.
         energy: an energy of one's own in place of the force field's: a function from positions (chains, atoms, 3) in nm
             to energies (chains,) in kJ/mol, differentiable in torch, or an object with such a method ``energy``. It
             must not change when the molecule is moved or turned as a whole.
@@ -94,11 +95,12 @@ class System(Target):
         include: str | Path | Sequence[str | Path] = (),
         solvent: str | None = None,
         altloc: str | None = None,
+        force_field: str | Path | Sequence[str | Path] = (),
         energy: Energy | Callable[[Tensor], Tensor] | None = None,
     ) -> None:
-        files = Files.of(coordinates, parameters, include, solvent, altloc)
+        files = Files.of(coordinates, parameters, include, solvent, altloc, force_field)
         if not isinstance(molecule, Molecule) and kind_of(molecule) is Kind.RUN:
-            files.refuse(Kind.RUN, "coordinates", "parameters", "include", "solvent", "altloc")
+            files.refuse(Kind.RUN, "coordinates", "parameters", "include", "solvent", "altloc", "force_field")
             self._assemble_run(RunFolder.open(molecule), temperature_K, precision, device, energy)
             return
         if isinstance(molecule, Molecule):

@@ -2,16 +2,19 @@
 
 import dataclasses
 from functools import cache
+from pathlib import Path
 
 import numpy as np
 import openmm
 import pytest
 from openmm import unit
+from openmm.app import ForceField
 
-from timewarp.molecules import PRESETS, Molecule, Preset, build_molecule, get_preset
+from timewarp.molecules import PRESETS, Files, Molecule, Preset, build_molecule, get_preset
 from timewarp.molecules.force_fields import create_reference_system, create_system
 from timewarp.molecules.molecule import describe_atoms
 from timewarp.molecules.sequences import RESIDUES
+from timewarp.settings import sampling as settings
 
 RELATIVE_ENERGY = 1e-6
 """Native against XML: their Coulomb constants differ by 2e-7."""
@@ -66,8 +69,13 @@ def test_systems_are_as_the_presets_say(name):
     preset = PRESETS[name]
     system = build_molecule("AG", name, minimise=False).system
     forces = {type(force).__name__: force for force in system.getForces()}
-    gb = {"obc1": {"CustomGBForce"}, "obc2": {"GBSAOBCForce"}, "vacuum": set()}[preset.solvent]
-    assert forces.keys() == gb | {"HarmonicBondForce", "HarmonicAngleForce", "PeriodicTorsionForce", "NonbondedForce"}
+    custom, native = {"CustomGBForce"}, {"GBSAOBCForce"}
+    gb = {"obc1": custom, "obc2": native, "gbn2": custom, "vacuum": set()}[preset.solvent]
+    more = {"ff19SB-gbn2": {"CMAPTorsionForce"}}.get(name, set())
+    if name == "charmm36-gbn2":
+        more = {"CMAPTorsionForce", "CustomTorsionForce", "CustomNonbondedForce", "CustomBondForce"}
+    valence = {"HarmonicBondForce", "HarmonicAngleForce", "PeriodicTorsionForce", "NonbondedForce"}
+    assert forces.keys() == gb | more | valence
     assert system.getNumConstraints() == 0
     assert not system.usesPeriodicBoundaryConditions()
     nonbonded = forces["NonbondedForce"]
@@ -82,13 +90,10 @@ def test_systems_are_as_the_presets_say(name):
 
 
 def test_presets_are_those_of_the_literature():
-    assert {name: preset.temperature_K for name, preset in PRESETS.items()} == {
-        "amber14-obc2": 310.0,
-        "amber14-obc1": 310.0,
-        "amber99sbildn-obc": 300.0,
-        "amber14-vacuum": 310.0,
-    }
-    assert [preset.cutoff_nm for preset in PRESETS.values()] == [None, 2.0, None, None]
+    temperatures = {name: preset.temperature_K for name, preset in PRESETS.items()}
+    assert temperatures == dict.fromkeys(PRESETS, 310.0) | {"amber99sbildn-obc": 300.0}
+    assert {name: preset.cutoff_nm for name, preset in PRESETS.items() if preset.cutoff_nm} == {"amber14-obc1": 2.0}
+    assert tuple(PRESETS) == settings.PRESETS
     dielectrics = {}
     for name in ("amber14-obc2", "amber99sbildn-obc"):
         (gb,) = (f for f in build_molecule("AG", name, minimise=False).system.getForces() if "GBSA" in type(f).__name__)
@@ -101,8 +106,15 @@ def built(sequence: str) -> Molecule:
     return build_molecule(sequence, "amber14-vacuum", minimise=False)
 
 
-@pytest.mark.parametrize("name", PRESETS)
-@pytest.mark.parametrize("letter", RESIDUES)
+@pytest.mark.parametrize(
+    ("letter", "name"),
+    [
+        (letter, name)
+        for letter in RESIDUES
+        for name in PRESETS
+        if name != "charmm36-gbn2" or letter in "GPHKE"  # its patches take a second for each peptide
+    ],
+)
 def test_every_residue_is_covered_in_front_in_the_middle_behind_and_capped(letter, name):
     for sequence in (f"{letter}{letter}{letter}", f"Ace-{letter}-Nme", f"Ace-{letter}", f"{letter}-Nme"):
         molecule = built(sequence)
@@ -136,3 +148,51 @@ def test_a_preset_that_mixes_up_its_gb_model_is_refused():
     muddled = dataclasses.replace(PRESETS["amber14-obc1"], solvent="obc2")
     with pytest.raises(ValueError, match="another GB model"):
         build_molecule("AG", muddled)
+
+
+def test_force_fields_of_ones_own(tmp_path):
+    ours = build_molecule("Ace-A-Nme", files=Files(force_field=(Path("amber03.xml"),), solvent="gbn2"), minimise=False)
+    assert (ours.preset.name, ours.preset.solvent) == ("amber03-gbn2", "gbn2")
+    expected = ForceField("amber03.xml", "implicit/gbn2.xml").createSystem(ours.topology, removeCMMotion=False)
+    positions = ours.start_positions.numpy()
+    assert energy_and_forces(ours.system, positions)[0] == pytest.approx(energy_and_forces(expected, positions)[0])
+    copy = tmp_path / "mine.xml"
+    copy.write_text((Path(openmm.app.__file__).parent / "data" / "amber03.xml").read_text())
+    files = Files(force_field=(copy,))
+    assert build_molecule("AG", files=files, minimise=False).preset.name == "mine-obc2"
+    own = Files(force_field=(Path("amber96.xml"), Path("amber96_obc.xml")))
+    alike = build_molecule("AG", "amber96-obc", minimise=False)
+    native = energy_and_forces(build_molecule("AG", files=own, minimise=False).system, alike.start_positions.numpy())
+    assert native[0] == pytest.approx(energy_and_forces(alike.system, alike.start_positions.numpy())[0])
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (None, r"there is no force-field file .*mine\.xml; give a path, or a name of OpenMM's"),
+        (
+            "<ForceField><Script>open('x','w')</Script><Residues/></ForceField>",
+            "has a <Script>, by which OpenMM would run",
+        ),
+        ("<ForceField><Include file='amber03.xml'/><Residues/></ForceField>", "has a <Include>"),
+        ("<html/>", "has neither residues nor forces"),
+        ("nothing", "cannot be read as XML"),
+        ("<ForceField><Residues/></ForceField>", "does not cover this molecule"),
+    ],
+)
+def test_force_field_files_that_cannot_be_used(text, message, tmp_path):
+    path = tmp_path / "mine.xml"
+    if text is not None:
+        path.write_text(text)
+    with pytest.raises(ValueError, match=message):
+        build_molecule("AG", files=Files(force_field=(path,)))
+
+
+def test_a_preset_and_a_force_field_are_not_both():
+    files = Files(force_field=(Path("amber03.xml"),))
+    with pytest.raises(ValueError, match="in place of a preset, and amber96-obc was given too"):
+        build_molecule("AG", "amber96-obc", files=files)
+    with pytest.raises(ValueError, match="`force_field` means nothing for a prmtop"):
+        build_molecule("some.prmtop", files=files)
+    with pytest.raises(ValueError, match="has a solvent of its own"):
+        build_molecule("AG", files=Files(force_field=(Path("amber96.xml"), Path("amber96_obc.xml")), solvent="gbn2"))

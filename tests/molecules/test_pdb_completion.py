@@ -55,7 +55,7 @@ def test_hydrogens_are_added_for_ph_7(name, read):
 
 def test_a_few_missing_hydrogens_are_added_and_the_others_stay(read):
     whole = built("AG")
-    lost = {("HA", 1), ("H2", 1), ("HA3", 2)}
+    lost = {("HA", 1), ("HB2", 1), ("HA3", 2)}
     molecule = read(atom_lines(whole.pdb, lambda atom, element, number: (atom, number) not in lost))
     assert molecule.notes == ("added 3 hydrogens (pH 7)",)
     assert sorted(molecule.atoms.names) == sorted(whole.atoms.names)
@@ -107,7 +107,10 @@ def test_a_missing_proline_ring_atom_and_terminal_oxygen_are_added(read):
     whole = built("APA")
     text = atom_lines(whole.pdb, lambda atom, element, number: atom not in ("CG", "HG2", "HG3", "OXT"))
     molecule = read(text, minimise=True)
-    assert molecule.notes[:2] == ("added missing atom CG of PRO 2", "added the terminal OXT of ALA 3")
+    assert molecule.notes[:2] == (
+        "added missing atom CG of PRO 2",
+        "added the terminal OXT of ALA 3: the end is a carboxylate (charge -1, not 0)",
+    )
     assert sorted(molecule.atoms.names) == sorted(whole.atoms.names)
 
 

@@ -72,18 +72,37 @@ N_ATOMS = sum(line.startswith("ATOM") for line in LINES)
 TWICE = WHOLE.replace("END\n", "")
 
 BAD = {
-    "ligand": (with_lines(extra("LIG", "C1", "C")), r"unknown residues \(LIG 90\); expected one peptide .*remove"),
-    "modified residue": (WHOLE.replace("ALA", "MSE"), r"unknown residues \(MSE 1\)"),
-    "D-residue name": (WHOLE.replace("ALA", "DAL"), r"unknown residues \(DAL 1\)"),
-    "nucleotide": (with_lines(extra("DA", "P", "P")), r"unknown residues \(DA 90\)"),
+    "ligand": (
+        with_lines(extra("LIG", "C1", "C")),
+        r"other molecules \(LIG 90\) beside the peptide; .*delete the lines",
+    ),
+    "modified residue": (
+        WHOLE.replace("ALA", "AIB"),
+        r"AIB 1 \(.*Aib.*\) is part of the peptide, .* prmtop .*--force-field",
+    ),
+    "selenomethionine": (
+        WHOLE.replace("ALA", "MSE"),
+        r"MSE 1 \(selenomethionine\) is part .*rename MSE to MET and its atom SE",
+    ),
+    "neutral arginine": (WHOLE.replace("ALA", "ARN"), r"ARN 1 \(neutral arginine\) is part of the peptide"),
+    "unknown residue in the chain": (WHOLE.replace("VAL", "XYZ"), r"XYZ 3 is part of the peptide, .*prmtop"),
+    "group on a side chain": (
+        with_lines(extra("MYR", "C1", "C", near=("CD1", 4))),
+        r"MYR 90 is part of the peptide, and .* prmtop",
+    ),
+    "D-residue name": (
+        WHOLE.replace("ALA", "DAL"),
+        r"DAL 1 is D-alanine by its name, but its CA has the L form; rename",
+    ),
+    "nucleotide": (with_lines(extra("DA", "P", "P")), r"other molecules \(DA 90\) beside the peptide"),
     "water": (
         with_lines(extra("HOH", "O", "O"), extra("HOH", "O", "O", number=91)),
-        r"holds water \(2 HOH\); .*implicit.*remove",
+        r"holds water \(2 HOH\) beside the peptide; .*implicit.*delete",
     ),
     "ion": (with_lines(extra("NA", "NA", "NA"), extra("CL", "CL", "CL", number=91)), r"holds ions \(NA, CL\)"),
     "water and ligand": (
         with_lines(extra("WAT", "O", "O"), extra("LIG", "C1", "C", number=91)),
-        r"water \(WAT\) and unknown",
+        r"water \(WAT\) and other molecules \(LIG 91\)",
     ),
     "alternate locations": (
         edit(lambda line, atom: f"{line[:16]}A{line[17:]}\n{line[:16]}B{line[17:]}" if atom == ("CB", 1) else line),
@@ -138,7 +157,11 @@ BAD = {
         + edit(
             lambda line, atom: f"{line[:22]}{atom[1] + 10:4d}{line[26:30]}{float(line[30:38]) + 90:8.3f}{line[38:]}"
         ),
-        r"the chain is broken between LEU 4 and ALA 11",
+        r"holds 2 molecules, parted by TER records \(ALA 1 to LEU 4, ALA 11 to LEU 14; .* line \d+\); .*keep the lines",
+    ),
+    "two copies with the same numbers": (
+        WHOLE.split("CONECT")[0] + edit(lambda line, atom: f"{line[:30]}{float(line[30:38]) + 90:8.3f}{line[38:]}"),
+        r"holds 2 molecules, parted by TER records \(ALA 1 to LEU 4, ALA 1 to LEU 4; the second begins in line 69\)",
     ),
     "several models": (
         "MODEL        1\n" + TWICE + "ENDMDL\nMODEL        2\n" + TWICE + "ENDMDL\nEND\n",
@@ -171,15 +194,11 @@ BAD = {
         "".join(line for line in LINES[:N_ATOMS] if int(line[22:26]) < 3),
         r"ends within ILE 2, without OXT and without an END or TER record",
     ),
-    "scattered residue": (
-        "".join([*LINES[1:N_ATOMS], LINES[0], *LINES[N_ATOMS:]]),
-        r"the atoms of ALA 1 are not together",
-    ),
     "empty": ("", r"is empty; expected a PDB file with ATOM records"),
     "blank": ("\n \n", r"is empty"),
     "not PDB": ("here is a poem\nwithout atoms\n", r"has no ATOM records: it is not a PDB file"),
-    "mmCIF": ("data_1ABC\n_entry.id 1ABC\n", r"looks like mmCIF: convert it"),
-    "free format": ("ATOM 1 N ALA A 1 0.0 0.0 0.0\n", r"line 1: an ATOM record of 28 columns, expected at least 54"),
+    "mmCIF": ("data_1ABC\n_entry.id 1ABC\n", r"has no atoms with Cartesian coordinates .*not mmCIF of a structure"),
+    "free format": ("ATOM 1 N ALA A 1 0.0 0.0\n", r"line 1: an ATOM record of 24 columns, expected at least 54"),
     "single amino acid": (
         edit(lambda line, atom: line if atom[1] == 1 else None),
         r"single free amino acid \(ALA 1\).*ACE and NME",
@@ -196,10 +215,17 @@ BAD = {
         WHOLE.replace(" CB  ALA", " CX  ALA"),
         r"ALA 1 has an atom 'CX' that this residue does not have; correct its name",
     ),
-    "unknown hydrogen name": (WHOLE.replace(" HB1 ALA", " HX9 ALA"), r"ALA 1 has an atom 'HX9'"),
+    "a hydrogen on nothing": (
+        with_lines(extra("LEU", "HX9", "H", record="ATOM", number=4)),
+        r"LEU 4 has an atom 'HX9' that this residue does not have, and no heavy atom is within 1.4 angstrom",
+    ),
+    "a hydrogen too many": (
+        with_lines(extra("LEU", "HX9", "H", record="ATOM", number=4, near=("CD1", 4))),
+        r"LEU 4 has 4 hydrogens on CD1 \(HD11, HD12, HD13, HX9\), expected 3; remove",
+    ),
     "an acid group protonated": (
         with_lines(extra("LEU", "HXT", "H", record="ATOM", number=4, near=("OXT", 4))),
-        r"preset 'amber14-obc2' does not cover this molecule: No template found for residue 3 \(LEU\).*correct",
+        r"HXT of LEU 4 makes its end a carboxylic acid \(charge 0\).* \(charge -1\): remove HXT",
     ),
 }
 

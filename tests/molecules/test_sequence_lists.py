@@ -14,6 +14,7 @@ def write(tmp_path, text):
 def test_lines_comments_and_order(tmp_path):
     text = "# peptides\n\nGA  # second thoughts\n  AG\r\nAce-A-Nme\n"
     assert read_sequences(write(tmp_path, text)) == ["GA", "AG", "Ace-A-Nme"]
+    assert read_sequences(write(tmp_path, "aVK\nc(RGDfV)\nCAAC-NH2:1-4\n")) == ["aVK", "cyclo(RGDfV)", "CAAC-NH2:1-4"]
     assert read_sequences(write(tmp_path, b"\xef\xbb\xbfAG")) == ["AG"]
 
 

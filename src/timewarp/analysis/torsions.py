@@ -19,6 +19,8 @@ CHI_ATOMS: tuple[tuple[tuple[str, ...], ...], ...] = (
     (("N", "CA", "CB"), ("CG", "CG1", "SG", "OG", "OG1")),
     (("CA", "CB", "CG"), ("CD", "CD1", "OD1", "ND1", "SD")),
     (("CA", "CB", "CG1"), ("CD1", "CD")),
+    (("CA", "CB", "OG"), ("P",)),
+    (("CA", "CB", "OG1"), ("P",)),
     (("CB", "CG", "CD"), ("NE", "CE", "OE1")),
     (("CB", "CG", "SD"), ("CE",)),
     (("CG", "CD", "NE"), ("CZ",)),
@@ -27,7 +29,7 @@ CHI_ATOMS: tuple[tuple[tuple[str, ...], ...], ...] = (
 )
 """First three atoms of a side-chain torsion, and the fourth: the first name that the residue has (IUPAC-IUB 1970)."""
 
-CHI_NUMBER: tuple[int, ...] = (1, 2, 2, 3, 3, 4, 4, 5)
+CHI_NUMBER: tuple[int, ...] = (1, 2, 2, 2, 2, 3, 3, 4, 4, 5)
 """Which chi each row of :data:`CHI_ATOMS` is."""
 
 KINDS = ("phi", "psi", "omega", "chi1", "chi2", "chi3", "chi4", "chi5")
@@ -210,6 +212,6 @@ def ring_torsions(atoms: Atoms, *, puckers_flip: bool = False) -> list[str]:
             proline that is in a larger ring as well stays.
     """
     opened = {"CG"} if puckers_flip else set()
-    cut = {i for i, name in enumerate(atoms.names) if name in opened and atoms.residue_names[i] == "PRO"}
+    cut = {i for i, name in enumerate(atoms.names) if name in opened and atoms.residue_names[i] in ("PRO", "DPR")}
     rings = ring_bonds(atoms.n_atoms, [bond for bond in atoms.bonds if not cut & set(bond)])
     return [name for name, row in named_torsions(atoms).items() if frozenset(row[1:3]) in rings]

@@ -5,7 +5,7 @@ from .doors.run_folder import SYSTEM_FILE
 from .molecule import Molecule, build_molecule
 from .presets import PRESETS, Preset, get_preset
 from .sequence_lists import read_sequences
-from .sequences import is_sequence_of
+from .sequences import folder_name, is_sequence_of
 
 __all__ = [
     "FORCE_FIELD_KINDS",
@@ -16,6 +16,7 @@ __all__ = [
     "Molecule",
     "Preset",
     "build_molecule",
+    "folder_name",
     "get_preset",
     "is_sequence_of",
     "kind_of",

@@ -17,14 +17,15 @@ _HALF_TETRAHEDRAL = math.radians(109.47 / 2)
 
 
 def add_hydrogens(
-    topology: Topology, positions: np.ndarray, variants: Sequence[str | None]
+    topology: Topology, positions: np.ndarray, variants: Sequence[str | list[tuple[str, str]] | None]
 ) -> tuple[Topology, np.ndarray, int]:
     """Add the hydrogens that are missing at pH 7.
 
     Args:
         topology: complete heavy atoms; hydrogens that it has stay.
         positions: (atoms, 3) in nm.
-        variants: per residue, the protonation state in OpenMM's naming (``HIE``, ``ASH``, ...), or None.
+        variants: per residue, the protonation state in OpenMM's naming (``HIE``, ``ASH``, ...), or None, or all its
+            hydrogens as (name, name of the heavy atom).
 
     Returns:
         topology, positions and the number of hydrogens added (0: the topology is as it was, in its order).
@@ -32,6 +33,8 @@ def add_hydrogens(
     before = {(atom.residue.index, atom.name) for atom in topology.atoms()}
     modeller = Modeller(topology, positions * units.nanometer)
     modeller.addHydrogens(pH=7.0, variants=list(variants), platform=openmm.Platform.getPlatformByName("Reference"))
+    if extra := _hydrogens_of_no_end(modeller.topology, before):
+        modeller.delete(extra)
     complete = modeller.topology
     atoms = list(complete.atoms())
     for residue, variant in zip(complete.residues(), variants, strict=True):
@@ -44,6 +47,20 @@ def add_hydrogens(
     kept = np.array(modeller.getPositions().value_in_unit(units.nanometer), dtype=float)
     placed = place_hydrogens([atom.element.symbol for atom in atoms], bonds, kept, missing)
     return complete, placed, len(missing)
+
+
+def _hydrogens_of_no_end(topology: Topology, before: set[tuple[int, str]]) -> list[Atom]:
+    """Hydrogens that were added to the first nitrogen as to a free end, where it is bonded to the last carbonyl."""
+    first = next(topology.residues())
+    joined = any(
+        {one.name, other.name} == {"C", "N"}
+        and first in (one.residue, other.residue)
+        and one.residue is not other.residue
+        and next(atom for atom in (one, other) if atom.residue is first).name == "N"
+        for one, other in topology.bonds()
+    )
+    names = {"H2", "H3"} if joined else set()
+    return [atom for atom in first.atoms() if atom.name in names and (0, atom.name) not in before]
 
 
 def is_hydrogen(atom: Atom) -> bool:

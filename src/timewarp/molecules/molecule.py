@@ -16,6 +16,7 @@ from torch import Tensor
 
 from ..shapes import Float
 from ..state import Atoms
+from .closing import closed_chains, worst_omega
 from .doors.kinds import FORCE_FIELD_KINDS, Files, Kind, kind_of, split_model
 from .force_fields import create_system
 from .hydrogens import add_hydrogens
@@ -23,8 +24,8 @@ from .minimisation import minimise_positions
 from .pdb_reading import read_pdb
 from .pdb_text import write_pdb
 from .peptides import build_heavy_atoms
-from .presets import Preset, get_preset
-from .sequences import parse_sequence
+from .presets import Preset, get_preset, preset_of_files
+from .sequences import Sequence, parse_sequence
 from .stereochemistry import unusual_geometry
 
 DEFAULT_PRESET = "amber14-obc2"
@@ -104,6 +105,11 @@ def build_molecule(
     """
     given, kind = files or Files(), kind_of(source)
     preset = get_preset(preset)
+    if given.force_field:
+        given.refuse_force_field(kind)
+        if preset.name != DEFAULT_PRESET:
+            raise ValueError(f"`force_field` is in place of a preset, and {preset.name} was given too; leave one out")
+        preset = preset_of_files(given.force_field, given.solvent)
     if kind in FORCE_FIELD_KINDS:
         from .doors.reading import read_molecule  # it makes molecules with this module
 
@@ -124,20 +130,59 @@ def build_molecule(
         given.refuse(kind, "coordinates", "parameters", "include", "solvent", "altloc")
         return read_run_molecule(Path(source))
     given.refuse(kind, "coordinates", "parameters", "include", *(["altloc"] if kind is Kind.SEQUENCE else []))
-    preset = preset.in_solvent(given.solvent)
+    preset = preset if given.force_field else preset.in_solvent(given.solvent)
     if kind is Kind.SEQUENCE:
         sequence = parse_sequence(str(source))
-        topology, positions = build_heavy_atoms(sequence)
-        variants = ["HIE" if residue.name == "HIS" else None for residue in topology.residues()]
-        topology, positions, _ = add_hydrogens(topology, positions, variants)
-        return assemble(str(sequence), preset, topology, positions, (), minimise)
+        return _of_sequence(sequence, preset, minimise)
     path, model = split_model(source)
-    which = {name: value for name, value in (("model", model), ("altloc", given.altloc)) if value is not None}
-    topology, positions, notes = read_pdb(path, **which)
+    topology, positions, notes = read_pdb(path, model=model, altloc=given.altloc)
     try:
         return assemble(path.stem, preset, topology, positions, notes, minimise)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from None
+
+
+def _of_sequence(sequence: Sequence, preset: Preset, minimise: bool) -> Molecule:
+    notes = [f"{sequence.letters} is in lower case: its residues are D amino acids"] * sequence.letters.islower()
+    if not (sequence.cyclic or sequence.disulphides):
+        return _with_hydrogens(sequence, preset, *build_heavy_atoms(sequence), tuple(notes), minimise)
+    residues = [
+        f"{residue.label} {number}" for number, residue in enumerate(sequence.residues, int(not sequence.front))
+    ]
+    at = 0 if sequence.front else -1
+    notes += [f"closed head to tail: {residues[-1]} is bonded to {residues[0]}"] * sequence.cyclic
+    notes += [f"disulphide bond between {residues[i + at]} and {residues[j + at]}" for i, j in sequence.disulphides]
+    best: tuple[float, Molecule] | None = None
+    why = ""
+    for topology, positions in closed_chains(sequence):
+        try:
+            molecule = _with_hydrogens(sequence, preset, topology, positions, tuple(notes), minimise)
+        except ValueError as error:
+            if "minimisation" not in (why := str(error)):  # the force field lacks something: no other chain helps
+                raise
+            continue
+        omega = worst_omega(molecule.atoms, molecule.start_positions)
+        if best is None or omega > best[0]:
+            best = (omega, molecule)
+        if omega > 150:
+            break
+    if best is None:
+        raise ValueError(f"{sequence}: no ring could be built: {why}; give it as a PDB file")
+    return best[1]
+
+
+def _with_hydrogens(
+    sequence: Sequence,
+    preset: Preset,
+    topology: Topology,
+    positions: np.ndarray,
+    notes: tuple[str, ...],
+    minimise: bool,
+) -> Molecule:
+    topology, positions, _ = add_hydrogens(topology, positions, [kind.variant for kind in sequence.residues])
+    for residue, kind in zip(topology.residues(), sequence.residues, strict=True):
+        residue.name = kind.label
+    return assemble(str(sequence), preset, topology, positions, notes, minimise)
 
 
 def assemble(
@@ -155,7 +200,7 @@ def assemble(
     Raises:
         ValueError: the force field does not cover the molecule, or the positions are too distorted.
     """
-    system = create_system(topology, preset) if system is None else system
+    system = create_system(topology, preset, positions) if system is None else system
     atoms = describe_atoms(topology, system)
     if minimise:
         positions = minimise_positions(system, positions, atoms)

@@ -49,4 +49,4 @@ def reorder(topology: Topology, positions: np.ndarray) -> tuple[Topology, np.nda
 
 
 def _rank(name: str) -> tuple:
-    return (2, 0, "") if name == "OXT" else pdb_order(name)
+    return (3, 0, "") if name == "OXT" else pdb_order(name)

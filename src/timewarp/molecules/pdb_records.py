@@ -1,84 +1,108 @@
-"""Read the records of a PDB file, and refuse what is not one peptide in one conformation."""
+"""From the records of a PDB or mmCIF file to the residues of one molecule in one conformation."""
 
 from __future__ import annotations
 
 import itertools
 import math
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from ..state import CAPS
-from .sequences import RESIDUES
+import numpy as np
 
+from .pdb_lines import AtomRecord, BondRecord, RawRecords, grouped, looks_like_mmcif, parse_pdb
+from .pdb_names import CAPS, IONS, PROTONATION_STATES, WATER, known_residue, lacking
+from .sequences import OTHER_WAYS
+
+__all__ = ["IONS", "MAX_PDB_RESIDUES", "PROTONATION_STATES", "WATER", "FileResidue", "PdbRecords", "read_records"]
 MAX_PDB_RESIDUES = 50
 """Most residues (caps counted) of a PDB file."""
-
-AMINO_ACIDS = frozenset(RESIDUES.values())
-PROTONATION_STATES = {
-    "HID": "HIS",
-    "HIE": "HIS",
-    "HIP": "HIS",
-    "HSD": "HIS",
-    "HSE": "HIS",
-    "HSP": "HIS",
-    "ASH": "ASP",
-    "GLH": "GLU",
-    "LYN": "LYS",
-    "CYX": "CYS",
-    "NMA": "NME",
-}
-"""Residue names of other programs for a protonation state, tautomer or cap."""
-
-WATER = {"HOH", "WAT", "H2O", "DOD", "SOL", "SPC", "TIP", "TIP3", "TIP4", "TIP5", "TP3", "T3P", "T4P"}
-IONS = {"NA", "CL", "K", "LI", "RB", "CS", "MG", "CA", "ZN", "MN", "FE", "FE2", "CU", "CO", "NI", "CD", "BR", "IOD"}
-IONS |= {"NA+", "CL-", "K+", "SOD", "CLA", "POT", "CAL", "CES", "MG2", "ZN2", "SO4", "PO4"}
+MAX_BOND_NM = 0.20
+"""Heavy atoms of two residues that are this close are bonded."""
+IN_PRESETS = "the force fields of the presets have no parameters for it"
 
 
 @dataclass(frozen=True)
-class AtomRecord:
-    """One ATOM or HETATM line."""
+class FileResidue:
+    """The atoms of a residue, as a file has them.
 
-    line_number: int
-    line: str
+    Attributes:
+        name: in the file, upper case.
+        residue_id: number and insertion code, as in the file.
+        chain: of the file.
+        piece: how many TER records came before it.
+        atoms: its records.
+    """
+
     name: str
-    alternate: str
-    residue_name: str
-    chain: str
     residue_id: str
+    chain: str
+    piece: int
+    atoms: tuple[AtomRecord, ...]
 
     @property
-    def where(self) -> str:
-        """The atom as messages name it."""
-        return f"atom {self.name} of {self.residue_name} {self.residue_id} (line {self.line_number})"
+    def label(self) -> str:
+        """The residue as messages name it, in the file's own numbering."""
+        return f"{self.name or '(blank)'} {self.residue_id}"
+
+    def position(self, name: str) -> np.ndarray | None:
+        """Of the atom of this name, in nm; None where there is none."""
+        return next((0.1 * np.array(atom.position) for atom in self.atoms if atom.name == name), None)
 
 
 @dataclass(frozen=True)
 class PdbRecords:
-    """What a PDB file holds, checked line by line."""
+    """What a file holds, of the model and the alternate locations that were chosen.
 
-    atoms: tuple[AtomRecord, ...]
-    residue_sequence: tuple[str, ...]
+    Attributes:
+        residues: in the order of the file.
+        bonds: that the file states.
+        is_closed: whether the file shows that it is whole.
+        notes: what was left out or taken for granted.
+    """
+
+    residues: tuple[FileResidue, ...]
+    bonds: tuple[BondRecord, ...]
     is_closed: bool
-
-    @property
-    def residue_names(self) -> dict[tuple[str, str], str]:
-        """Residue name as in the file by (chain, residue id), in order."""
-        return {(atom.chain, atom.residue_id): atom.residue_name for atom in self.atoms}
+    notes: tuple[str, ...] = ()
 
 
-def read_records(path: Path) -> PdbRecords:
-    """Read and check a PDB file's lines.
+def read_records(path: Path, model: int | None = None, altloc: str | None = None) -> PdbRecords:
+    """Read a PDB or mmCIF file, choose model and alternate locations, and refuse what is not one peptide.
+
+    Args:
+        path: the file; whether it is mmCIF, its text says.
+        model: the number of the model in the file; None where it has one.
+        altloc: the mark of the alternate locations to keep; None where there are none.
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: it is not a PDB file, or holds something else than one conformation of one peptide.
+        ValueError: it cannot be read, or holds something else than one conformation of one peptide.
     """
-    records = _parse(path, _read_text(path))
-    _check_residue_names(path, records)
-    _check_one_conformation(path, records)
-    _check_residue_sequence(path, records)
-    return records
+    text = _read_text(path)
+    is_mmcif = looks_like_mmcif(text)
+    if is_mmcif:
+        from .mmcif_records import parse_mmcif  # gemmi takes 60 ms
+
+        raw = parse_mmcif(path, text)
+    else:
+        raw = parse_pdb(path, text)
+    if not raw.atoms:
+        raise ValueError(f"{path} has no ATOM records: it is not a PDB file, or was cut short")
+    notes = []
+    if raw.free:
+        notes.append(f"line {raw.free[0]} is not in PDB's columns: read by its blanks")
+    atoms = _choose_model(path, raw, model)
+    atoms = _choose_alternates(path, atoms, altloc, notes)
+    _check_numbers(path, atoms)
+    residues = _residues(path, atoms, is_mmcif=is_mmcif)
+    _check_kinds(path, residues)
+    if len(residues) > MAX_PDB_RESIDUES:
+        raise ValueError(f"{path} has {len(residues)} residues; peptides of at most {MAX_PDB_RESIDUES} are supported")
+    residues = _one_molecule(path, residues, raw.bonds)
+    _check_caps(path, residues)
+    _check_residue_sequence(path, residues, raw)
+    return PdbRecords(residues, tuple(raw.bonds), raw.is_closed, tuple(notes))
 
 
 def _read_text(path: Path) -> str:
@@ -87,131 +111,265 @@ def _read_text(path: Path) -> str:
     if not path.is_file():
         raise ValueError(f"{path} is not a file; give the path of a PDB file")
     data = path.read_bytes()
+    if data.startswith((b"\xff\xfe", b"\xfe\xff")):
+        data = data.decode("utf-16").encode()
     if any(byte < 9 for byte in data):
         raise ValueError(f"{path} is a binary file, not PDB text; decompress or convert it to PDB")
-    text = data.decode("latin-1")  # remarks may hold anything
+    text = data.removeprefix(b"\xef\xbb\xbf").decode("latin-1")  # remarks may hold anything
     if not text.strip():
         raise ValueError(f"{path} is empty; expected a PDB file with ATOM records")
     return text
 
 
-def _parse(path: Path, text: str) -> PdbRecords:
-    atoms: list[AtomRecord] = []
-    residue_sequence: list[str] = []
-    n_models, is_closed, after_last_atom = 0, False, False
-    for line_number, line in enumerate(text.splitlines(), 1):
-        record = line[:6].strip()
-        if line.startswith(("ATOM", "HETATM")):
-            atoms.append(_parse_atom(path, line_number, line))
-            after_last_atom = False
-        elif record == "MODEL":
-            n_models += 1
-        elif record == "SEQRES":
-            residue_sequence += line[19:70].split()
-        elif atoms and record in ("TER", "END", "ENDMDL", "CONECT", "MASTER"):
-            after_last_atom = True
-        is_closed = after_last_atom
-    if n_models > 1:
-        raise ValueError(f"{path} holds {n_models} models; expected one: keep the model that you mean")
-    if not atoms:
-        hint = " (it looks like mmCIF: convert it)" if text.lstrip().startswith("data_") else ""
-        raise ValueError(f"{path} has no ATOM records: it is not a PDB file, or was cut short{hint}")
-    return PdbRecords(tuple(atoms), tuple(residue_sequence), is_closed)
-
-
-def _parse_atom(path: Path, line_number: int, line: str) -> AtomRecord:
-    if len(line.rstrip()) < 54:
+def _choose_model(path: Path, raw: RawRecords, model: int | None) -> list[AtomRecord]:
+    numbers = list(dict.fromkeys(atom.model for atom in raw.atoms))
+    listed = ", ".join(map(str, numbers)) if len(numbers) <= 6 else f"{numbers[0]} to {numbers[-1]}"
+    if model is None and len(numbers) > 1:
         raise ValueError(
-            f"{path}, line {line_number}: an ATOM record of {len(line.rstrip())} columns, expected at least 54: "
-            "the file was cut short or is not in PDB's fixed columns"
+            f"{path} holds {len(numbers)} models; expected one: choose it by its number ({listed}), such as "
+            f"{path.name}#{numbers[0]}"
         )
-    name, residue_name = line[12:16].strip(), line[17:21].strip()
-    residue_id = line[22:27].strip()
-    for axis, start in zip("xyz", (30, 38, 46), strict=True):
-        field = line[start : start + 8]
-        try:
-            value = float(field)
-        except ValueError:
-            value = math.nan
-        if not math.isfinite(value):
-            raise ValueError(
-                f"{path}, line {line_number}: {axis} of atom {name} of {residue_name} {residue_id} is "
-                f"{field.strip() or 'missing'!r}, expected a number in angstrom: repair or rebuild the atom"
-            )
-    return AtomRecord(
-        line_number=line_number,
-        line=line,
-        name=name,
-        alternate=line[16].strip(),
-        residue_name=residue_name,
-        chain=line[21].strip(),
-        residue_id=residue_id,
-    )
+    if model is not None and model not in numbers:
+        held = f"only model {listed}" if len(numbers) == 1 else f"the models {listed}"
+        raise ValueError(f"{path} has no model {model}, {held}; choose one as {path.name}#{numbers[0]}")
+    return [atom for atom in raw.atoms if model is None or atom.model == model]
 
 
-def _check_residue_names(path: Path, records: PdbRecords) -> None:
-    kinds = {"water": WATER, "ions": IONS}
-    found: dict[str, Counter[str]] = {"water": Counter(), "ions": Counter(), "unknown residues": Counter()}
-    for (_, residue_id), name in records.residue_names.items():
-        if name in AMINO_ACIDS or name in CAPS or name in PROTONATION_STATES:
+def _choose_alternates(path: Path, atoms: list[AtomRecord], altloc: str | None, notes: list[str]) -> list[AtomRecord]:
+    """One location of each atom; a mark without an alternative says nothing."""
+    residues = grouped(atoms)
+    marks = {key: list(dict.fromkeys(a.alternate for a in group if a.alternate)) for key, group in residues.items()}
+    listed = ", ".join(sorted({mark for row in marks.values() for mark in row}))
+    if altloc is not None and altloc not in {mark for row in marks.values() for mark in row}:
+        raise ValueError(
+            f"{path} has no alternate location {altloc!r}, only {listed}; choose one of them, or leave altloc out"
+            if listed
+            else f"{path} has no alternate locations, but altloc is {altloc!r}; leave it out"
+        )
+    dropped: set[int] = set()
+    for key, group in residues.items():
+        plain = {atom.name for atom in group if not atom.alternate}
+        if len(marks[key]) < 2 and not any(atom.alternate and atom.name in plain for atom in group):
             continue
-        kind = next((k for k, names in kinds.items() if name.upper() in names), "unknown residues")
-        found[kind][f"{name or '(blank)'} {residue_id}" if kind == "unknown residues" else name] += 1
+        if altloc is None:
+            first = next(atom for atom in group if atom.alternate)
+            raise ValueError(
+                f"{path} has alternate locations {' and '.join(map(repr, marks[key]))} of {first.where}; expected one "
+                f"conformation: keep one of them with altloc ({_occupied(group, marks[key])}), such as --altloc "
+                f"{marks[key][0]}"
+            )
+        chosen = altloc
+        if altloc not in marks[key]:
+            chosen = max(marks[key], key=lambda mark: _mean_occupancy(group, mark))
+            notes.append(f"{group[0].residue} has no alternate location {altloc}: took {chosen}")
+        marked = {atom.name for atom in group if atom.alternate == chosen}
+        dropped |= {
+            id(atom)
+            for atom in group
+            if (atom.alternate and atom.alternate != chosen) or (not atom.alternate and atom.name in marked)
+        }
+    if dropped:
+        notes.append(f"took alternate location {altloc} of {listed}")
+    return [atom for atom in atoms if id(atom) not in dropped]
+
+
+def _mean_occupancy(group: list[AtomRecord], mark: str) -> float:
+    values = [atom.occupancy for atom in group if atom.alternate == mark]
+    return sum(values) / len(values)
+
+
+def _occupied(group: list[AtomRecord], marks: list[str]) -> str:
+    return ", ".join(f"{mark} has occupancy {_mean_occupancy(group, mark):.2f}" for mark in marks)
+
+
+def _check_numbers(path: Path, atoms: list[AtomRecord]) -> None:
+    for atom in atoms:
+        for axis, text in zip("xyz", atom.fields, strict=True):
+            try:
+                value = float(text)
+            except ValueError:
+                value = math.nan
+            if not math.isfinite(value):
+                raise ValueError(
+                    f"{path}, line {atom.line_number}: {axis} of atom {atom.name} of {atom.residue} is "
+                    f"{text or 'missing'!r}, expected a number in angstrom: repair or rebuild the atom"
+                )
+
+
+def _residues(path: Path, atoms: list[AtomRecord], *, is_mmcif: bool) -> tuple[FileResidue, ...]:
+    """Residues, each with its atoms together; the same number under two names is two residues only with a cap."""
+    what = "atom" if is_mmcif else "line"
+    residues = []
+    for (piece, chain, residue_id), group in grouped(atoms).items():
+        names = list(dict.fromkeys(atom.residue_name for atom in group))
+        if len(names) > 1 and len([name for name in names if not _is_cap(name)]) > 1:
+            odd = next(atom for atom in group if atom.residue_name != names[0])
+            raise ValueError(
+                f"{path}, {what} {odd.line_number}: residue {residue_id} is both {names[0]} and "
+                f"{odd.residue_name}; number the residues apart, or keep one conformation"
+            )
+        for name in names:
+            members = [atom for atom in group if atom.residue_name == name]
+            seen: dict[str, AtomRecord] = {}
+            for atom in members:
+                if atom.name in seen and not (atom.name in ("H", "D") and atom.fields != seen[atom.name].fields):
+                    raise ValueError(
+                        f"{path} has {atom.where} twice, first in {what} {seen[atom.name].line_number}; keep one of "
+                        "them, or number the residues apart"
+                    )
+                seen[atom.name] = atom
+            residues.append(FileResidue(name, residue_id, chain, piece, tuple(members)))
+    return tuple(residues)
+
+
+def _is_cap(name: str) -> bool:
+    residue = known_residue(name)
+    return residue is not None and residue.name in CAPS
+
+
+def _check_kinds(path: Path, residues: tuple[FileResidue, ...]) -> None:
+    """Refuse water, ions and what else is no peptide; and, by name, residues of the peptide without parameters."""
+    peptide = [residue for residue in residues if known_residue(residue.name) is not None]
+    strangers = [residue for residue in residues if known_residue(residue.name) is None]
+    solutes = [r for r in strangers if r.name not in WATER and not (r.name in IONS and len(r.atoms) <= 5)]
+    joined = [r for r in solutes if lacking(r.name) or _is_amino_acid(r) or _touches(r, peptide)]
+    if joined:
+        first = joined[0]
+        why, mend = lacking(first.name) or ("", "")
+        raise ValueError(
+            f"{path}: {first.label}{f' ({why})' if why else ''} is part of the peptide, and {IN_PRESETS}: {OTHER_WAYS}"
+            f"{mend}"
+        )
+    found: dict[str, Counter[str]] = {"water": Counter(), "ions": Counter(), "other molecules": Counter()}
+    for residue in strangers:
+        kind = "water" if residue.name in WATER else "ions" if residue.name in IONS else "other molecules"
+        found[kind][residue.label if kind == "other molecules" else residue.name] += 1
     listed = []
     for kind, counter in found.items():
         names = ", ".join(name if n == 1 else f"{n} {name}" for name, n in list(counter.items())[:4])
         if counter:
-            more = ", ..." if len(counter) > 4 else ""
-            listed.append(f"{kind} ({names}{more})")
+            listed.append(f"{kind} ({names}{', ...' if len(counter) > 4 else ''})")
+    if listed and not peptide:
+        raise ValueError(
+            f"{path} has no amino acid, only {' and '.join(listed)}; expected a peptide: give another molecule as an "
+            "AMBER prmtop (and inpcrd)"
+        )
     if listed:
         raise ValueError(
-            f"{path} holds {' and '.join(listed)}; expected one peptide of the 20 amino acids with ACE or NME caps "
-            "(the solvent is implicit): remove what is not the peptide"
+            f"{path} holds {' and '.join(listed)} beside the peptide; expected the peptide alone, since the solvent is "
+            "implicit: delete the lines of these residues, to none of which the peptide is bonded"
         )
 
 
-def _check_one_conformation(path: Path, records: PdbRecords) -> None:
-    seen: dict[tuple[str, str, str], AtomRecord] = {}
-    for atom in records.atoms:
-        key = (atom.chain, atom.residue_id, atom.name)
-        if key in seen:
-            first = seen[key]
-            if first.alternate != atom.alternate:
-                raise ValueError(
-                    f"{path} has alternate locations {first.alternate or ' '!r} and {atom.alternate or ' '!r} of "
-                    f"{atom.where}; expected one conformation: keep one of them"
-                )
-            raise ValueError(f"{path} has {atom.where} twice, first in line {first.line_number}; keep one of them")
-        seen[key] = atom
-    names: dict[tuple[str, str], str] = {}
-    for atom in records.atoms:
-        first_name = names.setdefault((atom.chain, atom.residue_id), atom.residue_name)
-        if first_name != atom.residue_name:
-            raise ValueError(
-                f"{path}, line {atom.line_number}: residue {atom.residue_id} is both {first_name} and "
-                f"{atom.residue_name}; number the residues apart, or keep one conformation"
-            )
-    runs = [key for key, _ in itertools.groupby((atom.chain, atom.residue_id) for atom in records.atoms)]
-    if scattered := [key for key, n in Counter(runs).items() if n > 1]:
-        label = f"{records.residue_names[scattered[0]]} {scattered[0][1]}"
-        raise ValueError(f"{path}: the atoms of {label} are not together; write the residues one after the other")
-    chains = sorted({atom.chain for atom in records.atoms})
+def _is_amino_acid(residue: FileResidue) -> bool:
+    return {"N", "CA", "C", "O"} <= {atom.name for atom in residue.atoms}
+
+
+def _touches(residue: FileResidue, peptide: list[FileResidue]) -> bool:
+    """Whether a heavy atom is as close to one of the peptide as a bond is."""
+    own = _heavy(residue)
+    others = [position for other in peptide for position in _heavy(other)]
+    if not own or not others:
+        return False
+    apart = np.linalg.norm(np.array(own)[:, None] - np.array(others)[None], axis=-1)
+    return bool(apart.min() < MAX_BOND_NM)
+
+
+def _heavy(residue: FileResidue) -> list[np.ndarray]:
+    return [0.1 * np.array(atom.position) for atom in residue.atoms if atom.name.lstrip("0123456789")[:1] not in "HD"]
+
+
+def carbonyl(residue: FileResidue) -> np.ndarray | None:
+    """Position of the carbon that the next residue is bonded to, in nm; None in a cap behind."""
+    known = known_residue(residue.name)
+    if known is not None and known.name in ("NME", "NHE"):
+        return None
+    position = residue.position("C")
+    return residue.position("CY") if position is None else position
+
+
+def _in_chain_order(residues: tuple[FileResidue, ...]) -> tuple[FileResidue, ...]:
+    """Along the bonds C-N where these join all residues, from the free N (of a ring: as in the file); else as given."""
+    n = len(residues)
+    ends = [(carbonyl(residue), residue.position("N")) for residue in residues]
+    after: dict[int, int] = {}
+    for i, j in itertools.permutations(range(n), 2):
+        c, nitrogen = ends[i][0], ends[j][1]
+        if c is not None and nitrogen is not None and float(np.linalg.norm(c - nitrogen)) < MAX_BOND_NM:
+            if i in after or j in after.values():
+                return residues
+            after[i] = j
+    starts = [i for i in range(n) if i not in after.values()] or [0]
+    if len(starts) > 1:
+        return residues
+    order = [starts[0]]
+    while order[-1] in after and after[order[-1]] != order[0]:
+        order.append(after[order[-1]])
+    return tuple(residues[i] for i in order) if len(order) == n else residues
+
+
+def _one_molecule(path: Path, residues: tuple[FileResidue, ...], bonds: list[BondRecord]) -> tuple[FileResidue, ...]:
+    """The residues along the chain, whatever chains and TER records part that the bonds join.
+
+    Raises:
+        ValueError: there are several molecules.
+    """
+    ordered = _in_chain_order(residues)
+    parts = [list(part) for _, part in itertools.groupby(ordered, key=lambda residue: (residue.chain, residue.piece))]
+    molecules = [parts[0]]
+    for part in parts[1:]:
+        c, nitrogen = carbonyl(molecules[-1][-1]), part[0].position("N")
+        if c is not None and nitrogen is not None and float(np.linalg.norm(c - nitrogen)) < MAX_BOND_NM:
+            molecules[-1] += part
+        else:
+            molecules.append(part)
+    if len(molecules) == 1:
+        return ordered
+    chains = sorted({residue.chain for residue in residues})
+    joined = any(bond.record == "SSBOND" and bond.ends[0][0] != bond.ends[1][0] for bond in bonds)
     if len(chains) > 1:
         shown = ", ".join(chain or "(blank)" for chain in chains)
-        raise ValueError(f"{path} has {len(chains)} chains ({shown}); expected one peptide: keep one chain")
-    if len(records.residue_names) > MAX_PDB_RESIDUES:
+        between = ", joined by a disulphide bond" if joined else ""
         raise ValueError(
-            f"{path} has {len(records.residue_names)} residues; peptides of at most {MAX_PDB_RESIDUES} are supported"
+            f"{path} has {len(chains)} chains ({shown}{between}); expected one peptide: "
+            + (OTHER_WAYS.split(", or")[0] if joined else "keep one chain and delete the lines of the others")
         )
+    spans = ", ".join(f"{part[0].label} to {part[-1].label}" for part in molecules[:3])
+    first = molecules[1][0].atoms[0].line_number
+    more = ", ..." if len(molecules) > 3 else ""
+    raise ValueError(
+        f"{path} holds {len(molecules)} molecules, parted by TER records ({spans}{more}; the second begins in line "
+        f"{first}); expected one: keep the lines of one"
+    )
 
 
-def _check_residue_sequence(path: Path, records: PdbRecords) -> None:
+def _check_caps(path: Path, residues: tuple[FileResidue, ...]) -> None:
+    known = [known_residue(residue.name) for residue in residues]
+    for residue, kind in list(zip(residues, known, strict=True))[1:]:
+        if kind is not None and kind.name == "ACE":
+            raise ValueError(
+                f"{path}: the cap {residue.label} is not in front of the chain; put it first, or remove it"
+            )
+    for residue, kind in list(zip(residues, known, strict=True))[:-1]:
+        if kind is not None and kind.name in ("NME", "NHE"):
+            raise ValueError(
+                f"{path}: the cap {residue.label} is not at the end of the chain; put it last, or remove it"
+            )
+
+
+def _check_residue_sequence(path: Path, residues: tuple[FileResidue, ...], raw: RawRecords) -> None:
     """SEQRES lists the residues that the chain has even where the atoms are missing."""
-    declared = [name for name in records.residue_sequence if name in AMINO_ACIDS]
-    present = [PROTONATION_STATES.get(name, name) for name in records.residue_names.values()]
-    present = [name for name in present if name in AMINO_ACIDS]
-    if len(declared) > len(present):
+    chains = {residue.chain for residue in residues}
+    declared = [(chain, name) for chain, name in raw.residue_sequence if not _is_cap(name)]
+    own = [name for chain, name in declared if chain in chains] or [name for _, name in declared]
+    present = [residue for residue in residues if not _is_cap(residue.name)]
+    if len(own) > len(present):
         raise ValueError(
-            f"{path} has atoms of {len(present)} amino acids, but its SEQRES records list {len(declared)}: "
+            f"{path} has atoms of {len(present)} amino acids, but its SEQRES records list {len(own)}: "
             "residues are missing; model them first, or delete SEQRES if the fragment is what you mean"
         )
+
+
+def with_atoms(residue: FileResidue, atoms: list[AtomRecord], name: str | None = None) -> FileResidue:
+    """A residue with other atoms, and perhaps another name."""
+    return replace(residue, atoms=tuple(atoms), name=residue.name if name is None else name)

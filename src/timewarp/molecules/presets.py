@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import xml.etree.ElementTree as ElementTree
 from dataclasses import dataclass, replace
+from pathlib import Path
+
+import openmm.app
 
 GB_FILES = {name: f"implicit/{name}.xml" for name in ("hct", "obc1", "obc2", "gbn", "gbn2")}
 """OpenMM's files of each generalised Born model, for any force field that names its residues as AMBER does."""
@@ -103,8 +107,87 @@ PRESETS: dict[str, Preset] = {
             force_field=("amber14-all.xml",),
             solvent="vacuum",
         ),
+        Preset(
+            name="ff14SBonlysc-gbn2",
+            description="Amber ff14SBonlysc (ff99SB's backbone), implicit water GBn2, no cutoff, 310 K",
+            temperature_K=310.0,
+            force_field=("timewarp:ff14SBonlysc.xml", "amber14/protein.ff14SB.xml", "implicit/gbn2.xml"),
+            solvent="gbn2",
+        ),
+        Preset(
+            name="ff19SB-gbn2",
+            description="Amber ff19SB, implicit water GBn2, no cutoff, 310 K",
+            temperature_K=310.0,
+            force_field=("amber19/protein.ff19SB.xml", "implicit/gbn2.xml"),
+            solvent="gbn2",
+        ),
+        Preset(
+            name="charmm36-gbn2",
+            description="CHARMM36, implicit water GBn2, no cutoff, 310 K",
+            temperature_K=310.0,
+            force_field=("charmm36.xml", "implicit/gbn2.xml"),
+            solvent="gbn2",
+        ),
+        Preset(
+            name="amber96-obc",
+            description="Amber ff96, implicit water OBC2, no cutoff, 310 K",
+            temperature_K=310.0,
+            force_field=("amber96.xml", "amber96_obc.xml"),
+            solvent="obc2",
+        ),
     )
 }
+
+
+def preset_of_files(files: tuple[Path, ...], solvent: str | None = None) -> Preset:
+    """A preset of force-field files of one's own, at 310 K and without cutoff.
+
+    Args:
+        files: XML of OpenMM's ``ForceField``, in order: paths, or names of those that OpenMM has.
+        solvent: as of :meth:`Preset.in_solvent`; None is OBC2, or what the files say where they have a GB force.
+
+    Raises:
+        ValueError: a file is not there, is no force field, or holds a script, which OpenMM would run.
+
+    >>> preset_of_files((Path("amber03.xml"),), "gbn2").name
+    'amber03-gbn2'
+    """
+    own = [_has_solvent(file) for file in files]
+    wanted = {None: "own" if any(own) else "obc2", "none": "vacuum"}.get(solvent, solvent)
+    if any(own) and wanted != "own":
+        raise ValueError(f"{files[own.index(True)]} has a solvent of its own, and solvent {solvent} was given too")
+    stem = "+".join(file.stem for file in files)
+    gb = (GB_FILES[wanted],) if wanted in GB_FILES else ()
+    return Preset(
+        name=f"{stem}-{wanted}",
+        description=f"{', '.join(map(str, files))}, solvent {wanted}, no cutoff, 310 K",
+        temperature_K=310.0,
+        force_field=(*map(str, files), *gb),
+        solvent=str(wanted),
+    )
+
+
+def _has_solvent(file: Path) -> bool:
+    """Whether a force-field file has a GB force; a user's is checked for what must not be run."""
+    known = Path(openmm.app.__file__).parent / "data" / file
+    if not file.is_absolute() and not file.exists() and known.is_file():
+        text = known.read_text()
+    elif not file.is_file():
+        raise ValueError(f"there is no force-field file {file}; give a path, or a name of OpenMM's such as amber03.xml")
+    else:
+        try:
+            text = file.read_text()
+            tags = {element.tag for element in ElementTree.fromstring(text).iter()}
+        except (UnicodeDecodeError, ElementTree.ParseError) as error:
+            raise ValueError(f"{file} cannot be read as XML: {error}; expected a force field of OpenMM") from None
+        if "Residues" not in tags and not any(str(tag).endswith("Force") for tag in tags):
+            raise ValueError(f"{file} has neither residues nor forces; expected a force field of OpenMM (XML)")
+        if scripts := tags & {"Script", "InitializationScript", "Include"}:
+            raise ValueError(
+                f"{file} has a <{min(scripts)}>, by which OpenMM would run a program or read other files; take it out, "
+                "give the files one by one, and the solvent by `solvent`"
+            )
+    return "<GBSAOBCForce" in text or "<CustomGBForce" in text or "GBSA" in text
 
 
 def get_preset(name: str | Preset) -> Preset:

@@ -15,6 +15,7 @@ from .move import Move
 from .target import Target
 
 RING = ("N", "CA", "CB", "CG", "CD")
+PROLINES = ("PRO", "DPR")
 
 
 @dataclass(frozen=True)
@@ -26,12 +27,12 @@ class Ring:
 
 
 def proline_rings(atoms: Atoms) -> tuple[Ring, ...]:
-    """The rings of all prolines."""
+    """The rings of all prolines, L and D."""
     places = {(n, name): i for i, (n, name) in enumerate(zip(atoms.residue_numbers, atoms.names, strict=True))}
     names = dict(zip(atoms.residue_numbers, atoms.residue_names, strict=True))
     bonded = neighbours(atoms.n_atoms, atoms.bonds)
     rings = []
-    for number in (n for n, name in names.items() if name == "PRO"):
+    for number in (n for n, name in names.items() if name in PROLINES):
         ring = tuple(places[number, name] for name in RING)
         pairs = tuple(tuple(j for j in bonded[i] if atoms.elements[j] == "H") for i in ring[2:])
         if all(len(pair) == 2 for pair in pairs):

@@ -52,3 +52,12 @@ class MoleculeSettings(Settings):
         shown="none: a file that has them is refused",
         group="the molecule's files",
     )
+    force_field: tuple[Path, ...] = setting(
+        (),
+        "force-field files (XML) of OpenMM for a sequence, PDB or mmCIF file, in place of --preset: a path, or the "
+        "name of one that OpenMM has, such as amber03.xml; several are loaded in their order",
+        metavar="FILE",
+        several=True,
+        shown="the preset's",
+        group="the molecule's files",
+    )

@@ -15,7 +15,7 @@ from .. import native
 from ..energies import Potential
 from ..files import read_toml, write_atomically
 from ..machine import default_chains, describe, set_sampling_threads
-from ..molecules import SYSTEM_FILE, Molecule
+from ..molecules import SYSTEM_FILE, Molecule, folder_name
 from ..progress import Listener, listening
 from ..run import Run
 from ..sampling import ChainSettings, Kernel, distinct_states, run_chains, summarise
@@ -78,7 +78,7 @@ def sample(
     if kernel is None and without_network(system, chosen):
         chosen = chosen.replaced(no_flow=True)
     threads = set_sampling_threads(chosen.threads, system.device)
-    path = Path(out or f"{system.name}-samples")
+    path = Path(out or f"{folder_name(system.name)}-samples")
     stored = stored_config(path)
     n_chains = chosen.chains or stored.get("n_chains") or default_chains(threads)
     superchains = min(SUPERCHAINS, n_chains)

@@ -14,6 +14,7 @@ from ..machine import available_cores, default_chains
 from ..molecules import read_sequences
 from ..run import Run
 from ..settings import options_of
+from ..settings.molecule import MoleculeSettings
 from ..settings.sampling import SampleSettings
 from ..trajectories import CAMPAIGN_FILE, RunFolder
 from ..trajectories import export as write_frames
@@ -93,10 +94,11 @@ def sample_many(
         return found
 
     named = {o.flag[2:].replace("-", "_"): getattr(chosen, o.name) for o in options_of(SampleSettings)}
+    of_files = {o.flag[2:].replace("-", "_") for o in options_of(MoleculeSettings)}  # lists of version 0.1 lack them
     shared = {
-        name: "default" if value in (None, ()) else list(value) if isinstance(value, tuple) else value
+        name: "default" if value in (None, ()) else list(map(str, value)) if isinstance(value, tuple) else value
         for name, value in {**named, "export": export}.items()
-        if name not in NOT_OF_A_LIST
+        if name not in NOT_OF_A_LIST and not (name in of_files and value in (None, ()))
     }
     return run_list(
         sequences,

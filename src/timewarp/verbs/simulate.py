@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from ..molecules import Files, Molecule, build_molecule
+from ..molecules import Files, Molecule, build_molecule, folder_name
 from ..progress import Listener, listening
 from ..run import Run
 from ..settings.simulation import SimulationSettings
@@ -30,6 +30,7 @@ def simulate(
     include: str | Path | Sequence[str | Path] = (),
     solvent: str | None = None,
     altloc: str | None = None,
+    force_field: str | Path | Sequence[str | Path] = (),
     **settings: Any,
 ) -> Run:
     """Run Langevin MD of a molecule, into a run folder: minimise, burn in, produce.
@@ -43,8 +44,8 @@ def simulate(
             then taken.
         out: the run folder, new or to be resumed; None: ``NAME-md`` here.
         preset: force field and solvent.
-        coordinates, parameters, include, solvent, altloc: files that belong to the molecule, and its implicit solvent;
-            see :class:`~timewarp.System`.
+        coordinates, parameters, include, solvent, altloc, force_field: files that belong to the molecule, and its
+            implicit solvent; see :class:`~timewarp.System`.
         threads: of the batched engine, or processes for OpenMM's replicas; None: all cores.
         progress: True for a progress line on standard error, or a function called with a
             :class:`timewarp.progress.Report`.
@@ -65,7 +66,7 @@ def simulate(
         >>> run.trajectory.n_frames
         2
     """
-    files = Files.of(coordinates, parameters, include, solvent, altloc)
+    files = Files.of(coordinates, parameters, include, solvent, altloc, force_field)
     if isinstance(molecule, System):
         if molecule.molecule is None or molecule.is_own_energy:
             raise ValueError(
@@ -81,7 +82,7 @@ def simulate(
     with listening(progress):
         folder = run_simulation(
             molecule,
-            Path(out or f"{molecule.name}-md"),
+            Path(out or f"{folder_name(molecule.name)}-md"),
             chosen,
             quiet=progress is not True,
             processes=threads,

@@ -66,6 +66,7 @@ class Files:
         include: folders of a GROMACS top's includes.
         solvent: ``none``, ``hct``, ``obc1``, ``obc2``, ``gbn`` or ``gbn2``; None: what is usual.
         altloc: which alternate location of a PDB or mmCIF file; None: there must be none.
+        force_field: force-field files (XML) of OpenMM, in place of a preset's.
     """
 
     coordinates: Path | None = None
@@ -73,6 +74,7 @@ class Files:
     include: tuple[Path, ...] = ()
     solvent: str | None = None
     altloc: str | None = None
+    force_field: tuple[Path, ...] = ()
 
     @classmethod
     def of(
@@ -82,15 +84,17 @@ class Files:
         include: str | Path | Sequence[str | Path] = (),
         solvent: str | None = None,
         altloc: str | None = None,
+        force_field: str | Path | Sequence[str | Path] = (),
     ) -> Files:
         """From what a user of the library writes: names or paths, one or several."""
-        several = [(v,) if isinstance(v, str | Path) else tuple(v) for v in (parameters, include)]
+        several = [(v,) if isinstance(v, str | Path) else tuple(v) for v in (parameters, include, force_field)]
         return cls(
             None if coordinates is None else Path(coordinates),
             tuple(map(Path, several[0])),
             tuple(map(Path, several[1])),
             solvent,
             altloc,
+            tuple(map(Path, several[2])),
         )
 
     def refuse(self, kind: Kind, *names: str) -> None:
@@ -103,6 +107,15 @@ class Files:
             if getattr(self, name):
                 what = {Kind.SEQUENCE: "sequence", Kind.RUN: "run folder"}.get(kind, kind.value)
                 raise ValueError(f"`{name}` means nothing for a {what}; leave it out")
+
+    def refuse_force_field(self, kind: Kind) -> None:
+        """Refuse force-field files for a molecule that brings its own.
+
+        Raises:
+            ValueError: it does.
+        """
+        if kind not in (Kind.SEQUENCE, Kind.PDB, Kind.CIF):
+            self.refuse(kind, "force_field")
 
 
 def split_model(source: str | Path) -> tuple[Path, int | None]:
