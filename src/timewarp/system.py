@@ -36,7 +36,7 @@ class System(Target):
     Args:
         molecule: one-letter codes (``"AG"``), with caps (``"Ace-A-Nme"``), the path of a PDB file, or a molecule that
             is built already.
-        preset: force field and solvent: ``amber14-obc2``, ``amber14-obc1``, ``amber99sbildn-obc``, ``amber14-vacuum``.
+        preset: force field and solvent, a name of :data:`timewarp.molecules.PRESETS`, such as ``amber14-obc2``.
         temperature_K: in K; None: the preset's.
         precision: of positions and energies in memory, ``"float32"`` or ``"float64"``.
         device: torch device, such as ``"cpu"`` or ``"cuda"``.

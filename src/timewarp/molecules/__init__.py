@@ -3,6 +3,15 @@
 from .molecule import Molecule, build_molecule
 from .presets import PRESETS, Preset, get_preset
 from .sequence_lists import read_sequences
-from .sequences import is_sequence_of
+from .sequences import folder_name, is_sequence_of
 
-__all__ = ["PRESETS", "Molecule", "Preset", "build_molecule", "get_preset", "is_sequence_of", "read_sequences"]
+__all__ = [
+    "PRESETS",
+    "Molecule",
+    "Preset",
+    "build_molecule",
+    "folder_name",
+    "get_preset",
+    "is_sequence_of",
+    "read_sequences",
+]

@@ -15,9 +15,13 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import openmm
+import torch
 from openmm.app import Topology
+from torch import Tensor
 
-from ..geometry import neighbours, ring_bonds
+from ..geometry import dihedrals, neighbours, ring_bonds
+from ..shapes import Float
+from ..state import Atoms
 from .peptides import build_heavy_atoms, extended
 from .sequences import Sequence
 
@@ -66,6 +70,20 @@ def closed_chains(sequence: Sequence) -> Iterator[tuple[Topology, np.ndarray]]:
         )
     for _, _, closed, positions in sorted(found, key=lambda row: row[:2]):
         yield closed, positions
+
+
+def worst_omega(atoms: Atoms, positions: Float[Tensor, "atoms 3"]) -> float:
+    """Least angle in degrees of the peptide bonds, that of the closure too: 180 where all are trans and flat."""
+    places = {key: i for i, key in enumerate(zip(atoms.residue_numbers, atoms.names, strict=True))}
+    least = 180.0
+    for pair in atoms.bonds:
+        for c, n in (pair, pair[::-1]):
+            ends = [places.get((atoms.residue_numbers[i], "CA")) for i in (c, n)]
+            is_peptide = (atoms.names[c], atoms.names[n]) == ("C", "N") and None not in ends and ends[0] != ends[1]
+            if is_peptide:
+                row = torch.tensor([[ends[0], c, n, ends[1]]])
+                least = min(least, abs(math.degrees(float(dihedrals(positions, row)))))
+    return least
 
 
 def _random_torsions(chain: Sequence, generator: np.random.Generator) -> list[tuple[float, float]]:

@@ -74,7 +74,9 @@ def _peptides_of_charmm() -> io.StringIO:
     """OpenMM's ``charmm36.xml`` with the templates of amino acids alone.
 
     Among its 801 templates are whole small molecules, such as alanine dipeptide twice, for which OpenMM cannot choose
-    between equal bond graphs; and it would try each patch on each of them, for ten seconds a molecule.
+    between equal bond graphs; and it would try each patch on each of them, for ten seconds a molecule. The hydrogens
+    that the caps CT1, CT2 and CT3 add are renamed, for OpenMM does not put them on a residue whose other end has NTER,
+    which adds hydrogens of the same names.
     """
     root = ElementTree.parse(Path(openmm.app.__file__).parent / "data" / "charmm36.xml").getroot()
     residues, patches = root.find("Residues"), root.find("Patches")
@@ -86,6 +88,11 @@ def _peptides_of_charmm() -> io.StringIO:
     for patch in list(patches):
         if patch.get("name") not in _CHARMM_PATCHES:
             patches.remove(patch)
+        elif patch.get("name", "").startswith("CT"):
+            for element in patch:
+                for key in ("name", "atomName1", "atomName2"):
+                    if element.get(key, "").startswith("HT"):
+                        element.set(key, f"{element.get(key)}C")
     for residue in residues:
         for allowed in residue.findall("AllowPatch"):
             if allowed.get("name") not in _CHARMM_PATCHES:

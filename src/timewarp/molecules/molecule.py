@@ -14,7 +14,7 @@ from torch import Tensor
 
 from ..shapes import Float
 from ..state import Atoms
-from .closing import closed_chains
+from .closing import closed_chains, worst_omega
 from .force_fields import create_system
 from .hydrogens import add_hydrogens
 from .minimisation import minimise_positions
@@ -91,22 +91,32 @@ def build_molecule(source: str | Path, preset: str | Preset = "amber14-obc2", *,
 
 
 def _of_sequence(sequence: Sequence, preset: Preset, minimise: bool) -> Molecule:
+    notes = [f"{sequence.letters} is in lower case: its residues are D amino acids"] * sequence.letters.islower()
     if not (sequence.cyclic or sequence.disulphides):
-        return _with_hydrogens(sequence, preset, *build_heavy_atoms(sequence), (), minimise)
+        return _with_hydrogens(sequence, preset, *build_heavy_atoms(sequence), tuple(notes), minimise)
     residues = [
         f"{residue.label} {number}" for number, residue in enumerate(sequence.residues, int(not sequence.front))
     ]
     at = 0 if sequence.front else -1
-    notes = [f"closed head to tail: {residues[-1]} is bonded to {residues[0]}"] * sequence.cyclic
+    notes += [f"closed head to tail: {residues[-1]} is bonded to {residues[0]}"] * sequence.cyclic
     notes += [f"disulphide bond between {residues[i + at]} and {residues[j + at]}" for i, j in sequence.disulphides]
+    best: tuple[float, Molecule] | None = None
     why = ""
     for topology, positions in closed_chains(sequence):
         try:
-            return _with_hydrogens(sequence, preset, topology, positions, tuple(notes), minimise)
+            molecule = _with_hydrogens(sequence, preset, topology, positions, tuple(notes), minimise)
         except ValueError as error:
             if "minimisation" not in (why := str(error)):  # the force field lacks something: no other chain helps
                 raise
-    raise ValueError(f"{sequence}: no ring could be built: {why}; give it as a PDB file")
+            continue
+        omega = worst_omega(molecule.atoms, molecule.start_positions)
+        if best is None or omega > best[0]:
+            best = (omega, molecule)
+        if omega > 150:
+            break
+    if best is None:
+        raise ValueError(f"{sequence}: no ring could be built: {why}; give it as a PDB file")
+    return best[1]
 
 
 def _with_hydrogens(

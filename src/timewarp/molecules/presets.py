@@ -119,7 +119,7 @@ PRESETS: dict[str, Preset] = {
         ),
         Preset(
             name="charmm36-gbn2",
-            description="CHARMM36m, implicit water GBn2, no cutoff, 310 K",
+            description="CHARMM36, implicit water GBn2, no cutoff, 310 K",
             temperature_K=310.0,
             force_field=("charmm36.xml", "implicit/gbn2.xml"),
             solvent="gbn2",

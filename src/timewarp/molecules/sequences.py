@@ -254,6 +254,24 @@ def _explain(text: str, parts: list[str], inner: list[str], tokens: list[str]) -
     return f"unknown amino acid {listed}{more} in {shown}; the letters are {''.join(RESIDUES)}"
 
 
+def folder_name(name: str, *, in_list: bool = False) -> str:
+    """A molecule's name as a name of folders: as it is, or of a sequence its :attr:`Sequence.folder_name`.
+
+    Args:
+        name: a sequence, or a file's stem.
+        in_list: whether names beside it may differ in case alone, which some file systems ignore.
+
+    >>> folder_name("aVK"), folder_name("A[SEP]K")[:8], folder_name("1uao_2")
+    ('aVK', 'A-SEP-K-', '1uao_2')
+    """
+    if not in_list and re.fullmatch(r"[\w. -]+", name):
+        return name
+    try:
+        return parse_sequence(name).folder_name
+    except ValueError:
+        return name
+
+
 def is_sequence_of(text: str, residues: str) -> bool:
     """Whether a text is a sequence, and that of a molecule with these residue names, joined by hyphens.
 

@@ -7,7 +7,10 @@ from pathlib import Path
 
 from . import LARGEST_SEED, Settings, setting
 
-PRESETS = ("amber14-obc2", "amber14-obc1", "amber99sbildn-obc", "amber14-vacuum")
+PRESETS = (
+    *("amber14-obc2", "amber14-obc1", "amber99sbildn-obc", "amber14-vacuum"),
+    *("ff14SBonlysc-gbn2", "ff19SB-gbn2", "charmm36-gbn2", "amber96-obc"),
+)
 KINDS = ("C", "C2", "B", "A")
 """Names of presets and kinds of network, written out so that ``--help`` loads neither OpenMM nor torch; tests "
 "compare."""
@@ -186,7 +189,7 @@ class SampleSettings(ChainOptions, KernelSettings):
         least=1,
         most=10_000,
         short="-t",
-        shown="the preset's; 310 for amber14 presets, 300 for amber99sbildn-obc",
+        shown="the preset's; 300 for amber99sbildn-obc, 310 for all others",
     )
     warmup: int = setting(
         200, "steps before the first stored sample; kernels are tuned in them", least=0, group="how much"

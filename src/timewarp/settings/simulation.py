@@ -77,7 +77,7 @@ class SimulationSettings(Settings):
         least=1,
         most=10_000,
         short="-t",
-        shown="the preset's; 310 for amber14 presets, 300 for amber99sbildn-obc",
+        shown="the preset's; 300 for amber99sbildn-obc, 310 for all others",
     )
     timestep_fs: float = setting(2.0, "integration step", unit="fs", above=0, most=100, group="the dynamics")
     hydrogen_mass_Da: float | None = setting(

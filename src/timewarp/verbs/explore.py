@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from ..machine import describe, set_sampling_threads
-from ..molecules import Molecule
+from ..molecules import Molecule, folder_name
 from ..progress import Listener, listening
 from ..run import Run
 from ..sampling import ChainSettings, ExplorationKernel, run_chains, summarise_exploration
@@ -59,7 +59,7 @@ def explore(
     chosen = ExploreSettings.make({**settings, "model": model_name(model)})
     system = as_system(molecule, chosen, None)
     threads = set_sampling_threads(chosen.threads, system.device)
-    path = Path(out or f"{system.name}-exploration")
+    path = Path(out or f"{folder_name(system.name)}-exploration")
     check_starts(system.atoms, chosen.starts)
     state_torsions(system.atoms)
     loaded = load_model(system, model, chosen.family)

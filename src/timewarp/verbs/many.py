@@ -11,6 +11,7 @@ from typing import Any
 
 from ..executors import Executor, Outcome, Task
 from ..files import exclusive, read_json, write_json
+from ..molecules import folder_name
 from ..progress import Progress
 from ..trajectories import open_campaign, run_in_campaign
 
@@ -48,7 +49,8 @@ def run_list(
     progress: bool = False,
     say: Callable[[str], None] = lambda line: None,
 ) -> dict[str, Any]:
-    """Do the same with every peptide of a list, in a run folder of its own under ``out``, named by its sequence.
+    """Do the same with every peptide of a list, in a run folder of its own under ``out``, named by its sequence
+    (:func:`timewarp.molecules.folder_name`).
 
     Finished peptides are skipped, unfinished ones go on from what they have stored, failed ones are tried again at the
     next call; a peptide that fails does not stop the others, and one whose worker was killed is begun again.
@@ -88,7 +90,12 @@ def run_list(
     with exclusive(out):
         table = _Table(out, sequences, row, amount, each)
         tasks = [
-            Task(sequence, run_in_campaign, (work, sequence, out / sequence, settings(sequence)), expected)
+            Task(
+                sequence,
+                run_in_campaign,
+                (work, sequence, out / folder_name(sequence, in_list=True), settings(sequence)),
+                expected,
+            )
             for sequence in sequences
             if not table.is_done(sequence)
         ]
@@ -159,7 +166,7 @@ class _Table:
         self._rows = {sequence: self._look(sequence) for sequence in sequences}
 
     def _look(self, sequence: str) -> dict[str, Any]:
-        found = dict(self.row(sequence, self.out / sequence))
+        found = dict(self.row(sequence, self.out / folder_name(sequence, in_list=True)))
         state, error = found.pop("state"), self.errors[sequence]
         state = FAILED if state != DONE and error is not None else state
         return {"sequence": sequence, "folder": sequence, "state": state, "message": error, **found}
@@ -191,7 +198,7 @@ class _Table:
             if self.is_done(sequence):
                 total += self.each
             elif self.stored is not None:
-                total += min(self.stored(sequence, self.out / sequence), self.each)
+                total += min(self.stored(sequence, self.out / folder_name(sequence, in_list=True)), self.each)
         return total
 
 

@@ -15,7 +15,7 @@ from .. import native
 from ..energies import Potential
 from ..files import read_toml
 from ..machine import default_chains, describe, set_sampling_threads
-from ..molecules import Molecule
+from ..molecules import Molecule, folder_name
 from ..progress import Listener, listening
 from ..run import Run
 from ..sampling import ChainSettings, Kernel, distinct_states, run_chains, summarise
@@ -73,7 +73,7 @@ def sample(
     chosen = SampleSettings.make({**settings, "model": model_name(model)})
     system = as_system(molecule, chosen, chosen.temperature_K)
     threads = set_sampling_threads(chosen.threads, system.device)
-    path = Path(out or f"{system.name}-samples")
+    path = Path(out or f"{folder_name(system.name)}-samples")
     stored = stored_config(path)
     n_chains = chosen.chains or stored.get("n_chains") or default_chains(threads)
     superchains = min(SUPERCHAINS, n_chains)

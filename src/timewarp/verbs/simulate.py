@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from ..molecules import Molecule, build_molecule
+from ..molecules import Molecule, build_molecule, folder_name
 from ..progress import Listener, listening
 from ..run import Run
 from ..settings.simulation import SimulationSettings
@@ -72,7 +72,7 @@ def simulate(
     with listening(progress):
         folder = run_simulation(
             molecule,
-            Path(out or f"{molecule.name}-md"),
+            Path(out or f"{folder_name(molecule.name)}-md"),
             chosen,
             quiet=progress is not True,
             processes=threads,
