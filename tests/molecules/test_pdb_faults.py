@@ -215,6 +215,20 @@ def test_a_cross_link_is_refused_by_name(tmp_path):
         build_molecule(given)
 
 
+def test_a_charge_that_is_taken_is_said(tmp_path):
+    """One residue and one end without their hydrogens, among others that have them."""
+    lines = build_molecule("AKG", minimise=False).pdb.splitlines(keepends=True)
+    bare = [line for line in lines if line[12:26].strip()[:1] != "H" or line[22:26] != "   2"]
+    given = tmp_path / "bare.pdb"
+    given.write_text("".join(line for line in bare if line[12:16] not in (" H2 ", " H3 ") and line[:6] != "CONECT"))
+    *_, notes = read_pdb(given)
+    assert notes == (
+        "N of ALA 1 had 1 hydrogen: added 2, the charged amine (charge +1, not 0)",
+        "NZ of LYS 2 had no hydrogen: added 3, the form of charge +1 (not 0)",
+        "added 15 hydrogens (pH 7)",
+    )
+
+
 def test_a_chain_without_hydrogens_is_what_openmm_makes_of_it(tmp_path):
     """The states that pH 7 gives, from OpenMM's own Modeller."""
     molecule = build_molecule("AKDERYCG", minimise=False)

@@ -48,7 +48,7 @@ def choose_state(path: Path, residue: NamedResidue, *, in_disulphide: bool, note
     if not any(seen):
         if residue.known.amino_acid == "HIS" and not residue.is_explicit:
             notes.append(f"no hydrogen on the ring nitrogens of {residue.label}: took {named.name}")
-        elif residue.hydrogens and any(_counts(named, sites)):
+        elif residue.among_hydrogens and any(_counts(named, sites)) and set(sites) <= residue.heavy.keys():
             notes.append(_completed(residue, where, 0, sum(_counts(named, sites)), named))
         residue.known = named
     elif named in fits:
@@ -207,7 +207,7 @@ def terminal_hydrogens(
     if is_first:
         full = ("H2", "H3") if "H" not in expected else ("H", "H2", "H3")
         seen = len(on_n)
-        if residue.hydrogens and seen < len(full):
+        if residue.among_hydrogens and seen < len(full):
             if seen == len(full) - 1:
                 shown = ", ".join(h.given for h in on_n)
                 raise ValueError(
@@ -239,6 +239,6 @@ def terminal_hydrogens(
         if "OXT" not in residue.heavy:
             notes.append(
                 f"added the terminal OXT of {residue.label}"
-                + (": the end is a carboxylate (charge -1, not 0)" if residue.hydrogens else "")
+                + (": the end is a carboxylate (charge -1, not 0)" if residue.among_hydrogens else "")
             )
     return expected
