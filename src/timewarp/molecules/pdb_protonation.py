@@ -47,7 +47,7 @@ def choose_state(path: Path, residue: NamedResidue, *, in_disulphide: bool, note
     where = " and ".join(sites)
     if not any(seen):
         if residue.known.amino_acid == "HIS" and not residue.is_explicit:
-            notes.append(f"no hydrogen on the ring nitrogens of {residue.label}: took {named.name}")
+            notes.append(f"no hydrogen on the ring nitrogens of {residue.label}: took {_spelt(named)}")
         elif residue.among_hydrogens and any(_counts(named, sites)) and set(sites) <= residue.heavy.keys():
             notes.append(_completed(residue, where, 0, sum(_counts(named, sites)), named))
         residue.known = named
@@ -55,21 +55,20 @@ def choose_state(path: Path, residue: NamedResidue, *, in_disulphide: bool, note
         residue.known = named
     elif fits and fits[0].charge == named.charge:
         if residue.is_explicit:
-            notes.append(f"{residue.label} has the hydrogens of {fits[0].name}: took {fits[0].name}")
+            notes.append(f"{residue.label} has the hydrogens of {_spelt(fits[0])}: took {_spelt(fits[0])}")
         residue.known = fits[0]
     elif fits and not residue.is_explicit and sum(seen) > sum(_counts(choices[0], sites)):
         residue.known = fits[0]
     elif fits:
         shown = ", ".join(h.given for h in residue.on(*sites))
         raise ValueError(
-            f"{path}: {residue.label} has {_number(sum(seen))} on {where} ({shown}), as {fits[0].name} has it (charge "
-            f"{signed(fits[0].charge)}), and not {named.name} (charge {signed(named.charge)}); rename the residue "
-            f"{fits[0].name} "
-            f"to keep it so, or remove {shown} to have it built as {named.name}"
+            f"{path}: {residue.label} has {_number(sum(seen))} on {where} ({shown}), as {_spelt(fits[0])} has it (charge "
+            f"{signed(fits[0].charge)}), and not {_spelt(named)} (charge {signed(named.charge)}); rename the residue "
+            f"{_spelt(fits[0])} to keep it so, or remove {shown} to have it built as {_spelt(named)}"
         )
     else:
         shown = ", ".join(h.given for h in residue.on(*sites))
-        listed = ", ".join(f"{s.name} has {sum(_counts(s, sites))} (charge {signed(s.charge)})" for s in choices)
+        listed = ", ".join(f"{_spelt(s)} has {sum(_counts(s, sites))} (charge {signed(s.charge)})" for s in choices)
         raise ValueError(
             f"{path}: {residue.label} has {_number(sum(seen))} on {where} ({shown}), but {listed}; name the residue as "
             f"the one that is meant, and remove {shown} to have its hydrogens added"
@@ -105,6 +104,11 @@ def _completed(residue: NamedResidue, where: str, had: int, has: int, state: Res
         f"{where} of {residue.label} had {_number(had)}: added {has - had}, the form of charge {signed(state.charge)}"
         f"{_instead(state)}"
     )
+
+
+def _spelt(state: Residue) -> str:
+    """The state's name as a file has it; D forms without a name of their own have that of the L form."""
+    return state.name.upper()
 
 
 def signed(charge: int) -> str:

@@ -98,7 +98,10 @@ def read_records(path: Path, model: int | None = None, altloc: str | None = None
     residues = _residues(path, atoms, is_mmcif=is_mmcif)
     _check_kinds(path, residues)
     if len(residues) > MAX_PDB_RESIDUES:
-        raise ValueError(f"{path} has {len(residues)} residues; peptides of at most {MAX_PDB_RESIDUES} are supported")
+        raise ValueError(
+            f"{path} has {len(residues)} residues; peptides of at most {MAX_PDB_RESIDUES} are supported: keep a "
+            "shorter piece"
+        )
     residues = _one_molecule(path, residues, raw.bonds)
     _check_caps(path, residues)
     _check_residue_sequence(path, residues, raw)
