@@ -47,7 +47,7 @@ def choose_state(path: Path, residue: NamedResidue, *, in_disulphide: bool, note
     where = " and ".join(sites)
     if not any(seen):
         if residue.known.amino_acid == "HIS" and not residue.is_explicit:
-            notes.append(f"no hydrogen on the ring nitrogens of {residue.label}: took {_spelt(named)}")
+            notes.append(f"no hydrogen on the ring nitrogens of {residue.label}: took {named.variant}")
         elif residue.among_hydrogens and any(_counts(named, sites)) and set(sites) <= residue.heavy.keys():
             notes.append(_completed(residue, where, 0, sum(_counts(named, sites)), named))
         residue.known = named
@@ -62,9 +62,9 @@ def choose_state(path: Path, residue: NamedResidue, *, in_disulphide: bool, note
     elif fits:
         shown = ", ".join(h.given for h in residue.on(*sites))
         raise ValueError(
-            f"{path}: {residue.label} has {_number(sum(seen))} on {where} ({shown}), as {_spelt(fits[0])} has it (charge "
-            f"{signed(fits[0].charge)}), and not {_spelt(named)} (charge {signed(named.charge)}); rename the residue "
-            f"{_spelt(fits[0])} to keep it so, or remove {shown} to have it built as {_spelt(named)}"
+            f"{path}: {residue.label} has {_number(sum(seen))} on {where} ({shown}), as {_spelt(fits[0])} has it "
+            f"(charge {signed(fits[0].charge)}), and not {_spelt(named)} (charge {signed(named.charge)}); rename the "
+            f"residue {_spelt(fits[0])} to keep it so, or remove {shown} to have it built as {_spelt(named)}"
         )
     else:
         shown = ", ".join(h.given for h in residue.on(*sites))
