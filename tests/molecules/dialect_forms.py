@@ -92,6 +92,11 @@ def hydrogens_last(rows: list[Row]) -> list[Row]:
     return [row for row in rows if not row.is_h] + [row for row in rows if row.is_h]
 
 
+def hydrogens_behind_ter(rows: list[Row]) -> str:
+    heavy, hydrogens = [row for row in rows if not row.is_h], [row for row in rows if row.is_h]
+    return text_of(heavy, end="TER\n") + text_of(hydrogens, end="END\n")
+
+
 def caps_last(rows: list[Row]) -> list[Row]:
     caps = [replace(row, record="HETATM") for row in rows if row.residue in ("ACE", "NME")]
     return [row for row in rows if row.residue not in ("ACE", "NME")] + caps
@@ -222,6 +227,7 @@ FORMS = (
         changed(lambda t: t.replace("END\n", "CONECT    1   40\nCONECT 9001 9002\nEND\n")),
     ),
     Dialect("hydrogens behind all heavy atoms", SHORT, plain(hydrogens_last)),
+    Dialect("hydrogens behind TER", SHORT, hydrogens_behind_ter),
     Dialect("caps behind the chain", CAPPED, plain(caps_last)),
     Dialect(
         "a mark of location without an alternative", SHORT, plain(each(altloc=lambda r: "A" if r.name == "CB" else ""))

@@ -161,6 +161,55 @@ def test_a_model_that_is_not_there_is_said():
         read_pdb(STRUCTURES / "case03_amide.pdb", altloc="A")
 
 
+def doubled(text: str, number: str, marks: str) -> str:
+    """The atoms of a residue in several places, marked; the places after the first are moved by 0.3 angstrom."""
+    lines = []
+    for line in text.splitlines(keepends=True):
+        if line.startswith("ATOM") and line[22:26].strip() == number:
+            for i, mark in enumerate(marks):
+                x = float(line[30:38]) + 0.3 * i
+                lines.append(f"{line[:16]}{mark}{line[17:30]}{x:8.3f}{line[38:56]}{0.6 - 0.1 * i:4.2f}{line[60:]}")
+        elif not line.startswith("CONECT"):
+            lines.append(line)
+    return "".join(lines)
+
+
+def test_alternate_locations_of_other_letters(tmp_path):
+    given = tmp_path / "given.pdb"
+    plain = build_molecule("AVKG", minimise=False).pdb
+    given.write_text(doubled(doubled(plain, "2", "AB"), "3", "BC"))
+    with pytest.raises(ValueError, match=r"'A' and 'B' of atom N of VAL 2 .*--altloc A"):
+        read_pdb(given)
+    with pytest.raises(ValueError, match=r"has no alternate location 'D', only A, B, C; choose one of them"):
+        read_pdb(given, altloc="D")
+    *_, notes = read_pdb(given, altloc="A")
+    assert notes == ("LYS 3 has no alternate location A: took B", "took alternate location A of A, B, C")
+    given.write_text(doubled(plain, "2", " A"))  # an unmarked place and another
+    with pytest.raises(ValueError, match=r"alternate locations 'A' of atom N of VAL 2"):
+        read_pdb(given)
+    *_, notes = read_pdb(given, altloc="A")
+    assert notes == ("took alternate location A of A",)
+
+
+def test_models_of_one_number_are_counted(tmp_path):
+    given = tmp_path / "given.pdb"
+    whole = "".join(line + "\n" for line in build_molecule("AG", minimise=False).pdb.splitlines() if "ATOM" in line)
+    given.write_text(f"MODEL        1\n{whole}ENDMDL\n" * 2)
+    with pytest.raises(ValueError, match=r"holds 2 models; .*\(1, 2\), such as given.pdb#1"):
+        read_pdb(given)
+    assert read_pdb(given, model=2)[0].getNumAtoms() == 20
+
+
+@pytest.mark.parametrize("name", ["HIS1", "TYO", "AIB", "PCA", "FOR", "QQQ"])
+def test_no_residue_of_the_peptide_is_asked_to_go(name, tmp_path):
+    given = tmp_path / "given.pdb"
+    lines = build_molecule("AVG", minimise=False).pdb.splitlines(keepends=True)
+    given.write_text("".join(f"{line[:17]}{name:<4}{line[21:]}" if " VAL " in line else line for line in lines))
+    with pytest.raises(ValueError, match=rf"{name} 2 .*is part of the peptide, .*prmtop .*--force-field") as caught:
+        read_pdb(given)
+    assert not re.search(r"delete|remove what", str(caught.value))
+
+
 def without_conect(text: str) -> str:
     return "".join(line for line in text.splitlines(keepends=True) if not line.startswith("CONECT"))
 
@@ -213,6 +262,20 @@ def test_a_cross_link_is_refused_by_name(tmp_path):
     given.write_text(text.replace("END\n", f"CONECT{nz[6:11]}{cg[6:11]}\nEND\n"))
     with pytest.raises(ValueError, match=r"NZ of LYS 2 and CG of ASP 3 are bonded \(CONECT\), a link .* prmtop"):
         build_molecule(given)
+
+
+def test_a_charge_that_is_taken_is_said(tmp_path):
+    """One residue and one end without their hydrogens, among others that have them."""
+    lines = build_molecule("AKG", minimise=False).pdb.splitlines(keepends=True)
+    bare = [line for line in lines if line[12:26].strip()[:1] != "H" or line[22:26] != "   2"]
+    given = tmp_path / "bare.pdb"
+    given.write_text("".join(line for line in bare if line[12:16] not in (" H2 ", " H3 ") and line[:6] != "CONECT"))
+    *_, notes = read_pdb(given)
+    assert notes == (
+        "N of ALA 1 had 1 hydrogen: added 2, the charged amine (charge +1, not 0)",
+        "NZ of LYS 2 had no hydrogen: added 3, the form of charge +1 (not 0)",
+        "added 15 hydrogens (pH 7)",
+    )
 
 
 def test_a_chain_without_hydrogens_is_what_openmm_makes_of_it(tmp_path):

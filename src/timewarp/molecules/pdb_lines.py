@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -212,9 +211,3 @@ def grouped(atoms: list[AtomRecord]) -> dict[tuple[int, str, str], list[AtomReco
     for atom in atoms:
         residues.setdefault((atom.piece, atom.chain, atom.residue_id), []).append(atom)
     return residues
-
-
-def bond_serials(bonds: list[BondRecord]) -> list[tuple[str, str]]:
-    """The CONECT pairs."""
-    pairs = itertools.chain(bond.ends for bond in bonds if bond.record == "CONECT")
-    return [(one[0], other[0]) for one, other in pairs]

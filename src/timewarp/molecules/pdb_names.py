@@ -31,15 +31,11 @@ IONS |= {"NA+", "CL-", "K+", "SOD", "CLA", "POT", "CAL", "CES", "MG2", "ZN2", "S
 _MORE_NAMES = {
     "CYD": "CYX",  # Rosetta
     "CYT": "CYM",  # Maestro
-    "CYN": "CYM",
     "LYS+": "LYS",
     "ARG+": "ARG",
     "ASP-": "ASP",
     "GLU-": "GLU",
     "HIS+": "HIP",
-    "HIS1": "HIE",
-    "HIS2": "HIP",
-    "CYS1": "CYS",
     "CT3": "NME",
     "CT2": "NHE",
     "ACP": "ACE",
@@ -49,7 +45,7 @@ _NEUTRAL_ARGININE = ("neutral arginine", "; or, to have it charged (+1), rename 
 _MORE_LACKING = {
     **dict.fromkeys(("ARGN", "ARN", "AR0"), _NEUTRAL_ARGININE),
     **dict.fromkeys(
-        ("TYM", "TYRM", "TYRO"), ("deprotonated tyrosine", "; or, to have it neutral (0), rename it TYR and add HH")
+        ("TYM", "TYRM", "TYO"), ("deprotonated tyrosine", "; or, to have it neutral (0), rename it TYR and add HH")
     ),
     "MSE": ("selenomethionine", "; or, to have methionine in its place, rename MSE to MET and its atom SE to SD"),
     "FOR": ("the formyl cap", "; or, to have an acetyl cap in its place, build ACE"),

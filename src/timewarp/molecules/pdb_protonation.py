@@ -47,29 +47,28 @@ def choose_state(path: Path, residue: NamedResidue, *, in_disulphide: bool, note
     where = " and ".join(sites)
     if not any(seen):
         if residue.known.amino_acid == "HIS" and not residue.is_explicit:
-            notes.append(f"no hydrogen on the ring nitrogens of {residue.label}: took {named.name}")
-        elif residue.hydrogens and any(_counts(named, sites)):
+            notes.append(f"no hydrogen on the ring nitrogens of {residue.label}: took {named.variant}")
+        elif residue.among_hydrogens and any(_counts(named, sites)) and set(sites) <= residue.heavy.keys():
             notes.append(_completed(residue, where, 0, sum(_counts(named, sites)), named))
         residue.known = named
     elif named in fits:
         residue.known = named
     elif fits and fits[0].charge == named.charge:
         if residue.is_explicit:
-            notes.append(f"{residue.label} has the hydrogens of {fits[0].name}: took {fits[0].name}")
+            notes.append(f"{residue.label} has the hydrogens of {_spelt(fits[0])}: took {_spelt(fits[0])}")
         residue.known = fits[0]
     elif fits and not residue.is_explicit and sum(seen) > sum(_counts(choices[0], sites)):
         residue.known = fits[0]
     elif fits:
         shown = ", ".join(h.given for h in residue.on(*sites))
         raise ValueError(
-            f"{path}: {residue.label} has {_number(sum(seen))} on {where} ({shown}), as {fits[0].name} has it (charge "
-            f"{signed(fits[0].charge)}), and not {named.name} (charge {signed(named.charge)}); rename the residue "
-            f"{fits[0].name} "
-            f"to keep it so, or remove {shown} to have it built as {named.name}"
+            f"{path}: {residue.label} has {_number(sum(seen))} on {where} ({shown}), as {_spelt(fits[0])} has it "
+            f"(charge {signed(fits[0].charge)}), and not {_spelt(named)} (charge {signed(named.charge)}); rename the "
+            f"residue {_spelt(fits[0])} to keep it so, or remove {shown} to have it built as {_spelt(named)}"
         )
     else:
         shown = ", ".join(h.given for h in residue.on(*sites))
-        listed = ", ".join(f"{s.name} has {sum(_counts(s, sites))} (charge {signed(s.charge)})" for s in choices)
+        listed = ", ".join(f"{_spelt(s)} has {sum(_counts(s, sites))} (charge {signed(s.charge)})" for s in choices)
         raise ValueError(
             f"{path}: {residue.label} has {_number(sum(seen))} on {where} ({shown}), but {listed}; name the residue as "
             f"the one that is meant, and remove {shown} to have its hydrogens added"
@@ -105,6 +104,11 @@ def _completed(residue: NamedResidue, where: str, had: int, has: int, state: Res
         f"{where} of {residue.label} had {_number(had)}: added {has - had}, the form of charge {signed(state.charge)}"
         f"{_instead(state)}"
     )
+
+
+def _spelt(state: Residue) -> str:
+    """The state's name as a file has it; D forms without a name of their own have that of the L form."""
+    return state.name.upper()
 
 
 def signed(charge: int) -> str:
@@ -207,7 +211,7 @@ def terminal_hydrogens(
     if is_first:
         full = ("H2", "H3") if "H" not in expected else ("H", "H2", "H3")
         seen = len(on_n)
-        if residue.hydrogens and seen < len(full):
+        if residue.among_hydrogens and seen < len(full):
             if seen == len(full) - 1:
                 shown = ", ".join(h.given for h in on_n)
                 raise ValueError(
@@ -239,6 +243,6 @@ def terminal_hydrogens(
         if "OXT" not in residue.heavy:
             notes.append(
                 f"added the terminal OXT of {residue.label}"
-                + (": the end is a carboxylate (charge -1, not 0)" if residue.hydrogens else "")
+                + (": the end is a carboxylate (charge -1, not 0)" if residue.among_hydrogens else "")
             )
     return expected

@@ -98,7 +98,10 @@ def read_records(path: Path, model: int | None = None, altloc: str | None = None
     residues = _residues(path, atoms, is_mmcif=is_mmcif)
     _check_kinds(path, residues)
     if len(residues) > MAX_PDB_RESIDUES:
-        raise ValueError(f"{path} has {len(residues)} residues; peptides of at most {MAX_PDB_RESIDUES} are supported")
+        raise ValueError(
+            f"{path} has {len(residues)} residues; peptides of at most {MAX_PDB_RESIDUES} are supported: keep a "
+            "shorter piece"
+        )
     residues = _one_molecule(path, residues, raw.bonds)
     _check_caps(path, residues)
     _check_residue_sequence(path, residues, raw)
@@ -200,7 +203,7 @@ def _residues(path: Path, atoms: list[AtomRecord], *, is_mmcif: bool) -> tuple[F
     """Residues, each with its atoms together; the same number under two names is two residues only with a cap."""
     what = "atom" if is_mmcif else "line"
     residues = []
-    for (piece, chain, residue_id), group in grouped(atoms).items():
+    for (piece, chain, residue_id), group in _rejoined(grouped(atoms)).items():
         names = list(dict.fromkeys(atom.residue_name for atom in group))
         if len(names) > 1 and len([name for name in names if not _is_cap(name)]) > 1:
             odd = next(atom for atom in group if atom.residue_name != names[0])
@@ -220,6 +223,20 @@ def _residues(path: Path, atoms: list[AtomRecord], *, is_mmcif: bool) -> tuple[F
                 seen[atom.name] = atom
             residues.append(FileResidue(name, residue_id, chain, piece, tuple(members)))
     return tuple(residues)
+
+
+def _rejoined(groups: dict[tuple[int, str, str], list[AtomRecord]]) -> dict[tuple[int, str, str], list[AtomRecord]]:
+    """Atoms that were listed behind a TER record, such as added hydrogens, back in the residue that lacks them."""
+    joined: dict[tuple[int, str, str], list[AtomRecord]] = {}
+    first: dict[tuple[str, str, str], tuple[int, str, str]] = {}
+    for key, group in groups.items():
+        place = first.setdefault((*key[1:], group[0].residue_name), key)
+        names = {atom.name for atom in joined.get(place, [])}
+        if place == key or any(atom.name in names for atom in group):
+            joined[key] = group
+        else:
+            joined[place] = [*joined[place], *group]
+    return joined
 
 
 def _is_cap(name: str) -> bool:

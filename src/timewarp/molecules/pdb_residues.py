@@ -61,6 +61,7 @@ class NamedResidue:
         hydrogens: those that the file has.
         serials: our name of each atom by its serial in the file.
         order: our names of all atoms in the order of the file.
+        among_hydrogens: whether any residue of the file has hydrogens, so that their absence here says something.
     """
 
     label: str
@@ -73,6 +74,7 @@ class NamedResidue:
     hydrogens: list[Hydrogen] = field(default_factory=list)
     serials: dict[str, str] = field(default_factory=dict)
     order: list[str] = field(default_factory=list)
+    among_hydrogens: bool = False
 
     def on(self, *parents: str) -> list[Hydrogen]:
         """The hydrogens on these heavy atoms."""
@@ -139,6 +141,8 @@ def name_residues(path: Path, residues: tuple[FileResidue, ...], notes: list[str
         )
         _fill(path, residue, named, is_last=position == len(split) - 1, left_out=left_out)
         found.append(named)
+    for named in found:
+        named.among_hydrogens = any(residue.hydrogens for residue in found)
     if left_out:
         notes.append(f"left out {_listed(left_out)}, which stand{'s' * (len(left_out) == 1)} for no atom")
     if any(atom.name.lstrip("0123456789")[:1] == "D" for residue in split for atom in residue.atoms):
