@@ -78,7 +78,7 @@ BAD = {
     ),
     "modified residue": (
         WHOLE.replace("ALA", "AIB"),
-        r"AIB 1 \(.*Aib.*\) is part of the peptide, .* prmtop .*--force-field",
+        r"AIB 1 \(.*Aib.*\) is part of the peptide, .* prmtop .*System XML",
     ),
     "selenomethionine": (
         WHOLE.replace("ALA", "MSE"),
