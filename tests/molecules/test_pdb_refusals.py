@@ -78,7 +78,7 @@ BAD = {
     ),
     "modified residue": (
         WHOLE.replace("ALA", "AIB"),
-        r"AIB 1 \(.*Aib.*\) is part of the peptide, .* prmtop .*System XML",
+        r"AIB 1 \(.*Aib.*\) is part of the peptide, .* prmtop .*OpenMM System",
     ),
     "selenomethionine": (
         WHOLE.replace("ALA", "MSE"),
