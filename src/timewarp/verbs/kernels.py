@@ -16,6 +16,7 @@ from ..pretrained import LoadedModel, default_for, load, names, outside
 from ..sampling import (
     HMC,
     Balanced,
+    ConcertedMove,
     Cycle,
     Kernel,
     LengthTrial,
@@ -26,9 +27,10 @@ from ..sampling import (
     learned_move,
     proline_rings,
     stiff_torsions,
+    turning_rings,
 )
 from ..sampling.batched import MOST_PROPOSALS
-from ..settings.sampling import DEFAULT_HMC_STEPS, HMC_STEPS, LEARNED, PUCKER, KernelSettings
+from ..settings.sampling import CONCERTED, DEFAULT_HMC_STEPS, HMC_STEPS, LEARNED, PUCKER, KernelSettings
 from ..system import System
 
 logger = logging.getLogger("timewarp")
@@ -190,9 +192,17 @@ def default_kernel(
 
 
 def build_kernel(
-    system: System, settings: KernelSettings, model: LoadedModel | None, *, n_chains: int = 1, threads: int = 1
+    system: System,
+    settings: KernelSettings,
+    model: LoadedModel | None,
+    *,
+    n_chains: int = 1,
+    threads: int = 1,
+    rings: bool = True,
 ) -> Cycle:
     """The kernel of some settings with a network that is loaded already; see :func:`default_kernel`.
+
+    ``rings`` says whether the default kernels include concerted rotations where the molecule has a ring.
 
     Raises:
         ValueError: a kernel is not for this molecule or network, or bond lengths and angles would stay as they are.
@@ -214,6 +224,8 @@ def build_kernel(
     has_proline = bool(proline_rings(system.atoms))
     if has_proline and not settings.kernels:
         wanted.insert(wanted.index("hmc"), PUCKER)
+    if rings and not settings.kernels and turning_rings(system.atoms):
+        wanted.insert(wanted.index("hmc"), CONCERTED)
     if PUCKER in wanted and not has_proline:
         raise ValueError(f"{PUCKER} is for molecules with proline, and {system.name} has none; leave it out")
     if misfit := [name for name in settings.learned if name not in moves]:
@@ -224,7 +236,9 @@ def build_kernel(
         moves["torsion"] = TorsionMove(system)
     if PUCKER in wanted:
         moves[PUCKER] = PuckerMove(system)
-    repeats = {"torsion": settings.torsion_moves}
+    if CONCERTED in wanted:
+        moves[CONCERTED] = ConcertedMove(system)
+    repeats = {"torsion": settings.torsion_moves, CONCERTED: settings.concerted_moves}
     if "hmc" in wanted:
         others = sum(moves[name].cost * repeats.get(name, 1) for name in wanted if name != "hmc")
         moves["hmc"] = _hmc(system, settings, others / wanted.count("hmc"))
@@ -233,7 +247,7 @@ def build_kernel(
     if balanced:
         learned = [moves[name] for name in wanted if name in LEARNED]
         local = [moves[name] for name in wanted if name not in LEARNED for _ in range(repeats.get(name, 1))]
-        return Balanced(learned, local, _rows(soft_torsions(system.atoms)))
+        return Balanced(learned, local, _rows(_turned_torsions(system, CONCERTED in moves)))
     return Cycle([moves[name] for name in wanted for _ in range(repeats.get(name, 1))])
 
 
@@ -252,6 +266,15 @@ def _moves_all(move: Kernel) -> bool:
     """Whether a learned move redraws bond lengths and angles too."""
     redraws = move.redraws  # type: ignore[attr-defined]
     return redraws is None or bool(redraws[:, :2].any())
+
+
+def _turned_torsions(system: System, rings_turn: bool) -> dict[str, Any]:
+    """Named torsions that moves turn, those of rings included where there is a move for them."""
+    turned = soft_torsions(system.atoms)
+    if rings_turn:
+        bonds = {frozenset(bond) for ring in turning_rings(system.atoms) for bond in ring.bonds}
+        turned |= {n: row for n, row in named_torsions(system.atoms).items() if frozenset(row[1:3]) in bonds}
+    return turned
 
 
 def _rows(torsions: Mapping[str, Any]) -> torch.Tensor:
