@@ -131,6 +131,78 @@ void close(const Points& before, const Points& now, const double* shape, const W
   }
 }
 
+// Windows of configurations, one each: their tables, checked.
+struct Windows {
+  Array<std::int64_t, 3> points;
+  Array<std::int64_t, 2> part, driver;
+  Array<bool, 2> turning;
+  Array<std::int64_t, 1> driven, fixed;
+
+  void check(std::size_t n, std::size_t atoms) const {
+    expect(points.shape(0) == n && points.shape(1) == 3 && points.shape(2) == 4 && part.shape(0) == n &&
+               part.shape(1) == atoms && driver.shape(0) == n && driver.shape(1) == 2 && turning.shape(0) == n &&
+               turning.shape(1) == atoms && driven.shape(0) == n && fixed.shape(0) == n,
+           "a window for each configuration");
+    below(points, std::int64_t(atoms));
+    below(driver, std::int64_t(atoms));
+    below(part, 6);
+    below(driven, 3);
+    below(fixed, 3);
+  }
+  Window at(std::size_t row) const {
+    const std::size_t atoms = part.shape(1);
+    return {points.data() + 12 * row,     part.data() + atoms * row, driver.data() + 2 * row,
+            turning.data() + atoms * row, int(driven.data()[row]),   int(fixed.data()[row])};
+  }
+
+ private:
+  template <class A>
+  static void below(const A& array, std::int64_t limit) {
+    for (std::size_t k = 0; k < array.size(); ++k)
+      expect(array.data()[k] >= 0 && array.data()[k] < limit, "indices within range");
+  }
+};
+
+// Bond angles at the corners.
+void bends(const Points& p, double* bend) {
+  for (int i = 0; i < 3; ++i)
+    bend[i] = angle_of(p.at[(i + 2) % 3][2] - p.at[i][0], p.at[i][1] - p.at[i][0]);
+}
+
+// Closed loops at given angles of their segments, whose drivers are as they are.
+template <class Io>
+void close_loops(Array<Io, 3> positions, Array<std::int64_t, 3> points, Array<std::int64_t, 2> part,
+                 Array<std::int64_t, 2> driver, Array<bool, 2> turning, Array<std::int64_t, 1> driven,
+                 Array<std::int64_t, 1> fixed, Array<double, 2> tau, Out<Io, 3> out) {
+  const std::size_t n = positions.shape(0), atoms = positions.shape(1);
+  expect(positions.shape(2) == 3 && out.shape(0) == n && out.shape(1) == atoms && out.shape(2) == 3,
+         "positions (n, atoms, 3)");
+  expect(tau.shape(0) == n && tau.shape(1) == 3, "angles (n, 3)");
+  const Windows windows{points, part, driver, turning, driven, fixed};
+  windows.check(n, atoms);
+  for (std::size_t row = 0; row < n; ++row) {
+    const Io* x = positions.data() + 3 * atoms * row;
+    Io* y = out.data() + 3 * atoms * row;
+    const Window w = windows.at(row);
+    auto at = [&](std::int64_t i) { return Vector{double(x[3 * i]), double(x[3 * i + 1]), double(x[3 * i + 2])}; };
+    Points p;
+    for (int i = 0; i < 3; ++i)
+      for (int k = 0; k < 4; ++k) p.at[i][k] = at(w.points[4 * i + k]);
+    double bend[3], shape[15];
+    bends(p, bend);
+    measure(p, bend, shape);
+    Motion motions[6];
+    close(p, p, shape, w, tau.data() + 3 * row, motions);
+    for (std::size_t i = 0; i < atoms; ++i) {
+      const int k = int(w.part[i]);
+      const Vector moved = k == w.fixed ? at(i) : motions[k](at(i));
+      y[3 * i] = Io(moved.x);
+      y[3 * i + 1] = Io(moved.y);
+      y[3 * i + 2] = Io(moved.z);
+    }
+  }
+}
+
 // Drivers are turned by an angle, and a closure is chosen by a uniform number. `terms` are log p(x' | x), log p(x | x')
 // and log |det B(x)| - log |det B(x')|; where it is not possible, positions stay as they are.
 template <class Io>
@@ -141,29 +213,17 @@ void turn_loops(Array<Io, 3> positions, Array<std::int64_t, 3> points, Array<std
   const std::size_t n = positions.shape(0), atoms = positions.shape(1);
   expect(positions.shape(2) == 3 && out.shape(0) == n && out.shape(1) == atoms && out.shape(2) == 3,
          "positions (n, atoms, 3)");
-  expect(points.shape(0) == n && points.shape(1) == 3 && points.shape(2) == 4 && part.shape(0) == n &&
-             part.shape(1) == atoms && driver.shape(0) == n && driver.shape(1) == 2 && turning.shape(0) == n &&
-             turning.shape(1) == atoms && driven.shape(0) == n && fixed.shape(0) == n,
-         "a window for each configuration");
   expect(angle.shape(0) == n && width.shape(0) == n && uniform.shape(0) == n && terms.shape(0) == n &&
              terms.shape(1) == 3 && possible.shape(0) == n,
          "an angle, a width and a number for each configuration");
-  auto all_below = [](const auto& array, std::int64_t limit) {
-    for (std::size_t k = 0; k < array.size(); ++k)
-      expect(array.data()[k] >= 0 && array.data()[k] < limit, "indices within range");
-  };
-  all_below(points, std::int64_t(atoms));
-  all_below(driver, std::int64_t(atoms));
-  all_below(part, 6);
-  all_below(driven, 3);
-  all_below(fixed, 3);
+  const Windows windows{points, part, driver, turning, driven, fixed};
+  windows.check(n, atoms);
   const Circle circle;
   parallel(long(n), 4, n_threads, 64, [&](long start, long stop, void*) {
     for (long row = start; row < stop; ++row) {
       const Io* x = positions.data() + 3 * atoms * row;
       Io* y = out.data() + 3 * atoms * row;
-      const Window w{points.data() + 12 * row, part.data() + atoms * row, driver.data() + 2 * row,
-                     turning.data() + atoms * row, int(driven.data()[row]), int(fixed.data()[row])};
+      const Window w = windows.at(row);
       auto at = [&](std::int64_t i) { return Vector{double(x[3 * i]), double(x[3 * i + 1]), double(x[3 * i + 2])}; };
       const Vector origin = at(w.driver[0]), axis = unit(origin - at(w.driver[1]));
       const double ca = std::cos(angle.data()[row]), sa = std::sin(angle.data()[row]);
@@ -179,8 +239,7 @@ void turn_loops(Array<Io, 3> positions, Array<std::int64_t, 3> points, Array<std
           now.at[i][k] = i == w.driven ? turned(w.points[4 * i + k]) : before.at[i][k];
         }
       double bend[3], old_shape[15], shape[15], tau[3];
-      for (int i = 0; i < 3; ++i)
-        bend[i] = angle_of(before.at[(i + 2) % 3][2] - before.at[i][0], before.at[i][1] - before.at[i][0]);
+      bends(before, bend);
       measure(before, bend, old_shape);
       measure(now, bend, shape);
       present_angles(before, tau);
@@ -235,6 +294,8 @@ void turn_loops(Array<Io, 3> positions, Array<std::int64_t, 3> points, Array<std
 
 void bind_closure(nb::module_& m) {
   m.def("solve_closures", &solve_closures);
+  m.def("close_loops", &close_loops<float>);
+  m.def("close_loops", &close_loops<double>);
   m.def("turn_loops", &turn_loops<float>);
   m.def("turn_loops", &turn_loops<double>);
 }

@@ -178,6 +178,13 @@ def soft_torsions(atoms: Atoms) -> dict[str, Quadruple]:
     return {name: row for name, row in named_torsions(atoms).items() if frozenset(row[1:3]) in turning}
 
 
+def turning_torsions(atoms: Atoms) -> dict[str, Quadruple]:
+    """Those of :func:`soft_torsions`, and those in rings that concerted rotations turn."""
+    turning = {frozenset(row[1:3]) for row in atoms.tree.torsions.tolist()}
+    turning |= {frozenset(bond) for ring in atoms.rings for bond in ring.bonds}
+    return {name: row for name, row in named_torsions(atoms).items() if frozenset(row[1:3]) in turning}
+
+
 def ring_torsions(atoms: Atoms, *, puckers_flip: bool = False) -> list[str]:
     """Those of :func:`named_torsions` about bonds in a ring: no torsion move or learned proposal turns them.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -9,8 +10,8 @@ from torch import Tensor
 
 from .. import native
 from ..shapes import Bool, Float, Int
-from .closure import Closures
-from .loops import Opened, Tables, closures_of, present_angles
+from .closure import Closures, solve_closures
+from .loops import Opened, Tables, closures_of, present_angles, segments_of
 from .vectors import wrap
 
 PRESENT = 1e-3
@@ -68,14 +69,46 @@ def turn_loops(
     return Turned(moved, terms[:, 0], terms[:, 1], terms[:, 2], possible)
 
 
+@torch.no_grad()
+def close_loops(
+    positions: Float[Tensor, "chains atoms 3"], tables: Tables, tau: Float[Tensor, "chains 3"]
+) -> Float[Tensor, "chains atoms 3"]:
+    """Loops with other angles (rad) of their three segments, of one of the closures of :func:`closures_as_they_are`."""
+    if positions.device.type != "cpu" or not native.available():
+        return Opened(positions.double(), positions.double(), tables).close(tau).to(positions)
+    x = positions.contiguous()
+    moved = torch.empty_like(x)
+    if len(x):
+        rows = (getattr(tables, name).contiguous() for name in tables.__dataclass_fields__)
+        native.core().close_loops(x, *rows, tau.contiguous(), moved)
+    return moved
+
+
+def closures_as_they_are(
+    positions: Float[Tensor, "chains atoms 3"], tables: Tables
+) -> tuple[Closures, Int[Tensor, " chains"], Bool[Tensor, " chains"]]:
+    """All closures of loops whose drivers do not turn; which of them is the present one, and whether one is."""
+    opened = Opened(positions.double(), positions.double(), tables)
+    closures = solve_closures(segments_of(opened.points_before, opened.bend()))
+    here, known = find_present(closures, present_angles(opened.points_before))
+    return closures, here, known
+
+
+def find_present(
+    closures: Closures, tau: Float[Tensor, "chains 3"]
+) -> tuple[Int[Tensor, " chains"], Bool[Tensor, " chains"]]:
+    """Which closure has some angles, and whether one has."""
+    off = torch.where(closures.valid, wrap(closures.tau - tau[:, None]).abs().amax(-1), torch.inf)
+    return off.argmin(-1), off.amin(-1) < PRESENT
+
+
 def turn_plainly(positions: Tensor, tables: Tables, angle: Tensor, width: Tensor, uniform: Tensor) -> Turned:
     """As :func:`turn_loops`, in torch."""
     opened = Opened.by(positions, tables, angle)
     back, onwards = closures_of(opened)
     chain = torch.arange(len(positions), device=positions.device)
     tau = present_angles(opened.points_before)
-    off = torch.where(back.valid, wrap(back.tau - tau[:, None]).abs().amax(-1), torch.inf)
-    here, known = off.argmin(-1), off.amin(-1) < PRESENT
+    here, known = find_present(back, tau)
     forward = log_chances(onwards, tau, width)
     there = choose(forward, uniform)
     backward = log_chances(back, onwards.tau[chain, there], width)[chain, here]
@@ -102,5 +135,19 @@ def log_chances(
 def choose(log_chances: Float[Tensor, "chains 16"], uniform: Float[Tensor, " chains"]) -> Int[Tensor, " chains"]:
     """One closure of each ring, by its chance; any where there is none."""
     cumulative = log_chances.exp().cumsum(-1)
-    last = (torch.isfinite(log_chances).sum(-1) - 1).clamp(min=0)
+    places = torch.arange(log_chances.shape[-1], device=log_chances.device)
+    last = torch.where(torch.isfinite(log_chances), places, 0).amax(-1)  # where rounding leaves the sum below 1
     return torch.minimum((cumulative <= uniform[:, None]).sum(-1), last)
+
+
+def scramble(
+    positions: Float[Tensor, "chains atoms 3"], tables: Tables, generator: torch.Generator, n_turns: int
+) -> Float[Tensor, "chains atoms 3"]:
+    """Loops turned so many times, each time in a window, by an angle and to a closure that are drawn at random."""
+    n, device = len(positions), positions.device
+    for _ in range(n_turns):
+        which = torch.randint(len(tables), (n,), generator=generator, device=device)
+        angle, uniform = torch.rand(2, n, generator=generator, device=device, dtype=torch.float64)
+        free = torch.full_like(angle, torch.inf)
+        positions = turn_loops(positions, tables[which], math.pi * (2 * angle - 1), free, uniform).positions
+    return positions

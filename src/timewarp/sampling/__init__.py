@@ -5,7 +5,7 @@ from ..state import repartition_hydrogen_mass
 from .balance import Balanced
 from .batched import BatchedMove, batch_size
 from .chains import ChainRecord, ChainSettings, run_chains
-from .concerted import ConcertedMove, inner_path, turning_rings
+from .concerted import ConcertedMove, inner_path
 from .cycle import Cycle, Mixture
 from .exploration import ExplorationKernel, distinct_states, summarise_exploration
 from .flow import FlowMove
@@ -60,5 +60,4 @@ __all__ = [
     "stiff_torsions",
     "summarise",
     "summarise_exploration",
-    "turning_rings",
 ]

@@ -78,7 +78,7 @@ class KernelSettings(ModelSettings):
         4, "single-bond turns in a cycle, stiff peptide bonds included", least=1, group="the moves"
     )
     concerted_moves: int = setting(
-        4, "concerted rotations of a ring in a cycle, where the molecule has one", least=1, group="the moves"
+        8, "concerted rotations of a ring in a cycle, where the molecule has one", least=1, group="the moves"
     )
     hmc_steps: int | None = setting(
         None,

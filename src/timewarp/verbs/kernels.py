@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from ..analysis import named_torsions, soft_torsions
+from ..analysis import named_torsions, soft_torsions, turning_torsions
 from ..files import read_json
 from ..flows import Proposer, SpeculativeProposer
 from ..pretrained import LoadedModel, default_for, load, names, outside
@@ -27,7 +27,6 @@ from ..sampling import (
     learned_move,
     proline_rings,
     stiff_torsions,
-    turning_rings,
 )
 from ..sampling.batched import MOST_PROPOSALS
 from ..settings.sampling import CONCERTED, DEFAULT_HMC_STEPS, HMC_STEPS, LEARNED, PUCKER, KernelSettings
@@ -224,7 +223,7 @@ def build_kernel(
     has_proline = bool(proline_rings(system.atoms))
     if has_proline and not settings.kernels:
         wanted.insert(wanted.index("hmc"), PUCKER)
-    if rings and not settings.kernels and turning_rings(system.atoms):
+    if rings and not settings.kernels and system.atoms.rings:
         wanted.insert(wanted.index("hmc"), CONCERTED)
     if PUCKER in wanted and not has_proline:
         raise ValueError(f"{PUCKER} is for molecules with proline, and {system.name} has none; leave it out")
@@ -247,7 +246,7 @@ def build_kernel(
     if balanced:
         learned = [moves[name] for name in wanted if name in LEARNED]
         local = [moves[name] for name in wanted if name not in LEARNED for _ in range(repeats.get(name, 1))]
-        return Balanced(learned, local, _rows(_turned_torsions(system, CONCERTED in moves)))
+        return Balanced(learned, local, _rows((turning_torsions if CONCERTED in moves else soft_torsions)(system.atoms)))
     return Cycle([moves[name] for name in wanted for _ in range(repeats.get(name, 1))])
 
 
@@ -266,15 +265,6 @@ def _moves_all(move: Kernel) -> bool:
     """Whether a learned move redraws bond lengths and angles too."""
     redraws = move.redraws  # type: ignore[attr-defined]
     return redraws is None or bool(redraws[:, :2].any())
-
-
-def _turned_torsions(system: System, rings_turn: bool) -> dict[str, Any]:
-    """Named torsions that moves turn, those of rings included where there is a move for them."""
-    turned = soft_torsions(system.atoms)
-    if rings_turn:
-        bonds = {frozenset(bond) for ring in turning_rings(system.atoms) for bond in ring.bonds}
-        turned |= {n: row for n, row in named_torsions(system.atoms).items() if frozenset(row[1:3]) in bonds}
-    return turned
 
 
 def _rows(torsions: Mapping[str, Any]) -> torch.Tensor:
