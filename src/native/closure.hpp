@@ -22,6 +22,17 @@ inline Vector operator*(double s, Vector a) { return {s * a.x, s * a.y, s * a.z}
 inline double dot(Vector a, Vector b) { return a.x * b.x + a.y * b.y + a.z * b.z; }
 inline Vector cross(Vector a, Vector b) { return {a.y * b.z - a.z * b.y, a.z * b.x - a.x * b.z, a.x * b.y - a.y * b.x}; }
 
+// The angles at which the resultant is evaluated.
+struct Circle {
+  double cosine[kSamples], sine[kSamples];
+  Circle() {
+    for (int s = 0; s < kSamples; ++s) {
+      cosine[s] = std::cos(2 * kPi * s / kSamples);
+      sine[s] = std::sin(2 * kPi * s / kSamples);
+    }
+  }
+};
+
 struct Line {
   double a, b, h;  // a cos + b sin = h
 };
@@ -80,6 +91,19 @@ struct Equations {
     rows[2] = c1 * sine - s1 * cosine;
   }
 
+  // How far, at worst, the lines are from vanishing: where one does, the resultant is small beyond what rounding leaves.
+  double quality(const Circle& circle) const {
+    double worst = 1e300;
+    const double ct = std::cos(twist[2]), st = std::sin(twist[2]);
+    for (int s = 0; s < kSamples; ++s) {
+      const double c = circle.cosine[s], cr = c * ct - circle.sine[s] * st, sr = c * st + circle.sine[s] * ct;
+      const double a1 = b[0] + this->c[0] * cr, b1 = d[0] * sr, h1 = k[0] + a[0] * cr;
+      const double a3 = a[2] + this->c[2] * c, b3 = d[2] * circle.sine[s], h3 = k[2] + b[2] * c;
+      worst = std::min(worst, (a1 * a1 + b1 * b1 + h1 * h1) * (a3 * a3 + b3 * b3 + h3 * h3));
+    }
+    return worst;
+  }
+
   double resultant(double angle, const Vector* rows) const {
     const Line one = first_line(angle), three = third_line(angle);
     const Vector p = rows[0], q = rows[1], r = rows[2];
@@ -98,17 +122,6 @@ struct Equations {
         quadratic += sign[i] * sign[j] * triple * triple;
       }
     return mixed * mixed + 4 * quadratic * (three.a * three.a + three.b * three.b - three.h * three.h);
-  }
-};
-
-// The angles at which the resultant is evaluated.
-struct Circle {
-  double cosine[kSamples], sine[kSamples];
-  Circle() {
-    for (int s = 0; s < kSamples; ++s) {
-      cosine[s] = std::cos(2 * kPi * s / kSamples);
-      sine[s] = std::sin(2 * kPi * s / kSamples);
-    }
   }
 };
 
@@ -228,7 +241,19 @@ struct Polynomial {
 };
 
 // Entries that are no closure are left as they are; returns how many are.
-inline int solve(const double* shape, const Circle& circle, double* tau, double* volume) {
+inline int solve(const double* given, const Circle& circle, double* tau, double* volume) {
+  // Which segment's angle is kept to the last: `first` comes first.
+  int first = 0;
+  double best = -1, shape[15];
+  for (int r = 0; r < 3; ++r) {
+    for (int k = 0; k < 15; ++k) shape[k] = given[k / 3 * 3 + (k + r) % 3];
+    const double quality = Equations(shape).quality(circle);
+    if (quality > best) {
+      best = quality;
+      first = r;
+    }
+  }
+  for (int k = 0; k < 15; ++k) shape[k] = given[k / 3 * 3 + (k + first) % 3];
   const Equations equations(shape);
   const Polynomial polynomial(equations, circle);
   double angles[kCandidates], widths[kCandidates];
@@ -264,11 +289,12 @@ inline int solve(const double* shape, const Circle& circle, double* tau, double*
       for (int i = 0; i < 3; ++i) x[i] = wrapped(x[i]);
       for (int other = 0; good && other < found; ++other) {
         double off = 0;
-        for (int i = 0; i < 3; ++i) off = std::max(off, std::fabs(wrapped(x[i] - tau[3 * other + i])));
+        for (int i = 0; i < 3; ++i)
+          off = std::max(off, std::fabs(wrapped(x[i] - tau[3 * other + (i + first) % 3])));
         good = off >= kSame;
       }
       if (!good) continue;
-      for (int i = 0; i < 3; ++i) tau[3 * found + i] = x[i];
+      for (int i = 0; i < 3; ++i) tau[3 * found + (i + first) % 3] = x[i];
       volume[found] = equations.log_sides + std::log(std::fabs(determinant));
       ++found;
     }

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
+from functools import cache
 
 import torch
 from analytic_targets import TEMPERATURE_K, AnalyticPotential
 
-from timewarp.geometry import dihedrals, wrap
-from timewarp.geometry.closure import solve_closures
+from timewarp.geometry import dihedrals
 from timewarp.geometry.loops import Opened, Tables, closures_of, find_rings
 from timewarp.sampling import ConcertedMove, Target
 from timewarp.state import Atoms
@@ -99,9 +99,21 @@ class SevenRing(AnalyticPotential):
         return (self.weights[:, None] * self.observe(self.points)).sum(0)
 
 
-def ring_case(kind=ConcertedMove, **options):
-    ring = SevenRing()
-    return ring, kind(Target(ring, TEMPERATURE_K), SEVEN, **options)
+@cache
+def seven_ring():
+    return SevenRing()
+
+
+def ring_case(kind=ConcertedMove, window=None, **options):
+    """The ring and a kernel of it; of one of its seven windows alone, if that is given."""
+    ring = seven_ring()
+    kernel = kind(Target(ring, TEMPERATURE_K), SEVEN, **options)
+    if window is not None:
+        kernel.tables = kernel.tables[torch.tensor([window])]
+    return ring, kernel
+
+
+NEAR, FAR, HOP = ({"far_share": far, "hop_share": hop} for far, hop in ((0, 0), (1, 0), (0, 1)))
 
 
 class ForgetsTheJacobian(ConcertedMove):
@@ -115,10 +127,7 @@ class InvertsTheJacobian(ConcertedMove):
 
 
 class ForgetsTheNumber(ConcertedMove):
-    """As if every driver left equally many closures."""
+    """As if every driver left equally many closures, and all were as likely."""
 
     def log_ratio(self, forward, backward, log_volume):
         return log_volume
-
-
-__all__ = ["ForgetsTheJacobian", "ForgetsTheNumber", "InvertsTheJacobian", "ring_case", "solve_closures", "wrap"]

@@ -97,8 +97,18 @@ def solve_closures(segments: Segments) -> Closures:
 
 def solve_plainly(segments: Segments) -> Closures:
     """As :func:`solve_closures`, in torch."""
+    given = segments.stacked()
+    rolled = [Segments(*given.roll(-r, -1).unbind(1)) for r in range(3)]
+    # Which segment's angle is kept to the last: the one with which the lines stay farthest from vanishing.
+    qualities = torch.stack([torch.nan_to_num(Equations.of(s).quality(), nan=-1.0) for s in rolled])
+    first = qualities.argmax(0)
+    order = (torch.arange(3, device=given.device) + first[:, None]) % 3
+    segments = Segments(*given.gather(2, order[:, None].expand(-1, 5, -1)).unbind(1))
     equations = Equations.of(segments)
     n, device = len(segments.side), segments.side.device
+    if n == 0:
+        nothing = torch.zeros(0, MOST, dtype=torch.float64, device=device)
+        return Closures(nothing[..., None].expand(0, MOST, 3), nothing, nothing.bool())
     coefficients = equations.resultant()
     row, angle, width = _roots(coefficients)
     # Of the two angles of each other segment, any of the four combinations may be the one that closes.
@@ -123,7 +133,8 @@ def solve_plainly(segments: Segments) -> Closures:
     out = torch.zeros(n, MOST, 3, dtype=torch.float64, device=device)
     volume = torch.zeros(n, MOST, dtype=torch.float64, device=device)
     valid = torch.zeros(n, MOST, dtype=torch.bool, device=device)
-    out[row, place], volume[row, place], valid[row, place] = tau, equations[row].log_volume(tau), True
+    volume[row, place], valid[row, place] = equations[row].log_volume(tau), True
+    out[row[:, None], place[:, None], order[row]] = tau
     return Closures(out, volume, valid)
 
 
@@ -197,6 +208,12 @@ class Equations:
         cosine = angle.cos()
         three = [a[..., 2] + c[..., 2] * cosine, d[..., 2] * angle.sin(), -(k[..., 2] + b[..., 2] * cosine)]
         return torch.stack(one, -1), torch.stack(three, -1)
+
+    def quality(self) -> Float[Tensor, " rings"]:
+        """How far, at worst, the lines are from vanishing: where one does, the resultant is lost in rounding."""
+        angle = 2 * math.pi * torch.arange(SAMPLES, dtype=torch.float64, device=self.twist.device) / SAMPLES
+        one, three = self.lines(angle.expand(len(self.twist), -1))
+        return ((one**2).sum(-1) * (three**2).sum(-1)).amin(-1)
 
     def bilinear(self) -> Float[Tensor, "rings 3 3"]:
         """Equation 2 as a form in (1, cos tau_1, sin tau_1) and (1, cos rho_3, sin rho_3)."""
