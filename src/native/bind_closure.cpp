@@ -169,37 +169,67 @@ void bends(const Points& p, double* bend) {
     bend[i] = angle_of(p.at[(i + 2) % 3][2] - p.at[i][0], p.at[i][1] - p.at[i][0]);
 }
 
-// Closed loops at given angles of their segments, whose drivers are as they are.
+// A configuration whose driver turns.
+template <class Io>
+struct Driven {
+  const Io* x;
+  const Window w;
+  Vector origin, axis;
+  double cosine, sine;
+
+  Driven(const Io* x, const Window& w, double angle)
+      : x(x), w(w), origin(at(w.driver[0])), axis(unit(origin - at(w.driver[1]))), cosine(std::cos(angle)),
+        sine(std::sin(angle)) {}
+
+  Vector at(std::int64_t i) const { return {double(x[3 * i]), double(x[3 * i + 1]), double(x[3 * i + 2])}; }
+  Vector turned(std::int64_t i) const {
+    if (!w.turning[i]) return at(i);
+    const Vector arm = at(i) - origin;
+    return origin + (cosine * arm + sine * cross(axis, arm) + (dot(arm, axis) * (1 - cosine)) * axis);
+  }
+  void points(Points& before, Points& now) const {
+    for (int i = 0; i < 3; ++i)
+      for (int k = 0; k < 4; ++k) {
+        before.at[i][k] = at(w.points[4 * i + k]);
+        now.at[i][k] = i == w.driven ? turned(w.points[4 * i + k]) : before.at[i][k];
+      }
+  }
+  void write(const Points& before, const Points& now, const double* shape, const double* tau, int atoms, Io* y) const {
+    Motion motions[6];
+    close(before, now, shape, w, tau, motions);
+    for (int i = 0; i < atoms; ++i) {
+      const int p = int(w.part[i]);
+      Vector moved = p == w.driven ? turned(i) : at(i);
+      if (p != w.fixed) moved = motions[p](moved);
+      y[3 * i] = Io(moved.x);
+      y[3 * i + 1] = Io(moved.y);
+      y[3 * i + 2] = Io(moved.z);
+    }
+  }
+};
+
+// Closed loops at given angles of their segments, whose drivers turn by an angle.
 template <class Io>
 void close_loops(Array<Io, 3> positions, Array<std::int64_t, 3> points, Array<std::int64_t, 2> part,
                  Array<std::int64_t, 2> driver, Array<bool, 2> turning, Array<std::int64_t, 1> driven,
-                 Array<std::int64_t, 1> fixed, Array<double, 2> tau, Out<Io, 3> out) {
+                 Array<std::int64_t, 1> fixed, Array<double, 1> angle, Array<double, 2> tau, Out<Io, 3> out) {
   const std::size_t n = positions.shape(0), atoms = positions.shape(1);
   expect(positions.shape(2) == 3 && out.shape(0) == n && out.shape(1) == atoms && out.shape(2) == 3,
          "positions (n, atoms, 3)");
-  expect(tau.shape(0) == n && tau.shape(1) == 3, "angles (n, 3)");
+  expect(tau.shape(0) == n && tau.shape(1) == 3 && angle.shape(0) == n, "angles (n, 3) and of the drivers");
   const Windows windows{points, part, driver, turning, driven, fixed};
   windows.check(n, atoms);
   for (std::size_t row = 0; row < n; ++row) {
     const Io* x = positions.data() + 3 * atoms * row;
     Io* y = out.data() + 3 * atoms * row;
     const Window w = windows.at(row);
-    auto at = [&](std::int64_t i) { return Vector{double(x[3 * i]), double(x[3 * i + 1]), double(x[3 * i + 2])}; };
-    Points p;
-    for (int i = 0; i < 3; ++i)
-      for (int k = 0; k < 4; ++k) p.at[i][k] = at(w.points[4 * i + k]);
+    const Driven<Io> driven_by{x, w, angle.data()[row]};
+    Points before, now;
+    driven_by.points(before, now);
     double bend[3], shape[15];
-    bends(p, bend);
-    measure(p, bend, shape);
-    Motion motions[6];
-    close(p, p, shape, w, tau.data() + 3 * row, motions);
-    for (std::size_t i = 0; i < atoms; ++i) {
-      const int k = int(w.part[i]);
-      const Vector moved = k == w.fixed ? at(i) : motions[k](at(i));
-      y[3 * i] = Io(moved.x);
-      y[3 * i + 1] = Io(moved.y);
-      y[3 * i + 2] = Io(moved.z);
-    }
+    bends(before, bend);
+    measure(now, bend, shape);
+    driven_by.write(before, now, shape, tau.data() + 3 * row, int(atoms), y);
   }
 }
 
@@ -224,20 +254,9 @@ void turn_loops(Array<Io, 3> positions, Array<std::int64_t, 3> points, Array<std
       const Io* x = positions.data() + 3 * atoms * row;
       Io* y = out.data() + 3 * atoms * row;
       const Window w = windows.at(row);
-      auto at = [&](std::int64_t i) { return Vector{double(x[3 * i]), double(x[3 * i + 1]), double(x[3 * i + 2])}; };
-      const Vector origin = at(w.driver[0]), axis = unit(origin - at(w.driver[1]));
-      const double ca = std::cos(angle.data()[row]), sa = std::sin(angle.data()[row]);
-      auto turned = [&](std::int64_t i) {
-        const Vector arm = at(i) - origin;
-        if (!w.turning[i]) return at(i);
-        return origin + (ca * arm + sa * cross(axis, arm) + (dot(arm, axis) * (1 - ca)) * axis);
-      };
+      const Driven<Io> driven_by{x, w, angle.data()[row]};
       Points before, now;
-      for (int i = 0; i < 3; ++i)
-        for (int k = 0; k < 4; ++k) {
-          before.at[i][k] = at(w.points[4 * i + k]);
-          now.at[i][k] = i == w.driven ? turned(w.points[4 * i + k]) : before.at[i][k];
-        }
+      driven_by.points(before, now);
       double bend[3], old_shape[15], shape[15], tau[3];
       bends(before, bend);
       measure(before, bend, old_shape);
@@ -276,16 +295,7 @@ void turn_loops(Array<Io, 3> positions, Array<std::int64_t, 3> points, Array<std
         std::copy(x, x + 3 * atoms, y);
         continue;
       }
-      Motion motions[6];
-      close(before, now, shape, w, onwards + 3 * there, motions);
-      for (std::size_t i = 0; i < atoms; ++i) {
-        const int p = int(w.part[i]);
-        Vector moved = p == w.driven ? turned(i) : at(i);
-        if (p != w.fixed) moved = motions[p](moved);
-        y[3 * i] = Io(moved.x);
-        y[3 * i + 1] = Io(moved.y);
-        y[3 * i + 2] = Io(moved.z);
-      }
+      driven_by.write(before, now, shape, onwards + 3 * there, int(atoms), y);
     }
   });
 }

@@ -64,34 +64,41 @@ def turn_loops(
     possible = torch.empty(len(x), dtype=torch.bool)
     if len(x):
         numbers = (v.double().contiguous() for v in (angle, width, uniform))
-        rows = (getattr(tables, name).contiguous() for name in tables.__dataclass_fields__)
-        native.core().turn_loops(x, *rows, *numbers, PRESENT, moved, terms, possible, native.threads())
+        native.core().turn_loops(x, *tables.contiguous(), *numbers, PRESENT, moved, terms, possible, native.threads())
     return Turned(moved, terms[:, 0], terms[:, 1], terms[:, 2], possible)
 
 
 @torch.no_grad()
 def close_loops(
-    positions: Float[Tensor, "chains atoms 3"], tables: Tables, tau: Float[Tensor, "chains 3"]
+    positions: Float[Tensor, "chains atoms 3"],
+    tables: Tables,
+    angle: Float[Tensor, " chains"],
+    tau: Float[Tensor, "chains 3"],
 ) -> Float[Tensor, "chains atoms 3"]:
-    """Loops with other angles (rad) of their three segments, of one of the closures of :func:`closures_as_they_are`."""
+    """Loops whose drivers turn by an angle (rad), closed at angles of their segments; see :func:`all_closures`."""
     if positions.device.type != "cpu" or not native.available():
-        return Opened(positions.double(), positions.double(), tables).close(tau).to(positions)
+        return Opened.by(positions, tables, angle).close(tau).to(positions)
     x = positions.contiguous()
     moved = torch.empty_like(x)
     if len(x):
-        rows = (getattr(tables, name).contiguous() for name in tables.__dataclass_fields__)
-        native.core().close_loops(x, *rows, tau.contiguous(), moved)
+        native.core().close_loops(x, *tables.contiguous(), angle.double().contiguous(), tau.contiguous(), moved)
     return moved
 
 
-def closures_as_they_are(
-    positions: Float[Tensor, "chains atoms 3"], tables: Tables
-) -> tuple[Closures, Int[Tensor, " chains"], Bool[Tensor, " chains"]]:
-    """All closures of loops whose drivers do not turn; which of them is the present one, and whether one is."""
+def all_closures(
+    positions: Float[Tensor, "chains atoms 3"], tables: Tables, angle: Float[Tensor, " chains"]
+) -> Closures:
+    """The ways to close each loop when its driver has turned by an angle (rad)."""
+    opened = Opened.by(positions, tables, angle)
+    return solve_closures(segments_of(opened.points, opened.bend()))
+
+
+def present_closure(
+    positions: Float[Tensor, "chains atoms 3"], tables: Tables, closures: Closures
+) -> tuple[Int[Tensor, " chains"], Bool[Tensor, " chains"]]:
+    """Which of the closures without a turn each configuration is, and whether it is one."""
     opened = Opened(positions.double(), positions.double(), tables)
-    closures = solve_closures(segments_of(opened.points_before, opened.bend()))
-    here, known = find_present(closures, present_angles(opened.points_before))
-    return closures, here, known
+    return find_present(closures, present_angles(opened.points_before))
 
 
 def find_present(

@@ -158,6 +158,7 @@ class Tables:
         driver: the two atoms of the driving bond.
         turning: what turns about it, as far as the next corner.
         driven, fixed: segments.
+        torsion: atoms of the driver's dihedral along the loop.
     """
 
     points: Int[Tensor, "windows 3 4"]
@@ -166,13 +167,14 @@ class Tables:
     turning: Bool[Tensor, "windows atoms"]
     driven: Int[Tensor, " windows"]
     fixed: Int[Tensor, " windows"]
+    torsion: Int[Tensor, "windows 4"]
 
     @classmethod
     def of(cls, loops: Sequence[Loop], n_atoms: int, bonds: Bonds) -> Tables:
         """The windows of some loops of a molecule."""
         adjacent = neighbours(n_atoms, bonds)
         rows = [_row(loop, window, adjacent) for loop in loops for window in windows(loop)]
-        points, part, driver, turning, driven, fixed = zip(*rows, strict=True)
+        points, part, driver, turning, driven, fixed, torsion = zip(*rows, strict=True)
         return cls(
             torch.tensor(points),
             torch.tensor(part),
@@ -180,10 +182,21 @@ class Tables:
             torch.stack(turning),
             torch.tensor(driven),
             torch.tensor(fixed),
+            torch.tensor(torsion),
         )
 
     def __len__(self) -> int:
         return len(self.driven)
+
+    def contiguous(self) -> list[Tensor]:
+        """All but the torsion, for the compiled kernels."""
+        names = ("points", "part", "driver", "turning", "driven", "fixed")
+        return [getattr(self, name).contiguous() for name in names]
+
+    def dihedral(self, positions: Float[Tensor, "chains atoms 3"]) -> Float[Tensor, " chains"]:
+        """The driver's dihedral (rad, in float64) of each configuration with its window."""
+        points = positions.double()[torch.arange(len(positions), device=positions.device)[:, None], self.torsion]
+        return dihedrals(points, _ALL[None])[:, 0]
 
     def __getitem__(self, rows: Tensor) -> Tables:
         return Tables(*(getattr(self, name)[rows] for name in self.__dataclass_fields__))
@@ -328,7 +341,8 @@ def _row(loop: Loop, window: Window, adjacent: list[list[int]]) -> tuple:
     turning = torch.zeros(len(adjacent), dtype=torch.bool)
     turning[[*_reached(b, adjacent, cut | {frozenset((a, b))}), end]] = True
     turning[b] = False
-    return points, part, (b, a), turning, window.driven, window.fixed
+    torsion = (ring[window.driver - 1], a, b, ring[(window.driver + 2) % n])
+    return points, part, (b, a), turning, window.driven, window.fixed, torsion
 
 
 def _reached(start: int, adjacent: list[list[int]], cut: set[frozenset[int]]) -> list[int]:
