@@ -72,7 +72,7 @@ class SevenRing(AnalyticPotential):
         windows = [drivers.index(d) for d in dict.fromkeys(drivers)]
         six = [[[i, (i + 1) % 7] for i in range(7) if {i, (i + 1) % 7} != drivers[w]] for w in windows]
         self.six = torch.tensor(six)
-        found, logs = [], []
+        found, logs, drivers_of = [], [], []
         for number, window in enumerate(windows):
             opened = Opened.by(start.expand(CELLS, -1, -1), self.tables[torch.full((CELLS,), window)], angle)
             _, closures = closures_of(opened)
@@ -81,7 +81,9 @@ class SevenRing(AnalyticPotential):
             x = again.close(closures.tau[row, column])
             volumes = screw_volume(x, self.six)
             found.append(x)
+            drivers_of.append(torch.full((len(x),), number))
             logs.append(volumes[:, number] - (2 * volumes).logsumexp(-1) - self.reduced(x))
+        self.driver_of_points = torch.cat(drivers_of)
         log_weights = torch.cat(logs)
         return torch.cat(found), (log_weights - log_weights.logsumexp(0)).exp()
 
