@@ -60,7 +60,8 @@ def start_positions(
     built structure with torsions set, in degrees; ``FILE.pdb`` or ``FILE.pdb#3`` a model of a file, the first by
     default; ``spread`` draws every rotatable torsion uniformly, and the conformers of rings by concerted rotations, for
     several times as many candidates as are needed, drops minima far above the lowest, and takes those that are farthest
-    from each other in the torsions of backbone and side chains. Starts that are farther from each other than the chains ever are make R-hat mean something.
+    from each other in the torsions of backbone and side chains. Starts that are farther from each other than the chains
+    ever are make R-hat mean something.
 
     Args:
         energy_function: energies and forces, batched over configurations.

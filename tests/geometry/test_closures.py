@@ -52,7 +52,11 @@ def by_many_starts(shapes, row, starts=600):
             alpha = math.acos((side[i] ** 2 + side[before] ** 2 - side[opposite] ** 2) / (2 * side[i] * side[before]))
             e = np.array([1.0, 0, 0])
             back = np.array([math.cos(alpha), math.sin(alpha), 0])
-            inward, inward_back, up = np.array([0, 1.0, 0]), np.array([math.sin(alpha), -math.cos(alpha), 0]), np.eye(3)[2]
+            inward, inward_back, up = (
+                np.array([0, 1.0, 0]),
+                np.array([math.sin(alpha), -math.cos(alpha), 0]),
+                np.eye(3)[2],
+            )
             rho = t[:, before] + twist[before]
             leaves = math.cos(first[i]) * e + math.sin(first[i]) * (
                 np.cos(t[:, i, None]) * inward + np.sin(t[:, i, None]) * up

@@ -184,7 +184,9 @@ def test_compiled_and_plain_agree(loop_case, dtype, monkeypatch):
     for width in (FREE, torch.full_like(FREE, 0.4)):
         one, other = (f(x.to(dtype), tables, angle, width, uniform) for f in (turn_loops, turn_plainly))
         assert torch.equal(one.possible, other.possible)
-        torch.testing.assert_close(one.positions, other.positions, atol=1e-6 if dtype == torch.float32 else 1e-10, rtol=0)
+        torch.testing.assert_close(
+            one.positions, other.positions, atol=1e-6 if dtype == torch.float32 else 1e-10, rtol=0
+        )
         for name in ("forward", "backward", "log_volume"):
             torch.testing.assert_close(getattr(one, name), getattr(other, name), atol=1e-7, rtol=0)
     closures = all_closures(x, tables, angle)
@@ -192,7 +194,9 @@ def test_compiled_and_plain_agree(loop_case, dtype, monkeypatch):
     arguments = (x[rows].to(dtype), tables[rows], angle[rows], closures.tau[rows, 0])
     compiled = close_loops(*arguments)
     monkeypatch.setattr("timewarp.native.available", lambda: False)
-    torch.testing.assert_close(compiled, close_loops(*arguments), atol=1e-6 if dtype == torch.float32 else 1e-10, rtol=0)
+    torch.testing.assert_close(
+        compiled, close_loops(*arguments), atol=1e-6 if dtype == torch.float32 else 1e-10, rtol=0
+    )
 
 
 def test_without_a_turn_a_loop_finds_itself_and_stays(loop_case):

@@ -47,9 +47,9 @@ def screw_volume(x, bonds):
 class SevenRing(AnalyticPotential):
     """Two-fold and one-fold wells in the seven torsions, with phases; lengths and angles are never turned.
 
-    The density of the ring at fixed lengths and angles is ``exp(-U / kT) / |det B|`` by the angle of any one bond, B the
-    Jacobian of the other six. Each driver's density is multiplied by its share ``|det B_d|^2 / sum |det B_d'|^2``, so
-    that all points are counted once, and singularities of one driver are left to the others.
+    The density of the ring at fixed lengths and angles is ``exp(-U / kT) / |det B|`` by the angle of any one bond, B
+    the Jacobian of the other six. Each driver's density is multiplied by its share ``|det B_d|^2 / sum |det B_d'|^2``,
+    so that all points are counted once, and singularities of one driver are left to the others.
     """
 
     atoms = SEVEN

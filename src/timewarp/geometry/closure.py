@@ -195,7 +195,7 @@ class Equations:
         """A Newton step, at most a tenth of a radian long."""
         f, (p, q) = self.residuals(tau), self.slopes(tau)
         # Cyclic matrix with p on the diagonal and q_i in column i - 1, by Cramer's rule.
-        p2, p3, q2, q3 = p.roll(-1, -1), p.roll(-2, -1), q.roll(-1, -1), q.roll(-2, -1)
+        p2, p3, q3 = p.roll(-1, -1), p.roll(-2, -1), q.roll(-2, -1)
         f2, f3 = f.roll(-1, -1), f.roll(-2, -1)
         step = (p2 * p3 * f - q * p2 * f3 + q * q3 * f2) / self.determinant(tau)[:, None]
         return torch.nan_to_num(step).clamp(-0.1, 0.1)
@@ -243,9 +243,7 @@ class Equations:
         crossed = [torch.linalg.cross(ell, form) for form in forms]
         circle = torch.tensor([-1.0, 1.0, 1.0], dtype=torch.float64, device=ell.device)
         mixed = sum(sign * (c * c * circle).sum(-1) for sign, c in zip(signs, crossed, strict=True))
-        quadratic = sum(
-            signs[i] * signs[j] * (crossed[i] * forms[j]).sum(-1) ** 2 for i, j in ((0, 1), (0, 2), (1, 2))
-        )
+        quadratic = sum(signs[i] * signs[j] * (crossed[i] * forms[j]).sum(-1) ** 2 for i, j in ((0, 1), (0, 2), (1, 2)))
         inside = line3[..., 0] ** 2 + line3[..., 1] ** 2 - line3[..., 2] ** 2
         values = mixed**2 + 4 * quadratic * inside
         coefficients = torch.fft.rfft(values)[:, : DEGREE + 1] / SAMPLES
@@ -337,4 +335,3 @@ def _evaluate(coefficients: Tensor, angle: Tensor, derivatives: int) -> list[Ten
         found.append(term.real.sum(-1))
         term = term * (1j * order)
     return found
-

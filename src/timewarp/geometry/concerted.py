@@ -47,8 +47,8 @@ def turn_loops(
 ) -> Turned:
     """Turn the driver of each window, and close the loop in a way that is drawn.
 
-    The chance of a closure is in proportion to ``exp(-d^2 / (2 width^2))`` with ``d^2 = sum_i 2 (1 - cos(tau_i - tau'_i))``
-    between the angles of the segments before and after; it is the same for the way back.
+    The chance of a closure is in proportion to ``exp(-d^2 / (2 width^2))``, with the angles of the segments before and
+    after in ``d^2 = sum_i 2 (1 - cos(tau_i - tau'_i))``; it is the same for the way back.
 
     Args:
         positions: in nm.
@@ -125,8 +125,8 @@ def turn_plainly(positions: Tensor, tables: Tables, angle: Tensor, width: Tensor
     possible &= torch.isfinite(torch.stack([forward, backward, log_volume])).all(0)
     closed = opened.close(onwards.tau[chain, there])
     moved = torch.where(possible[:, None, None], closed.to(positions), positions)
-    terms = (torch.where(possible, v, 0.0) for v in (forward, backward, log_volume))
-    return Turned(moved, *terms, possible)
+    forward, backward, log_volume = (torch.where(possible, v, 0.0) for v in (forward, backward, log_volume))
+    return Turned(moved, forward, backward, log_volume, possible)
 
 
 def log_chances(

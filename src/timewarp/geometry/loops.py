@@ -62,7 +62,7 @@ def find_rings(elements: Sequence[str], bonds: Bonds) -> list[Loop]:
     for atom in order:
         depth[atom] = depth[parent[atom]] + 1
     covered: dict[frozenset[int], set[int]] = {}
-    cycles = []
+    cycles: list[list[int]] = []
     for i, j in bonds:
         if parent[i] == j or parent[j] == i:
             continue
@@ -102,8 +102,7 @@ def find_path(elements: Sequence[str], bonds: Bonds) -> Loop | None:
 
     path = farthest(farthest(0)[0])
     turns = tuple(
-        _turns(elements, adjacent, a, b) and not _in_ring(adjacent, a, b)
-        for a, b in zip(path, path[1:], strict=False)
+        _turns(elements, adjacent, a, b) and not _in_ring(adjacent, a, b) for a, b in itertools.pairwise(path)
     )
     loop = Loop(tuple(path), (*turns, False), closed=False)
     return loop if windows(loop) else None
@@ -140,7 +139,10 @@ def windows(loop: Loop) -> list[Window]:
         for driven in range(3 if loop.closed else 2):
             candidates = [k for k in range(3) if k != driven] if loop.closed else [2]
             fixed = max(candidates, key=lambda k: (len(inside[k]), -k))
-            first, stop = ends[fixed], chosen[fixed] + n  # what moves is from the end of the fixed part to its beginning
+            first, stop = (
+                ends[fixed],
+                chosen[fixed] + n,
+            )  # what moves is from the end of the fixed part to its beginning
             span = sum(1 for k in corners if first <= k <= stop or first <= k + n <= stop)
             if span > LONGEST_SPAN:
                 continue
@@ -221,9 +223,7 @@ class Opened:
     tables: Tables
 
     @classmethod
-    def by(
-        cls, positions: Float[Tensor, "chains atoms 3"], tables: Tables, angle: Float[Tensor, " chains"]
-    ) -> Opened:
+    def by(cls, positions: Float[Tensor, "chains atoms 3"], tables: Tables, angle: Float[Tensor, " chains"]) -> Opened:
         """Turn the drivers by an angle in rad."""
         x = positions.double()
         return cls(x, turn(x, tables.driver, tables.turning, angle.double()), tables)
@@ -236,8 +236,9 @@ class Opened:
     @property
     def points(self) -> Float[Tensor, "chains 3 4 3"]:
         """The same, with the driven segment's in its new shape."""
-        now, driven = _gather(self.turned, self.tables.points), self.tables.driven[:, None] == torch.arange(
-            3, device=self.before.device
+        now, driven = (
+            _gather(self.turned, self.tables.points),
+            self.tables.driven[:, None] == torch.arange(3, device=self.before.device),
         )
         return torch.where(driven[..., None, None], now, self.points_before)
 

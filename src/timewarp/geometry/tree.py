@@ -93,6 +93,7 @@ def build_tree(elements: Sequence[str], bonds: Bonds) -> InternalTree:
 
 
 def is_trigonal(element: str, degree: int) -> bool:
+    """Whether an atom with so many neighbours is taken for planar: carbon and nitrogen with three at most."""
     return (element == "C" and degree <= 3) or (element == "N" and degree <= 3)
 
 

@@ -123,7 +123,9 @@ class ConcertedMove(Move):
             return self.hop(state, tables, uniform())
         if kind < self.hop_share + self.far_share:
             flip, turn = uniform() < FLIP_SHARE, 2 * uniform() - 1
-            angle = torch.where(flip, math.radians(FLIP_DEGREES) * turn - 2 * tables.dihedral(state.positions), math.pi * turn)
+            angle = torch.where(
+                flip, math.radians(FLIP_DEGREES) * turn - 2 * tables.dihedral(state.positions), math.pi * turn
+            )
             return self.leap(state, tables, angle, uniform())
         low, high = math.radians(NEAREST_TURN_DEGREES), math.radians(FARTHEST_TURN_DEGREES)
         largest = low * (high / low) ** uniform()
@@ -190,7 +192,10 @@ class ConcertedMove(Move):
         return -self.target.reduced_energy(state.energy) - volume
 
     def log_ratio(
-        self, forward: Float[Tensor, " chains"], backward: Float[Tensor, " chains"], log_volume: Float[Tensor, " chains"]
+        self,
+        forward: Float[Tensor, " chains"],
+        backward: Float[Tensor, " chains"],
+        log_volume: Float[Tensor, " chains"],
     ) -> Float[Tensor, " chains"]:
         """From the log chances of both closures, and log |det B(x)| - log |det B(x')|."""
         return backward - forward + log_volume

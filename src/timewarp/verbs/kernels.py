@@ -246,7 +246,9 @@ def build_kernel(
     if balanced:
         learned = [moves[name] for name in wanted if name in LEARNED]
         local = [moves[name] for name in wanted if name not in LEARNED for _ in range(repeats.get(name, 1))]
-        return Balanced(learned, local, _rows((turning_torsions if CONCERTED in moves else soft_torsions)(system.atoms)))
+        return Balanced(
+            learned, local, _rows((turning_torsions if CONCERTED in moves else soft_torsions)(system.atoms))
+        )
     return Cycle([moves[name] for name in wanted for _ in range(repeats.get(name, 1))])
 
 
