@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from .geometry import InternalTree, build_tree, find_stereocentres, ring_bonds
-from .geometry.loops import Loop, find_rings
+from .geometry.rings import Loop, find_rings
 from .shapes import Bool, Float
 
 CAPS = frozenset({"ACE", "NME"})

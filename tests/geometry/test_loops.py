@@ -19,7 +19,8 @@ from timewarp.geometry.concerted import (
     turn_loops,
     turn_plainly,
 )
-from timewarp.geometry.loops import Opened, Tables, find_path, find_rings, present_angles, windows
+from timewarp.geometry.loops import Opened, Tables, present_angles
+from timewarp.geometry.rings import find_path, find_rings, windows
 from timewarp.molecules import build_molecule
 from timewarp.native import available
 from timewarp.restriction import Restriction

@@ -9,7 +9,8 @@ import torch
 from analytic_targets import TEMPERATURE_K, AnalyticPotential
 
 from timewarp.geometry import dihedrals
-from timewarp.geometry.loops import Opened, Tables, closures_of, find_rings
+from timewarp.geometry.loops import Opened, Tables, closures_of
+from timewarp.geometry.rings import find_rings
 from timewarp.sampling import ConcertedMove, Target
 from timewarp.state import Atoms
 

@@ -12,7 +12,8 @@ from torch import Tensor
 from ..flows.proposer import Proposal
 from ..geometry.closure import Closures
 from ..geometry.concerted import all_closures, choose, close_loops, present_closure, turn_loops
-from ..geometry.loops import Loop, Tables, find_path
+from ..geometry.loops import Tables
+from ..geometry.rings import Loop, find_path
 from ..shapes import Bool, Float, Int
 from ..state import Atoms, State
 from .move import Move
@@ -31,7 +32,7 @@ NO_WAY = -1e6
 
 
 def inner_path(atoms: Atoms) -> Loop | None:
-    """The path through a molecule whose inside they turn; see :func:`timewarp.geometry.loops.find_path`."""
+    """The path through a molecule whose inside they turn; see :func:`timewarp.geometry.rings.find_path`."""
     return find_path(atoms.elements, atoms.bonds)
 
 
