@@ -326,7 +326,8 @@ def _draw(
     best, lowest = positions, torch.full_like(positions[:, 0, 0], torch.inf)
     turning = beyond_bonds(atoms.tree, atoms.tree.rotatable).to(built.device)
     bonds = atoms.tree.torsions[:, 1:3].to(built.device)
-    rings = Tables.of(atoms.rings, atoms.n_atoms, atoms.bonds).to(built.device) if atoms.rings else None
+    turns = bool(atoms.rings) and built.device.type != "mps"  # closures need double precision
+    rings = Tables.of(atoms.rings, atoms.n_atoms, atoms.bonds).to(built.device) if turns else None
     for _ in range(DRAWS_PER_CANDIDATE if len(bonds) or rings else 0):
         drawn = positions if rings is None else scramble(positions, rings, generator, TURNS_PER_DRAW)
         for row in range(len(bonds)):

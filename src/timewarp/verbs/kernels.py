@@ -223,6 +223,7 @@ def build_kernel(
     has_proline = bool(proline_rings(system.atoms))
     if has_proline and not settings.kernels:
         wanted.insert(wanted.index("hmc"), PUCKER)
+    rings = rings and system.device != "mps"  # closures need double precision, which that device has not
     if rings and not settings.kernels and system.atoms.rings:
         wanted.insert(wanted.index("hmc"), CONCERTED)
     if PUCKER in wanted and not has_proline:
