@@ -141,6 +141,7 @@ def test_torsions_of_a_disulphide_ring_are_named():
     ring = ["psi_1", "omega_1", "chi1_1", "phi_2", "psi_2", "omega_2", "phi_3", "psi_3", "omega_3", "phi_4", "chi1_4"]
     assert ring_torsions(atoms) == ring
     assert ring_torsions(atoms, puckers_flip=True) == ring
+    assert ring_torsions(atoms, rings_turn=True) == []
 
 
 def test_prolines_ring_is_named_unless_its_pucker_is_flipped():
@@ -157,6 +158,14 @@ def test_proline_in_a_larger_ring_stays_named():
     closed = replace(atoms, bonds=(*atoms.bonds, (ends[0], cap)))
     assert {"phi_1", "psi_1", "phi_2", "psi_2"} <= set(ring_torsions(closed, puckers_flip=True))
     assert "chi1_1" not in ring_torsions(closed, puckers_flip=True)
+    # This one has too few bonds that turn; of a ring that turns, proline's own ring is left.
+    assert ring_torsions(closed, rings_turn=True) == ring_torsions(closed)
+    atoms = build_molecule("Ace-PGGG-Nme", minimise=False).atoms
+    cap = max(i for i, name in enumerate(atoms.residue_names) if name == "NME" and atoms.names[i] == "C")
+    closed = replace(atoms, bonds=(*atoms.bonds, (atoms.names.index("CH3"), cap)))
+    assert "psi_3" in ring_torsions(closed)
+    assert ring_torsions(closed, rings_turn=True) == ["phi_1", "chi1_1", "chi2_1"]
+    assert ring_torsions(closed, puckers_flip=True, rings_turn=True) == []
 
 
 @pytest.mark.parametrize(
@@ -177,6 +186,18 @@ def test_what_is_turned_follows_from_the_run(kind, config, named):
             return build_molecule("Ace-P-Nme").atoms
 
     assert unturned_torsions(Proline(kind=kind, config=config)) == named
+
+
+@pytest.mark.parametrize(("kernels", "named"), [(["hmc"], 11), (["hmc", "concerted"], 0)])
+def test_a_ring_is_turned_by_its_kernel(kernels, named):
+    @dataclass
+    class Ring(Frames):
+        @property
+        def atoms(self):
+            return build_molecule(RING, minimise=False).atoms
+
+    assert len(unturned_torsions(Ring(kind="chain", config={"kernels": kernels}))) == named
+    assert len(unturned_torsions(Ring(kind="md", config={}))) == 11
 
 
 @pytest.mark.parametrize(

@@ -41,6 +41,7 @@ struct Kept {
   }
 };
 
+void bind_closure(nb::module_& m);
 void bind_energy(nb::module_& m);
 void bind_flow(nb::module_& m);
 void bind_geometry(nb::module_& m);

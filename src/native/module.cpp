@@ -23,6 +23,7 @@ NB_MODULE(_core, m) {
     expect(x.size() == out.size() && y.size() == out.size(), "arrays of one length");
     isa().elementary->apply_f64(function, x.data(), y.data(), out.data(), long(out.size()));
   });
+  bind_closure(m);
   bind_energy(m);
   bind_flow(m);
   bind_geometry(m);

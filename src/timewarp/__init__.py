@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from .flows import Proposal
     from .run import Run
-    from .sampling import HMC, Balanced, Cycle, Kernel, Mixture, Move, PuckerMove, TorsionMove
+    from .sampling import HMC, Balanced, ConcertedMove, Cycle, Kernel, Mixture, Move, PuckerMove, TorsionMove
     from .system import System
     from .verbs.conditional import conditional
     from .verbs.evaluate import evaluate
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "flows": ("Proposal",),
     "run": ("Run",),
-    "sampling": ("HMC", "Balanced", "Cycle", "Kernel", "Mixture", "Move", "PuckerMove", "TorsionMove"),
+    "sampling": ("HMC", "Balanced", "ConcertedMove", "Cycle", "Kernel", "Mixture", "Move", "PuckerMove", "TorsionMove"),
     "system": ("System",),
     "verbs.conditional": ("conditional",),
     "verbs.evaluate": ("evaluate",),
@@ -60,6 +60,7 @@ _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 __all__ = [
     "HMC",
     "Balanced",
+    "ConcertedMove",
     "Cycle",
     "Flow",
     "Kernel",

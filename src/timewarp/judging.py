@@ -174,10 +174,12 @@ def check_length(source: Source, trajectory: Trajectory) -> None:
 def unturned_torsions(source: Source) -> list[str]:
     """Named torsions that no move of a run turns: those in rings.
 
-    The kernel ``pucker`` exchanges the two puckers of proline's ring, and so do some tens of picoseconds of dynamics. A
-    network that proposes all Cartesian coordinates (a run with a size of its batches, ``proposals``) moves rings too.
+    The kernel ``concerted`` turns rings with enough bonds that turn. The kernel ``pucker`` exchanges the two puckers of
+    proline's ring, and so do some tens of picoseconds of dynamics. A network that proposes all Cartesian coordinates (a
+    run with a size of its batches, ``proposals``) moves rings too.
     """
     if source.config.get("proposals") is not None:
         return []
-    puckers_flip = source.kind != "chain" or "pucker" in source.config.get("kernels", ())
-    return ring_torsions(source.atoms, puckers_flip=puckers_flip)
+    kernels = source.config.get("kernels", ()) if source.kind == "chain" else ()
+    puckers_flip = source.kind != "chain" or "pucker" in kernels
+    return ring_torsions(source.atoms, puckers_flip=puckers_flip, rings_turn="concerted" in kernels)

@@ -13,9 +13,11 @@ import torch
 from torch import Tensor
 
 from .analysis.states import farthest_first
-from .analysis.torsions import named_torsions, soft_torsions
+from .analysis.torsions import named_torsions, turning_torsions
 from .energies import EnergyFunction
 from .geometry import beyond_bonds, dihedrals, measure_dihedrals, turn, wrap
+from .geometry.concerted import scramble
+from .geometry.loops import Tables
 from .restriction import Restriction
 from .shapes import Bool, Float
 from .state import Atoms
@@ -24,6 +26,8 @@ from .trajectories import SUPERCHAINS, read_positions, superchain_labels
 BUILT, SPREAD = "built", "spread"
 CANDIDATES_PER_START, FEWEST_CANDIDATES = 4, 64
 DRAWS_PER_CANDIDATE = 8
+TURNS_PER_DRAW = 30
+"""Concerted rotations that draw the conformer of a ring; half of them find a way to close it."""
 MINIMISATION_STEPS = 400
 REMEMBERED_STEPS = 8
 LARGEST_STEP_NM = 0.01
@@ -54,9 +58,10 @@ def start_positions(
 
     ``built`` is the built structure as it is. The others are minimised: ``phi_1=60`` or ``phi_1=60,psi_1=40`` is the
     built structure with torsions set, in degrees; ``FILE.pdb`` or ``FILE.pdb#3`` a model of a file, the first by
-    default; ``spread`` draws every rotatable torsion uniformly for several times as many candidates as are needed,
-    drops minima far above the lowest, and takes those that are farthest from each other in the torsions of backbone and
-    side chains. Starts that are farther from each other than the chains ever are make R-hat mean something.
+    default; ``spread`` draws every rotatable torsion uniformly, and the conformers of rings by concerted rotations, for
+    several times as many candidates as are needed, drops minima far above the lowest, and takes those that are farthest
+    from each other in the torsions of backbone and side chains. Starts that are farther from each other than the chains
+    ever are make R-hat mean something.
 
     Args:
         energy_function: energies and forces, batched over configurations.
@@ -303,9 +308,10 @@ def _spread(
     if not allowed.any():
         raise ValueError("no spread start with a finite energy was found; give another --start")
     x, energy = x[allowed], energy[allowed]
-    highest = (HIGHEST_SPREAD_KT + HIGHEST_SPREAD_KT_PER_BOND * len(atoms.tree.rotatable)) * kT
+    in_rings = sum(len(ring.bonds) - 6 for ring in atoms.rings)  # six of a ring's bonds close it
+    highest = (HIGHEST_SPREAD_KT + HIGHEST_SPREAD_KT_PER_BOND * (len(atoms.tree.rotatable) + in_rings)) * kT
     x = x[energy - energy.min() < highest][energy[energy - energy.min() < highest].argsort(stable=True)]
-    torsions = torch.tensor(list(soft_torsions(atoms).values()), dtype=torch.long).reshape(-1, 4)
+    torsions = torch.tensor(list(turning_torsions(atoms).values()), dtype=torch.long).reshape(-1, 4)
     if len(torsions):
         angles = measure_dihedrals(x.double().cpu(), torsions).numpy()
         x = x[torch.from_numpy(farthest_first(angles, n)).to(x.device)]
@@ -315,13 +321,15 @@ def _spread(
 def _draw(
     energy_function: EnergyFunction, atoms: Atoms, built: Tensor, n: int, generator: torch.Generator
 ) -> Float[Tensor, "n atoms 3"]:
-    """Conformations with every rotatable torsion drawn uniformly, each the lowest in energy of a few draws."""
+    """Conformations with every rotatable torsion and all rings drawn, each the lowest in energy of a few draws."""
     positions = built.expand(n, -1, -1).contiguous()
     best, lowest = positions, torch.full_like(positions[:, 0, 0], torch.inf)
     turning = beyond_bonds(atoms.tree, atoms.tree.rotatable).to(built.device)
     bonds = atoms.tree.torsions[:, 1:3].to(built.device)
-    for _ in range(DRAWS_PER_CANDIDATE if len(bonds) else 0):
-        drawn = positions
+    turns = bool(atoms.rings) and built.device.type != "mps"  # closures need double precision
+    rings = Tables.of(atoms.rings, atoms.n_atoms, atoms.bonds).to(built.device) if turns else None
+    for _ in range(DRAWS_PER_CANDIDATE if len(bonds) or rings else 0):
+        drawn = positions if rings is None else scramble(positions, rings, generator, TURNS_PER_DRAW)
         for row in range(len(bonds)):
             uniform = torch.rand(n, generator=generator, device=built.device, dtype=built.dtype)
             drawn = turn(drawn, bonds[row].expand(n, 2), turning[row].expand(n, -1), math.pi * (2 * uniform - 1))

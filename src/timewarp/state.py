@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from .geometry import InternalTree, amide_bonds, build_tree, find_stereocentres, neighbours, ring_bonds
+from .geometry.rings import Loop, find_rings
 from .shapes import Bool, Float
 
 CAPS = frozenset({"ACE", "NME", "NHE", "NH2"})
@@ -119,6 +120,11 @@ class Atoms:
         """For each atom, whether it belongs to a ring."""
         members = {i for bond in ring_bonds(self.n_atoms, self.bonds) for i in bond}
         return tuple(i in members for i in range(self.n_atoms))
+
+    @cached_property
+    def rings(self) -> tuple[Loop, ...]:
+        """The rings that concerted rotations turn: those with bonds enough that turn, which proline's has not."""
+        return tuple(find_rings(self.elements, self.bonds))
 
     @cached_property
     def adjacency(self) -> Bool[Tensor, "atoms atoms"]:

@@ -20,6 +20,7 @@ from analytic_targets import (
 )
 from cartesian_densities import augmented_case
 from growth_cases import balanced, growth
+from ring_cases import FAR, HOP, NEAR, ring_case
 
 from timewarp.flows import build_network
 from timewarp.sampling import (
@@ -148,6 +149,10 @@ CASES = {
     "torsion": lambda: toy_case(toy_torsion),
     "torsion, narrow": lambda: toy_case(narrow_torsion),
     "torsion, stiff bonds": lambda: toy_case(stiff_torsion),
+    "concerted": lambda: ring_case(),
+    "concerted, near": lambda: ring_case(**NEAR),
+    "concerted, far": lambda: ring_case(**FAR),
+    "concerted, hops": lambda: ring_case(**HOP),
     "hmc on a molecule": lambda: toy_case(toy_hmc),
     "cycle": lambda: toy_case(toy_cycle),
     "mixture": lambda: toy_case(toy_mixture),

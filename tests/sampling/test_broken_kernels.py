@@ -20,6 +20,7 @@ from kernel_cases import (
     invariance_z,
     toy_case,
 )
+from ring_cases import FAR, HOP, ForgetsTheJacobian, ForgetsTheNumber, InvertsTheJacobian, ring_case
 
 from timewarp.geometry import log_volume, to_internal
 from timewarp.sampling import (
@@ -105,6 +106,10 @@ BROKEN = {
     "hmc without accept step": lambda: toy_case(
         lambda y, t: NoAcceptStep(t, TOY_MASSES, n_steps=4, step_fs=60.0, adaptive=False)
     ),
+    "Jacobian of a ring forgotten": lambda: ring_case(ForgetsTheJacobian),
+    "Jacobian of a ring upside down": lambda: ring_case(InvertsTheJacobian),
+    "number of closures forgotten": lambda: ring_case(ForgetsTheNumber, window=2, **FAR),
+    "weights of other closures forgotten": lambda: ring_case(ForgetsTheNumber, **HOP),
     "torsion turns kept when they please": lambda: toy_case(lambda y, t: LopsidedTurns(t, y.tree)),
 }
 

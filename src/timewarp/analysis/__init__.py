@@ -36,6 +36,7 @@ from .torsions import (
     ring_torsions,
     soft_torsions,
     torsion_angles,
+    turning_torsions,
 )
 from .verdict import Check, Verdict, judge, largest_rhat, quantities, smallest_ess
 
@@ -95,6 +96,7 @@ __all__ = [
     "smallest_ess",
     "soft_torsions",
     "torsion_angles",
+    "turning_torsions",
     "wasserstein",
     "z_score",
 ]

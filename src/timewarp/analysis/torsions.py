@@ -203,15 +203,26 @@ def soft_torsions(atoms: Atoms) -> dict[str, Quadruple]:
     return {name: row for name, row in named_torsions(atoms).items() if frozenset(row[1:3]) in turning}
 
 
-def ring_torsions(atoms: Atoms, *, puckers_flip: bool = False) -> list[str]:
+def turning_torsions(atoms: Atoms) -> dict[str, Quadruple]:
+    """Those of :func:`soft_torsions`, and those in rings that concerted rotations turn."""
+    turning = {frozenset(row[1:3]) for row in atoms.tree.torsions.tolist()}
+    turning |= {frozenset(bond) for ring in atoms.rings for bond in ring.bonds}
+    return {name: row for name, row in named_torsions(atoms).items() if frozenset(row[1:3]) in turning}
+
+
+def ring_torsions(atoms: Atoms, *, puckers_flip: bool = False, rings_turn: bool = False) -> list[str]:
     """Those of :func:`named_torsions` about bonds in a ring: no torsion move or learned proposal turns them.
 
     Args:
         atoms: the molecule.
         puckers_flip: leave out those of proline's own ring, whose two puckers something else exchanges. A torsion of
             proline that is in a larger ring as well stays.
+        rings_turn: leave out those of the larger rings, which concerted rotations turn, and those of the stiff bonds
+            between: their peptide bonds, and proline's bonds if its pucker flips.
     """
     opened = {"CG"} if puckers_flip else set()
     cut = {i for i, name in enumerate(atoms.names) if name in opened and atoms.residue_names[i] in ("PRO", "DPR")}
-    rings = ring_bonds(atoms.n_atoms, [bond for bond in atoms.bonds if not cut & set(bond)])
+    turned = {frozenset(bond) for ring in atoms.rings for bond in ring.bonds} if rings_turn else set()
+    kept = [bond for bond in atoms.bonds if not cut & set(bond) and frozenset(bond) not in turned]
+    rings = ring_bonds(atoms.n_atoms, kept)
     return [name for name, row in named_torsions(atoms).items() if frozenset(row[1:3]) in rings]

@@ -157,7 +157,7 @@ def _unturned(analysis: Mapping[str, Any]) -> Iterator[Check]:
         how = (
             "no move turns them, hmc alone shifts them by small steps of all atoms"
             if analysis["unit"] == "step"
-            else "no torsion move or start turns them, only the dynamics itself"
+            else "no torsion move turns them, only the dynamics itself"
         )
         yield Check(
             "not moved",

@@ -76,7 +76,7 @@ def build_tree(elements: Sequence[str], bonds: Bonds) -> InternalTree:
             queue.append(atom)
 
     rings = ring_bonds(n_atoms, bonds)
-    trigonal = [_is_trigonal(elements[i], len(adjacent[i])) for i in range(n_atoms)]
+    trigonal = [is_trigonal(elements[i], len(adjacent[i])) for i in range(n_atoms)]
     rotatable = []
     for atom in proper:
         a, b, _ = references[atom]
@@ -92,7 +92,8 @@ def build_tree(elements: Sequence[str], bonds: Bonds) -> InternalTree:
     )
 
 
-def _is_trigonal(element: str, degree: int) -> bool:
+def is_trigonal(element: str, degree: int) -> bool:
+    """Whether an atom with so many neighbours is taken for planar: carbon and nitrogen with three at most."""
     return (element == "C" and degree <= 3) or (element == "N" and degree <= 3)
 
 

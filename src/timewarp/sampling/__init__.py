@@ -5,6 +5,7 @@ from ..state import repartition_hydrogen_mass
 from .balance import Balanced
 from .batched import BatchedMove, batch_size
 from .chains import ChainRecord, ChainSettings, run_chains
+from .concerted import ConcertedMove, inner_path
 from .cycle import Cycle, Mixture
 from .exploration import ExplorationKernel, distinct_states, summarise_exploration
 from .flow import FlowMove
@@ -26,6 +27,7 @@ __all__ = [
     "BatchedMove",
     "ChainRecord",
     "ChainSettings",
+    "ConcertedMove",
     "Cycle",
     "ExplorationKernel",
     "FlowMove",
@@ -47,6 +49,7 @@ __all__ = [
     "batch_size",
     "distinct_states",
     "first_accepted",
+    "inner_path",
     "jumps",
     "kernel_table",
     "learned_move",

@@ -17,9 +17,9 @@ KINDS = ("C", "C2", "B", "A")
 "compare."""
 PRECISIONS = ("float32", "float64")
 LOCAL = ("torsion", "hmc")
-PUCKER = "pucker"
+PUCKER, CONCERTED = "pucker", "concerted"
 LEARNED = ("flow", "flow_suffix", "flow_subset")
-KNOWN = ("flow", *LOCAL, PUCKER, *LEARNED[1:])
+KNOWN = ("flow", *LOCAL, PUCKER, CONCERTED, *LEARNED[1:])
 HMC_STEPS = (10, 20, 40, 80)
 DEFAULT_HMC_STEPS = 40
 STEPS_PER_SEGMENT = 50
@@ -80,6 +80,9 @@ class KernelSettings(ModelSettings):
     )
     torsion_moves: int = setting(
         4, "single-bond turns in a cycle, stiff peptide bonds included", least=1, group="the moves"
+    )
+    concerted_moves: int = setting(
+        8, "concerted rotations of a ring in a cycle, where the molecule has one", least=1, group="the moves"
     )
     hmc_steps: int | None = setting(
         None,

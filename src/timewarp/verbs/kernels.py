@@ -9,13 +9,14 @@ from typing import Any
 
 import torch
 
-from ..analysis import named_torsions, soft_torsions
+from ..analysis import named_torsions, soft_torsions, turning_torsions
 from ..files import read_json
 from ..flows import Proposer, SpeculativeProposer
 from ..pretrained import PRIOR, LoadedModel, default_for, load, names, outside
 from ..sampling import (
     HMC,
     Balanced,
+    ConcertedMove,
     Cycle,
     Kernel,
     LengthTrial,
@@ -28,7 +29,7 @@ from ..sampling import (
     stiff_torsions,
 )
 from ..sampling.batched import MOST_PROPOSALS
-from ..settings.sampling import DEFAULT_HMC_STEPS, HMC_STEPS, LEARNED, PUCKER, KernelSettings
+from ..settings.sampling import CONCERTED, DEFAULT_HMC_STEPS, HMC_STEPS, LEARNED, PUCKER, KernelSettings
 from ..system import System
 
 logger = logging.getLogger("timewarp")
@@ -208,9 +209,17 @@ def default_kernel(
 
 
 def build_kernel(
-    system: System, settings: KernelSettings, model: LoadedModel | None, *, n_chains: int = 1, threads: int = 1
+    system: System,
+    settings: KernelSettings,
+    model: LoadedModel | None,
+    *,
+    n_chains: int = 1,
+    threads: int = 1,
+    rings: bool = True,
 ) -> Cycle:
     """The kernel of some settings with a network that is loaded already; see :func:`default_kernel`.
+
+    ``rings`` says whether the default kernels include concerted rotations where the molecule has a ring.
 
     Raises:
         ValueError: a kernel is not for this molecule or network, or bond lengths and angles would stay as they are.
@@ -232,6 +241,9 @@ def build_kernel(
     has_proline = bool(proline_rings(system.atoms))
     if has_proline and not settings.kernels:
         wanted.insert(wanted.index("hmc"), PUCKER)
+    rings = rings and system.device != "mps"  # closures need double precision, which that device has not
+    if rings and not settings.kernels and system.atoms.rings:
+        wanted.insert(wanted.index("hmc"), CONCERTED)
     if PUCKER in wanted and not has_proline:
         raise ValueError(f"{PUCKER} is for molecules with proline, and {system.name} has none; leave it out")
     if misfit := [name for name in settings.learned if name not in moves]:
@@ -242,7 +254,9 @@ def build_kernel(
         moves["torsion"] = TorsionMove(system)
     if PUCKER in wanted:
         moves[PUCKER] = PuckerMove(system)
-    repeats = {"torsion": settings.torsion_moves}
+    if CONCERTED in wanted:
+        moves[CONCERTED] = ConcertedMove(system)
+    repeats = {"torsion": settings.torsion_moves, CONCERTED: settings.concerted_moves}
     if "hmc" in wanted:
         others = sum(moves[name].cost * repeats.get(name, 1) for name in wanted if name != "hmc")
         moves["hmc"] = _hmc(system, settings, others / wanted.count("hmc"))
@@ -251,7 +265,9 @@ def build_kernel(
     if balanced:
         learned = [moves[name] for name in wanted if name in LEARNED]
         local = [moves[name] for name in wanted if name not in LEARNED for _ in range(repeats.get(name, 1))]
-        return Balanced(learned, local, _rows(soft_torsions(system.atoms)))
+        return Balanced(
+            learned, local, _rows((turning_torsions if CONCERTED in moves else soft_torsions)(system.atoms))
+        )
     return Cycle([moves[name] for name in wanted for _ in range(repeats.get(name, 1))])
 
 

@@ -21,7 +21,7 @@ from ..run import Run
 from ..sampling import ChainSettings, Kernel, distinct_states, run_chains, summarise
 from ..settings import options_of
 from ..settings.molecule import MoleculeSettings
-from ..settings.sampling import ChainOptions, SampleSettings
+from ..settings.sampling import CONCERTED, ChainOptions, SampleSettings
 from ..starts import check_starts, settle
 from ..system import System
 from ..trajectories import SUPERCHAINS, RunFolder, open_source
@@ -93,7 +93,9 @@ def sample(
         if chosen.learned:
             instead = ", or sample without a network: `no_flow`"
             loaded = load_model(system, model, chosen.family, instead)
-        made: Kernel = build_kernel(system, chosen, loaded, n_chains=n_chains, threads=threads)
+        # A run that began without concerted rotations goes on without them.
+        rings = CONCERTED in stored.get("kernels", (CONCERTED,))
+        made: Kernel = build_kernel(system, chosen, loaded, n_chains=n_chains, threads=threads, rings=rings)
     else:
         made = kernel(system)
         if made.target is not system:
@@ -107,15 +109,17 @@ def sample(
         frames_per_segment=chosen.frames_per_segment(system.atoms.n_atoms, n_chains),
     )
     parts = made.parts
+    names = list(dict.fromkeys(part.name for part in parts))
     batched = next((part for part in parts if hasattr(part, "proposals")), None)
     config: dict[str, Any] = {
         **system.facts,
         "model": None if loaded is None else loaded.name,
         "weights_sha256": None if loaded is None else loaded.sha256,
-        "kernels": list(dict.fromkeys(part.name for part in parts)),
+        "kernels": names,
         "proposals": None if batched is None else chosen.proposals or "tuned",
         "flow_steps": None if batched is None else chosen.flow_steps or "proposals",
         "torsion_moves": chosen.torsion_moves,
+        **({"concerted_moves": chosen.concerted_moves} if CONCERTED in names else {}),
         "hmc_steps": chosen.hmc_steps or "tuned",
         "hmc_acceptance": chosen.hmc_acceptance,
         "starts": list(starts),

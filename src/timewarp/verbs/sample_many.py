@@ -100,6 +100,8 @@ def sample_many(
         for name, value in {**named, "export": export}.items()
         if name not in NOT_OF_A_LIST and not (name in of_files and value in (None, ()))
     }
+    if shared["concerted_moves"] == SampleSettings.concerted_moves:
+        del shared["concerted_moves"]  # lists of version 0.1 lack it
     return run_list(
         sequences,
         out,
