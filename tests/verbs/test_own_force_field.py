@@ -119,6 +119,6 @@ def test_what_is_said_where_no_bond_turns(tmp_path: Path, caplog: pytest.LogCapt
     path = made.ring("GGGGGG").save(tmp_path, "prmtop", "rst7")
     with caplog.at_level("WARNING", logger="timewarp"):
         run = tw.sample(path, solvent="obc2", out=tmp_path / "run", **FEW)
-    assert "hmc alone moves it" in caplog.text
-    assert set(run.config["kernels"]) == {"hmc"}
+    assert "nothing for a network to propose, concerted rotations turn its ring" in caplog.text
+    assert set(run.config["kernels"]) == {"concerted", "hmc"}
     assert RunFolder.open(run.path).config["preset"] == "prmtop-obc2"

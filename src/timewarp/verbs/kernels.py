@@ -93,9 +93,8 @@ def without_network(system: System, settings: KernelSettings) -> bool:
     asked = settings.model or settings.family or settings.kernels or not settings.learned
     if asked or system.atoms.tree.rotatable:
         return False
-    logger.warning(
-        f"no bond of {system.name} turns freely: there is nothing for a network to propose, hmc alone moves it"
-    )
+    how = "concerted rotations turn its ring, and hmc moves the rest" if system.atoms.rings else "hmc alone moves it"
+    logger.warning(f"no bond of {system.name} turns freely: there is nothing for a network to propose, {how}")
     return True
 
 
