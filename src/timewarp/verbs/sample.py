@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import math
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,12 +16,13 @@ from torch import Tensor
 from .. import native
 from ..energies import Potential
 from ..files import read_toml
+from ..goal import Looking, Progressed, parse_goal
 from ..machine import default_chains, describe, set_sampling_threads
 from ..molecules import Molecule
 from ..progress import Listener, listening
 from ..run import Run
 from ..sampling import ChainSettings, Kernel, distinct_states, run_chains, summarise
-from ..settings.sampling import ChainOptions, SampleSettings
+from ..settings.sampling import MINUTES, UNTIL, ChainOptions, SampleSettings
 from ..starts import check_starts, settle
 from ..system import System
 from ..trajectories import SUPERCHAINS, RunFolder, open_source
@@ -45,6 +48,9 @@ def sample(
     Chirality and the cis/trans pattern of peptide bonds are those of the start. A process that is killed loses at most
     one open segment: the same call goes on, bit for bit, and a larger ``samples`` extends the run.
 
+    Unless ``samples`` says how many, the run goes on until every torsion, the energy and the conformations meet
+    ``until`` (``"rhat=1.01,ess=1000"``), or for ``minutes`` (60). ``run.summary["until"]`` says how far it came.
+
     Args:
         molecule: one-letter codes (``"AG"``), with caps (``"Ace-A-Nme"``), a PDB file, or a :class:`System`.
         out: the run folder, new or to be resumed; None: ``NAME-samples`` here.
@@ -69,12 +75,18 @@ def sample(
         >>> run.torsions["phi_2"].shape
         (8, 8)
     """
+    began = time.monotonic()
     model = settings.pop("model", None)
     chosen = SampleSettings.make({**settings, "model": model_name(model)})
     system = as_system(molecule, chosen, chosen.temperature_K)
     threads = set_sampling_threads(chosen.threads, system.device)
     path = Path(out or f"{system.name}-samples")
     stored = stored_config(path)
+    if chosen.samples is None and chosen.until is None and isinstance(stored.get("n_samples"), int):
+        chosen = chosen.replaced(
+            samples=stored["n_samples"]
+        )  # the same command goes on to the number that it began with
+    goal = parse_goal(chosen.until or UNTIL) if chosen.samples is None else None
     n_chains = chosen.chains or stored.get("n_chains") or default_chains(threads)
     superchains = min(SUPERCHAINS, n_chains)
     if chosen.start_from is None:
@@ -95,7 +107,7 @@ def sample(
             raise ValueError(f"the kernel {made!r} is of another target; make it from the system that it is given")
     chains = ChainSettings(
         n_chains=n_chains,
-        n_samples=chosen.samples,
+        **({} if chosen.samples is None else {"n_samples": chosen.samples}),
         thin=chosen.thin,
         warmup=chosen.warmup,
         seed=chosen.seed,
@@ -120,7 +132,11 @@ def sample(
         **chain_facts(chains, system, threads),
         "warmup": chains.warmup,
         "tuning": tuning,
+        "until": None if goal is None else str(goal),
+        "observables": list(chosen.observables) or None,
     }
+    if goal is not None:
+        del config["n_samples"]
     if stored and "superchains" not in stored:
         config["superchains"] = None  # version 0.1: each chain had a start of its own
     if tuning is not None:
@@ -132,7 +148,7 @@ def sample(
         atoms=system.atoms,
         topology_pdb=system.pdb,
         config=config,
-        may_change=("n_samples", "threads", "start_from"),
+        may_change=("n_samples", "until", "observables", "threads", "start_from"),
     )
     keep_energy(folder, system)
 
@@ -144,6 +160,10 @@ def sample(
             )
         return system.starts(n_chains, generator, starts, superchains=superchains)
 
+    minutes = chosen.minutes or MINUTES
+    looking = None
+    if goal is not None:
+        looking = Looking(folder, goal, chosen.observables, minutes=minutes, began=began, tell=_tell)
     with listening(progress):
         record = run_chains(
             made,
@@ -154,6 +174,7 @@ def sample(
             tuning=tuning,
             quiet=progress is not True,
             heartbeat=heartbeat,
+            length=looking,
         )
     run = Run(folder)
     folder.write_summary(
@@ -176,9 +197,19 @@ def sample(
             "starts": list(starts),
             "start_from": config["start_from"],
             "precision": system.precision,
+            "until": None if looking is None or looking.last is None else looking.last.to_json(),
         }
     )
     return run
+
+
+def _tell(progressed: Progressed) -> None:
+    """What a run waits for, in a line of the log."""
+    if progressed.lacking:
+        worst, n = progressed.lacking[0], len(progressed.lacking)
+        more = f" and {n - 1} more" if n > 1 else ""
+        about = "" if math.isinf(progressed.factor) else f"; about {progressed.factor:.2g} times as many are needed"
+        logger.info(f"{progressed.samples:,} samples: waits for {worst}{more}{about}")
 
 
 def as_system(molecule: str | Path | Molecule | System, settings: ChainOptions, temperature_K: float | None) -> System:
