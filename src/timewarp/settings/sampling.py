@@ -22,6 +22,7 @@ STEPS_PER_SEGMENT = 50
 NUMBERS_PER_SEGMENT = 2**24
 UNTIL = "rhat=1.01,ess=1000"
 MINUTES = 60.0
+SAMPLES = 20_000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -187,7 +188,7 @@ class SampleSettings(ChainOptions, KernelSettings):
         least=1,
         key="n_samples",
         short="-n",
-        shown="as many as it takes",
+        shown=f"{SAMPLES:,}, or as many as it takes where --until, --minutes or --observables is given",
         group="how much",
     )
     until: str | None = setting(
@@ -195,7 +196,7 @@ class SampleSettings(ChainOptions, KernelSettings):
         "go on until every torsion, the energy and the conformations have a nested R-hat below the one and an "
         "effective sample size above the other",
         metavar="GOAL",
-        shown=UNTIL,
+        shown=f"{UNTIL} where --minutes or --observables is given",
         group="how much",
     )
     observables: tuple[str, ...] = setting(
@@ -207,7 +208,7 @@ class SampleSettings(ChainOptions, KernelSettings):
     )
     minutes: float | None = setting(
         None,
-        "with --until: stop after this time, start and warm-up included",
+        "go on until the goal is met, and stop after this time, start and warm-up included",
         unit="min",
         above=0,
         most=10**6,
@@ -258,6 +259,11 @@ class SampleSettings(ChainOptions, KernelSettings):
             raise ValueError(f"give `{given[0]}` or `{given[1]}`, not both: each says where all chains start")
         if self.samples is not None and (other := [n for n in ("until", "observables", "minutes") if getattr(self, n)]):
             raise ValueError(f"give `samples` or `{other[0]}`, not both: each says how long to sample")
+
+    @property
+    def has_goal(self) -> bool:
+        """Whether it goes on until a goal is met, in place of a number of samples."""
+        return bool(self.until or self.observables or self.minutes)
 
     @property
     def starts(self) -> tuple[str, ...]:
