@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from .verbs.explore import explore
     from .verbs.frames import read_frames
     from .verbs.kernels import Flow, default_kernel
+    from .verbs.observe import observe
     from .verbs.pack import pack
     from .verbs.report import write_report
     from .verbs.sample import sample
@@ -47,6 +48,7 @@ _HOMES = {
     "verbs.explore": ("explore",),
     "verbs.frames": ("read_frames",),
     "verbs.kernels": ("Flow", "default_kernel"),
+    "verbs.observe": ("observe",),
     "verbs.pack": ("pack",),
     "verbs.report": ("write_report",),
     "verbs.sample": ("sample",),
@@ -75,6 +77,7 @@ __all__ = [
     "default_kernel",
     "evaluate",
     "explore",
+    "observe",
     "open",
     "pack",
     "read_frames",

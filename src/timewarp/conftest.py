@@ -9,5 +9,15 @@ def _examples(doctest_namespace, tmp_path):
     import timewarp
 
     doctest_namespace["folder"] = tmp_path
-    for name in ("sample", "simulate", "System", "default_kernel", "train", "evaluate", "explore", "read_frames"):
+    for name in (
+        "sample",
+        "simulate",
+        "System",
+        "default_kernel",
+        "train",
+        "evaluate",
+        "observe",
+        "explore",
+        "read_frames",
+    ):
         doctest_namespace[name] = getattr(timewarp, name)

@@ -133,6 +133,12 @@ class Progress:
         note = self.note if note is None else note
         return Report(self.task, self.done, self.total, self.unit, self.rate, note)
 
+    def aim(self, total: float) -> None:
+        """Set how many units of work there are in all, where that was not known before."""
+        self.total = total
+        if self._bar is not None:
+            self._bar.update(self._row, total=total)
+
     def advance(self, amount: float = 1, note: str | None = None) -> None:
         """Report ``amount`` more units done, with an optional short note (a loss, an acceptance)."""
         self.done += amount

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     import mdtraj
 
     from .analysis import Verdict
+    from .observables import Observations
     from .report import Picture
     from .state import Atoms
     from .system import System
@@ -149,6 +150,20 @@ class Run:
     def verdict(self, reference: Run | None = None) -> Verdict:
         """Whether the samples can be trusted, and why; see :meth:`judge`."""
         return self.judge(reference).verdict
+
+    def observables(self, *requests: str, **options: Any) -> Observations:
+        """Couplings, distances, NOEs and other observables by name, each with a standard error of its own.
+
+        Args:
+            requests: such as ``"couplings"``, ``"noe=2:HA,3:H"``; see :mod:`timewarp.observables.requests`.
+            options: ``own``, ``experiment`` and ``karplus`` of :func:`timewarp.observables.observe`.
+
+        Raises:
+            ValueError: a request cannot be understood, or the run is biased.
+        """
+        from .observables import observe
+
+        return observe(self.folder, requests, discard=self.discard, stride=self.stride, **options)
 
     @cached_property
     def system(self) -> System:

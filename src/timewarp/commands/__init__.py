@@ -23,6 +23,7 @@ VERBS = (
     "explore",
     "sample",
     "analyse",
+    "observe",
     "report",
     "evaluate",
     "conditional",

@@ -11,7 +11,7 @@ from ..settings import Settings, setting
 from ..settings.other import EXPORT_FORMATS, XTC_ADVICE, ListSettings
 from ..settings.sampling import SampleSettings
 from .parser import Call, Result, Verb
-from .words import MOLECULE_OR_LIST, check_list, command, one_or_list, percent
+from .words import MOLECULE_OR_LIST, check_list, command, one_or_list, percent, repeated
 
 if TYPE_CHECKING:
     from ..analysis import Verdict
@@ -20,7 +20,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class ExportOption(Settings):
-    """Frames for other programs, as soon as they are there."""
+    """Frames for other programs, as soon as they are there; and an exit code for scripts."""
+
+    strict: bool = setting(False, "exit with code 3 unless the samples can be trusted")
 
     export: str | None = setting(
         None,
@@ -40,8 +42,9 @@ def run(call: Call) -> Result:
     files = _export(done, export_format)
     verdict = _verdict(done)
     judged = verdict if isinstance(verdict, str) else verdict.to_json()
+    met = not isinstance(verdict, str) and verdict.level == "trust"
     data = {"run": str(done.path), **(done.summary or {}), "verdict": judged, "files": files}
-    return Result(_text(done, verdict, files), data)
+    return Result(_text(done, verdict, files, call), data, 0 if met or not call.settings.get("strict") else 3)
 
 
 def _verdict(run: Run) -> Verdict | str:
@@ -61,7 +64,7 @@ def _export(run: Run, format: str | None) -> list[str]:
     return [str(file) for file in files]
 
 
-def _text(run: Run, verdict: Verdict | str, files: list[str]) -> str:
+def _text(run: Run, verdict: Verdict | str, files: list[str], call: Call) -> str:
     """The result in a few lines."""
     summary: Mapping[str, Any] = run.summary or {}
     lines = [
@@ -82,12 +85,37 @@ def _text(run: Run, verdict: Verdict | str, files: list[str]) -> str:
         lines += [
             f"  {check.status:4}  {check.name}: {check.text}" for check in verdict.checks if check.status != "pass"
         ]
+    if (until := summary.get("until")) and not until["met"]:
+        lines += _lacking(until, summary, run, call)
     if summary["chirality_flips"] or summary["cis_trans_flips"]:
         lines.append("WARNING: samples left the restriction; this is a bug, please report it")
     if files:
         lines.append(f"exported        {len(files)} files to {run.path / 'export'}")
     lines.append(f"next            {command('report', run.path)}")
     return "\n".join(lines)
+
+
+def _lacking(until: Mapping[str, Any], summary: Mapping[str, Any], run: Run, call: Call) -> list[str]:
+    """What keeps a run from its goal, how long it may take, and how to go on."""
+    rows = until["lacking"]
+    named = ", ".join(
+        f"{row['name']} (did not vary)" if row["rhat"] is None or row["ess"] is None
+        else f"{row['name']} (R-hat {row['rhat']:.3f}, ESS {row['ess']:,.0f})"
+        for row in rows[:3]
+    )  # fmt: skip
+    more = f" and {len(rows) - 3} more" if len(rows) > 3 else ""
+    lines = [f"not there yet    {until['goal']} lacks {len(rows)} of {until['quantities']} quantities: {named}{more}"]
+    factor = max((row["factor"] for row in rows if row["factor"] is not None), default=None)
+    minutes = None if factor is None else max((factor - 1) * summary["wall_s"] / 60, 1.0)
+    if minutes is None or any(row["factor"] is None for row in rows):
+        lines.append("                 what never varied may never do so: look at the report before you go on")
+    if minutes is not None:
+        about = "more than a day" if minutes > 1440 else f"about {minutes:.0f} min"
+        lines.append(f"                 by what is there, {about} more at this pace; to go on:")
+        again = {o.flag[2:]: call.settings[o.name] for o in VERB.options if o.name in call.settings}
+        again["minutes"] = min(max(60.0, 1.5 * minutes), 10_000.0)
+        lines.append(f"                 {repeated('sample', call.arguments['molecule'], out=run.path, **again)}")
+    return lines
 
 
 def _run_list(call: Call, settings: dict[str, Any], export_format: str | None) -> Result:
@@ -110,7 +138,7 @@ def _run_list(call: Call, settings: dict[str, Any], export_format: str | None) -
         f"{'peptide':10}{'flow':>8}{'jump':>6}{'nested R-hat':>14}{'smallest ESS':>14}{'ESS/s':>9}  verdict",
     ]
     for row in summary["table"]:
-        if row["state"] == "done":
+        if "level" in row:
             numbers = (
                 percent(row["acceptance"].get("flow")),
                 "-" if row["jump"] is None else f"{row['jump']:.2f}",
@@ -118,7 +146,8 @@ def _run_list(call: Call, settings: dict[str, Any], export_format: str | None) -
                 "-" if row["smallest_ess"] is None else f"{row['smallest_ess']:,.0f}",
                 "-" if row["smallest_ess"] is None else f"{row['smallest_ess'] / row['wall_s']:,.1f}",
             )
-            lines.append("{:10}{:>8}{:>6}{:>14}{:>14}{:>9}  {}".format(row["sequence"], *numbers, row["level"]))
+            late = "" if row["state"] == "done" else "; goal not reached: the same command goes on"
+            lines.append("{:10}{:>8}{:>6}{:>14}{:>14}{:>9}  {}{}".format(row["sequence"], *numbers, row["level"], late))
     text = "\n".join(lines)
     check_list(out, summary, text)
     return Result(text, summary)

@@ -42,6 +42,19 @@ def file_options(call: Call) -> dict[str, Any]:
     return call.of(MoleculeSettings)
 
 
+def repeated(verb: str, *words: Any, **options: Any) -> str:
+    """A command line with the options of another call: flags without values, and options with several.
+
+    >>> repeated("sample", "AG", **{"no-flow": True, "start": ("built", "spread"), "minutes": 60.0})
+    'timewarp sample AG --no-flow --start built --start spread --minutes 60'
+    """
+    parts = [command(verb, *words)]
+    for name, value in options.items():
+        for each in value if isinstance(value, tuple) else (value,):
+            parts.append(f"--{name}" if each is True else command("", **{name: each}).removeprefix("timewarp '' "))
+    return " ".join(parts)
+
+
 def molecule_of(source: Path, training: Mapping[str, Any], residues: str) -> tuple[str | None, str | None]:
     """MOLECULE and ``--preset`` with which ``timewarp sample`` builds what a network has learnt from.
 

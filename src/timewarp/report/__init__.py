@@ -1,6 +1,7 @@
 """Figures and the self-contained HTML page of a run; the only room that draws."""
 
 from .curves import training_curves
+from .experiment import experiment_figure
 from .figures import make_figures
 from .page import Provenance, render_page
 from .plots import Panel, Plot, figure_of, profiles_plot, ramachandran_plot
@@ -15,6 +16,7 @@ __all__ = [
     "Plot",
     "Provenance",
     "Theme",
+    "experiment_figure",
     "figure_of",
     "make_figures",
     "profiles_plot",

@@ -88,6 +88,7 @@ def run_chains(
     tuning: Mapping[str, Mapping[str, float]] | None = None,
     quiet: bool = False,
     heartbeat: Callable[[], None] = lambda: None,
+    length: Callable[[int], int] | None = None,
 ) -> ChainRecord:
     """Sample until the run folder holds ``settings.n_samples``, going on exactly from what it already holds.
 
@@ -105,6 +106,8 @@ def run_chains(
         tuning: replayed instead of adapting, such as ``{"hmc": {"step_fs": 1.9}}``.
         quiet: no progress lines.
         heartbeat: called after each step of the warm-up and each stored frame; what it raises ends the run.
+        length: in place of ``settings.n_samples``: asked after each closed segment how many frames of each chain are
+            wanted, given how many there are; the run ends where that is no more.
 
     Raises:
         ValueError: the folder's checkpoint does not fit these kernels, or it is not of the kind that they make: an
@@ -123,20 +126,24 @@ def run_chains(
         else:
             chains.warm_up(starts, quiet, heartbeat)
         done = run.n_frames(STREAM)
+        wanted = settings.n_frames if length is None else length(done)
         with Progress(
             "sampling" if kernel.exact else "exploring (biased)",
-            settings.n_frames * settings.n_chains,
-            done=min(done, settings.n_frames) * settings.n_chains,
+            wanted * settings.n_chains,
+            done=min(done, wanted) * settings.n_chains,
             unit="samples",
             quiet=quiet,
         ) as bar:
-            while done < settings.n_frames:
-                until = min(settings.n_frames, (done // settings.frames_per_segment + 1) * settings.frames_per_segment)
+            while done < wanted:
+                until = min(wanted, (done // settings.frames_per_segment + 1) * settings.frames_per_segment)
                 frames = chains.advance(until - done, bar, heartbeat)
                 began = time.monotonic()
                 run.append(STREAM, *frames, chains.checkpoint())
                 chains.record.wall_s += time.monotonic() - began
                 done = until
+                if length is not None:
+                    wanted = max(done, length(done))
+                    bar.aim(wanted * settings.n_chains)
     return chains.record
 
 

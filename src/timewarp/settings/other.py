@@ -10,6 +10,7 @@ from .sampling import KINDS
 
 EXPORT_FORMATS = ("dcd", "h5", "pdb", "xtc")
 FIGURE_FORMATS = ("png", "svg", "pdf")
+KARPLUS = ("graf2007", "bax2007", "bax2007-rigid", "schmidt1999", "case2000-dft1", "case2000-dft2")
 LARGEST_FRAME = 2**31
 XTC_ADVICE = (
     "xtc is smaller, but rounds positions to 0.001 nm, which moves energies by 2 to 4 kJ/mol (rms), up on average"
@@ -198,3 +199,37 @@ class TrainOptions(ForeignSettings):
         shown="none",
     )
     threads: int | None = setting(None, "threads of torch", least=1, most=1024, shown="all cores")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ObserveSettings(ThinSettings, ForeignSettings):
+    """Which observables, and what they are compared with."""
+
+    observables: tuple[str, ...] = setting(
+        (),
+        "what to compute: couplings, rg, end-to-end, hbonds, sasa, dssp, contacts, conformations, distance=1:CA,4:CA, "
+        "noe=2:HB*,4:H (averaged as r^-6; noe3 as r^-3), dihedral=1:N,1:CA,1:C,2:N, rmsd=FILE.pdb",
+        metavar="WHAT",
+        flag="what",
+        several=True,
+        shown="couplings, conformations, rg, end-to-end, hbonds, dssp",
+    )
+    karplus: str = setting(
+        "graf2007", "parameters of the Karplus relations between torsions and couplings", choices=KARPLUS
+    )
+    experiment: Path | None = setting(
+        None,
+        "CSV file of measured values with the columns observable, value, error and (for limits) bound",
+        metavar="FILE",
+    )
+    reweight: bool = setting(
+        False, "also find weights of the frames that agree with the measured values (maximum entropy)"
+    )
+    theta: float | None = setting(
+        None, "trust in the simulation in the reweighting", above=0, most=1e6, shown="chosen by cross-validation"
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if (self.reweight or self.theta is not None) and self.experiment is None:
+            raise ValueError("`reweight` and `theta` need measured values: give `experiment`")

@@ -24,6 +24,9 @@ HMC_STEPS = (10, 20, 40, 80)
 DEFAULT_HMC_STEPS = 40
 STEPS_PER_SEGMENT = 50
 NUMBERS_PER_SEGMENT = 2**24
+UNTIL = "rhat=1.01,ess=1000"
+MINUTES = 60.0
+SAMPLES = 20_000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -186,6 +189,39 @@ class ChainOptions(MoleculeSettings, ModelSettings):
 class SampleSettings(ChainOptions, KernelSettings):
     """How to sample. The names are those of the options of ``timewarp sample``."""
 
+    samples: int | None = setting(  # type: ignore[assignment]
+        None,
+        "stored samples in all, over all chains, in place of --until",
+        least=1,
+        key="n_samples",
+        short="-n",
+        shown=f"{SAMPLES:,}, or as many as it takes where --until, --minutes or --observables is given",
+        group="how much",
+    )
+    until: str | None = setting(
+        None,
+        "go on until every torsion, the energy and the conformations have a nested R-hat below the one and an "
+        "effective sample size above the other",
+        metavar="GOAL",
+        shown=f"{UNTIL} where --minutes or --observables is given",
+        group="how much",
+    )
+    observables: tuple[str, ...] = setting(
+        (),
+        "observables that must reach the goal too, as `timewarp observe` has them: couplings, rg, noe=2:HA,3:H, ...",
+        metavar="WHAT",
+        several=True,
+        group="how much",
+    )
+    minutes: float | None = setting(
+        None,
+        "go on until the goal is met, and stop after this time, start and warm-up included",
+        unit="min",
+        above=0,
+        most=10**6,
+        shown=f"{MINUTES:g}",
+        group="how much",
+    )
     temperature_K: float | None = setting(
         None,
         "temperature",
@@ -228,6 +264,13 @@ class SampleSettings(ChainOptions, KernelSettings):
         given = [name for name in ("start", "start_torsion", "start_from") if getattr(self, name)]
         if len(given) > 1:
             raise ValueError(f"give `{given[0]}` or `{given[1]}`, not both: each says where all chains start")
+        if self.samples is not None and (other := [n for n in ("until", "observables", "minutes") if getattr(self, n)]):
+            raise ValueError(f"give `samples` or `{other[0]}`, not both: each says how long to sample")
+
+    @property
+    def has_goal(self) -> bool:
+        """Whether it goes on until a goal is met, in place of a number of samples."""
+        return bool(self.until or self.observables or self.minutes)
 
     @property
     def starts(self) -> tuple[str, ...]:

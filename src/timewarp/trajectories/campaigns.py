@@ -49,7 +49,8 @@ def open_campaign(out: Path, config: dict[str, Any], may_grow: str) -> None:
         raise NotADirectoryError(f"{out} is a file; give a folder for the campaign")
     if path.exists():
         stored = read_toml(path)
-        longer = isinstance(stored.get(may_grow), (int, float)) and wanted[may_grow] >= stored[may_grow]
+        old, new = stored.get(may_grow), wanted.get(may_grow)
+        longer = isinstance(old, int | float) and isinstance(new, int | float) and new >= old
         for field in sorted(stored.keys() | wanted.keys()):
             if stored.get(field) != wanted.get(field) and not (field == may_grow and longer):
                 how = "it can be extended, not shortened" if field == may_grow else "choose another folder"

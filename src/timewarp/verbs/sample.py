@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import math
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,6 +16,7 @@ from torch import Tensor
 from .. import native
 from ..energies import Potential
 from ..files import read_toml, write_atomically
+from ..goal import Looking, Progressed, parse_goal
 from ..machine import default_chains, describe, set_sampling_threads
 from ..molecules import SYSTEM_FILE, Molecule, folder_name
 from ..progress import Listener, listening
@@ -21,7 +24,7 @@ from ..run import Run
 from ..sampling import ChainSettings, Kernel, distinct_states, run_chains, summarise
 from ..settings import options_of
 from ..settings.molecule import MoleculeSettings
-from ..settings.sampling import CONCERTED, ChainOptions, SampleSettings
+from ..settings.sampling import CONCERTED, MINUTES, SAMPLES, UNTIL, ChainOptions, SampleSettings
 from ..starts import check_starts, settle
 from ..system import System
 from ..trajectories import SUPERCHAINS, RunFolder, open_source
@@ -46,6 +49,10 @@ def sample(
     A trained network proposes large moves, Metropolis-Hastings accepts or rejects them, and local moves relax the rest.
     Chirality and the cis/trans pattern of peptide bonds are those of the start. A process that is killed loses at most
     one open segment: the same call goes on, bit for bit, and a larger ``samples`` extends the run.
+
+    With ``until`` (``"rhat=1.01,ess=1000"``), ``minutes`` or ``observables`` in place of ``samples``, the run goes on
+    until every torsion, the energy, the conformations and these observables meet the goal, or the time is over (60
+    minutes by default). ``run.summary["until"]`` says how far it came.
 
     Args:
         molecule: one-letter codes (``"AG"``), with caps (``"Ace-A-Nme"``), a PDB file, a topology with its own force
@@ -72,6 +79,7 @@ def sample(
         >>> run.torsions["phi_2"].shape
         (8, 8)
     """
+    began = time.monotonic()
     model = settings.pop("model", None)
     chosen = SampleSettings.make({**settings, "model": model_name(model)})
     system = as_system(molecule, chosen, chosen.temperature_K)
@@ -80,6 +88,9 @@ def sample(
     threads = set_sampling_threads(chosen.threads, system.device)
     path = Path(out or f"{folder_name(system.name)}-samples")
     stored = stored_config(path)
+    if chosen.samples is None and not chosen.has_goal and "until" not in stored:
+        chosen = chosen.replaced(samples=SAMPLES)
+    goal = parse_goal(chosen.until or stored.get("until") or UNTIL) if chosen.samples is None else None
     n_chains = chosen.chains or stored.get("n_chains") or default_chains(threads)
     superchains = min(SUPERCHAINS, n_chains)
     if chosen.start_from is None:
@@ -102,7 +113,7 @@ def sample(
             raise ValueError(f"the kernel {made!r} is of another target; make it from the system that it is given")
     chains = ChainSettings(
         n_chains=n_chains,
-        n_samples=chosen.samples,
+        **({} if chosen.samples is None else {"n_samples": chosen.samples}),
         thin=chosen.thin,
         warmup=chosen.warmup,
         seed=chosen.seed,
@@ -129,7 +140,11 @@ def sample(
         **chain_facts(chains, system, threads),
         "warmup": chains.warmup,
         "tuning": tuning,
+        "until": None if goal is None else str(goal),
+        "observables": list(chosen.observables) or None,
     }
+    if goal is not None:
+        del config["n_samples"]
     if stored and "superchains" not in stored:
         config["superchains"] = None  # version 0.1: each chain had a start of its own
     if tuning is not None:
@@ -141,7 +156,7 @@ def sample(
         atoms=system.atoms,
         topology_pdb=system.pdb,
         config=config,
-        may_change=("n_samples", "threads", "start_from"),
+        may_change=("n_samples", "until", "observables", "threads", "start_from"),
     )
     keep_energy(folder, system)
 
@@ -153,6 +168,10 @@ def sample(
             )
         return system.starts(n_chains, generator, starts, superchains=superchains)
 
+    minutes = chosen.minutes or MINUTES
+    looking = None
+    if goal is not None:
+        looking = Looking(folder, goal, chosen.observables, minutes=minutes, began=began, tell=_tell)
     with listening(progress):
         record = run_chains(
             made,
@@ -163,6 +182,7 @@ def sample(
             tuning=tuning,
             quiet=progress is not True,
             heartbeat=heartbeat,
+            length=looking,
         )
     run = Run(folder)
     folder.write_summary(
@@ -185,9 +205,19 @@ def sample(
             "starts": list(starts),
             "start_from": config["start_from"],
             "precision": system.precision,
+            "until": None if looking is None or looking.last is None else looking.last.to_json(),
         }
     )
     return run
+
+
+def _tell(progressed: Progressed) -> None:
+    """What a run waits for, in a line of the log."""
+    if progressed.lacking:
+        worst, n = progressed.lacking[0], len(progressed.lacking)
+        more = f" and {n - 1} more" if n > 1 else ""
+        about = "" if math.isinf(progressed.factor) else f"; about {progressed.factor:.2g} times as many are needed"
+        logger.info(f"{progressed.samples:,} samples: waits for {worst}{more}{about}")
 
 
 def as_system(molecule: str | Path | Molecule | System, settings: ChainOptions, temperature_K: float | None) -> System:

@@ -10,18 +10,21 @@ from typing import Any
 from ..analysis.verdict import largest_rhat, smallest_ess
 from ..executors import Heartbeat, make_executor
 from ..files import read_json, read_toml, write_json
+from ..goal import parse_goal
 from ..machine import available_cores, default_chains
 from ..molecules import read_sequences
 from ..run import Run
 from ..settings import options_of
 from ..settings.molecule import MoleculeSettings
-from ..settings.sampling import SampleSettings
+from ..settings.sampling import SAMPLES, UNTIL, SampleSettings
 from ..trajectories import CAMPAIGN_FILE, RunFolder
 from ..trajectories import export as write_frames
 from .many import DONE, WAITING, peptide_seed, run_list
 from .sample import sample
 
 NOT_OF_A_LIST = ("start_from", "top", "tuning", "threads")
+NEW = ("until", "observables")
+"""Settings that lists of version 0.1 have not; those of a list are stored where they are given."""
 JUDGEMENT = "verdict.json"
 
 
@@ -39,7 +42,9 @@ def sample_many(
     """Sample each peptide of a list, one core each, in a folder of its own under ``out``.
 
     Each is what :func:`timewarp.sample` makes of it alone with one thread and the seed
-    :func:`~timewarp.verbs.many.peptide_seed`. A larger ``samples``, which is that of each peptide, extends all.
+    :func:`~timewarp.verbs.many.peptide_seed`. A larger ``samples``, which is that of each peptide, extends all. With
+    ``until`` in place of ``samples`` each goes on until it meets that or its ``minutes`` are over; the same call gives
+    those that have not met it as long again.
 
     Args:
         sequences: in standard spelling, each once; or a file of them (:func:`timewarp.molecules.read_sequences`).
@@ -67,12 +72,15 @@ def sample_many(
     if chosen.model and Path(chosen.model).exists():
         chosen = chosen.replaced(model=str(Path(chosen.model).resolve()))  # workers have other working directories
     stored = read_toml(Path(out) / CAMPAIGN_FILE) if (Path(out) / CAMPAIGN_FILE).is_file() else {}
+    if chosen.samples is None and not chosen.has_goal:
+        chosen = chosen.replaced(samples=SAMPLES)
     n_chains = chosen.chains or stored.get("chains") or default_chains(1)
     chosen = chosen.replaced(chains=n_chains)
-    wanted = -(-chosen.samples // n_chains) * n_chains
+    wanted = None if chosen.samples is None else -(-chosen.samples // n_chains) * n_chains
+    goal = None if chosen.samples is not None else str(parse_goal(chosen.until or UNTIL))
 
     def of(sequence: str) -> dict[str, Any]:
-        mine = {name: getattr(chosen, name) for name in ("chains", "model", *settings)}
+        mine = {name: getattr(chosen, name) for name in ("chains", "model", "samples", *settings)}
         return {**mine, "seed": peptide_seed(chosen.seed, sequence), "export": export}
 
     def row(sequence: str, folder: Path) -> dict[str, Any]:
@@ -81,9 +89,13 @@ def sample_many(
         with contextlib.suppress(OSError, ValueError, KeyError, TypeError, AttributeError):
             summary = read_json(folder / "summary.json")
             judged = read_json(folder / JUDGEMENT)
-            if summary["seed"] == seed and summary["n_samples"] >= wanted and judged["samples"] == summary["n_samples"]:
+            reached = summary.get("until") or {}
+            done = (
+                reached.get("goal") == goal and reached.get("met") if wanted is None else summary["n_samples"] >= wanted
+            )
+            if summary["seed"] == seed and judged["samples"] == summary["n_samples"]:
                 found |= {
-                    "state": DONE,
+                    "state": DONE if done else WAITING,
                     "samples": summary["n_samples"],
                     "wall_s": summary["wall_s"],
                     "model": summary["model"],
@@ -98,7 +110,7 @@ def sample_many(
     shared = {
         name: "default" if value in (None, ()) else list(map(str, value)) if isinstance(value, tuple) else value
         for name, value in {**named, "export": export}.items()
-        if name not in NOT_OF_A_LIST and not (name in of_files and value in (None, ()))
+        if name not in (*NOT_OF_A_LIST, "minutes") and not (name in {*of_files, *NEW} and value in (None, ()))
     }
     if shared["concerted_moves"] == SampleSettings.concerted_moves:
         del shared["concerted_moves"]  # lists of version 0.1 lack it
