@@ -63,7 +63,8 @@ class NativeGrowthFlow:
         uniform = torch.rand(plan.n_steps - chosen.kept, n, generator=generator, dtype=torch.float64)
         candidates, forward = torch.empty_like(x), torch.empty(n, dtype=torch.float64)
         backward = torch.empty(n if score else 0, dtype=torch.float64)
-        sampler.regrow(x, chosen.kept, uniform, candidates, forward, backward, native.threads())
+        wells = torch.tensor(chosen.wells, dtype=torch.uint8)
+        sampler.regrow(x, chosen.kept, wells, uniform, candidates, forward, backward, native.threads())
         return candidates, forward, backward if score else None
 
 
@@ -93,12 +94,17 @@ def _block(block: GrowthBlock) -> tuple[np.ndarray, ...]:
     fused = torch.cat([scale * query, known])
     fused_bias = torch.cat([scale * query_bias, known_bias + block.angle.bias])
     widen, widen_bias = after_norm(block.widen, block.norm_feed)
-    join = torch.cat([block.project.weight, block.where.weight], 1)
+    spatial = block.bias.in_features - N_RELATION
+    # Networks that are not told of handedness have no column for it: zeros.
+    bias = F.pad(block.bias.weight[:, :spatial], (0, N_SPATIAL - spatial))
+    where = block.where.weight.unflatten(1, (block.n_heads, -1))
+    where = torch.cat([F.pad(where[..., :spatial], (0, N_SPATIAL - spatial)), where[..., spatial:]], -1).flatten(1)
+    join = torch.cat([block.project.weight, where], 1)
     arrays = (
         padded(fused),
         padded(fused_bias),
         block.angle.weight,
-        padded(block.bias.weight[:, :N_SPATIAL]),
+        padded(bias),
         *(padded(centred(rows)) for rows in (join, block.project.bias)),
         *(padded(rows) for rows in (widen, widen_bias)),
         *(padded(centred(rows)) for rows in (block.narrow.weight, block.narrow.bias)),
@@ -110,7 +116,8 @@ def _block(block: GrowthBlock) -> tuple[np.ndarray, ...]:
 def fold_plan(network: GrowthNetwork, folded: Any, plan: GrowthPlan) -> Any:
     """A network on a molecule in one order of growth: what it makes of the chemistry is computed here, once."""
     kernel, plan = growth_kernel(plan), plan.to("cpu", torch.float64)
-    constant = F.linear(plan.static, network.embed.weight[:, N_CHANGING:], network.embed.bias)
+    static = plan.static[:, : network.config.n_static]
+    constant = F.linear(static, network.embed.weight[:, N_CHANGING:], network.embed.bias)
     related = [F.linear(plan.relations, _relations(b.bias), b.bias.bias) for b in network.layers]
     return native.core().GrowthSampler(
         kernel,
