@@ -105,7 +105,9 @@ class Atoms:
         These bonds are stiff to :attr:`InternalTree.rotatable`; they have two wells, cis and trans.
         """
         amides = {frozenset(row[1:3]) for row in self.peptide_bonds.tolist()}
-        amides -= ring_bonds(self.n_atoms, self.bonds)
+        amides -= ring_bonds(self.n_atoms, self.bonds) if amides else set()
+        if not amides:
+            return ()
         return tuple(i for i in self.tree.proper if frozenset(self.tree.references[i][:2]) in amides)
 
     @cached_property

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 from analytic_targets import TEMPERATURE_K, ToyMolecule
 
@@ -56,10 +58,16 @@ def made_up_parameters(toy: ToyMolecule) -> Parameters:
     )
 
 
-def growth_flow(toy: ToyMolecule, dtype: torch.dtype = torch.float32) -> GrowthFlow:
-    """A small network with random weights; in single precision its features are compiled, in double torch's."""
+def growth_flow(toy: ToyMolecule, dtype: torch.dtype = torch.float32, omega: bool = False) -> GrowthFlow:
+    """A small network with random weights; in single precision its features are compiled, in double torch's.
+
+    With ``omega`` its second torsion is drawn as a peptide bond's is, and each step in the mirror of the stereocentre.
+    """
     torch.manual_seed(6)
-    flow = GrowthFlow(toy.atoms, GrowthConfig(width=16, n_blocks=2, n_heads=2))
+    atoms = replace(toy.atoms)
+    if omega:
+        vars(atoms)["twisting"] = (toy.tree.rotatable[1],)
+    flow = GrowthFlow(atoms, GrowthConfig(width=16, n_blocks=2, n_heads=2, omega=omega, chirality=omega))
     seeded = torch.Generator().manual_seed(6)
     with torch.no_grad():
         for parameter in flow.parameters():
@@ -67,13 +75,18 @@ def growth_flow(toy: ToyMolecule, dtype: torch.dtype = torch.float32) -> GrowthF
     return flow.to(dtype)
 
 
-def regrowths(toy: ToyMolecule, dtype: torch.dtype = torch.float32) -> dict[str, RegrowthProposer]:
+def regrowths(toy: ToyMolecule, dtype: torch.dtype = torch.float32, omega: bool = False) -> dict[str, RegrowthProposer]:
     """Its proposers."""
-    return growth_flow(toy, dtype).proposers(made_up_parameters(toy), kT(TEMPERATURE_K))
+    return growth_flow(toy, dtype, omega).proposers(made_up_parameters(toy), kT(TEMPERATURE_K))
 
 
-def growth(name, dtype=torch.float32, kind=RegrowthMove):
-    return lambda toy, target: kind(target, regrowths(toy, dtype)[name], name)
+def growth(name, dtype=torch.float32, kind=RegrowthMove, omega=False, wells=None):
+    def build(toy, target):
+        proposer = regrowths(toy, dtype, omega)[name]
+        proposer.wells = {toy.tree.rotatable[1]: wells} if wells else {}
+        return kind(target, proposer, name)
+
+    return build
 
 
 def balanced(toy, target):

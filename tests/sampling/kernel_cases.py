@@ -22,6 +22,7 @@ from cartesian_densities import augmented_case
 from growth_cases import balanced, growth
 
 from timewarp.flows import build_network
+from timewarp.flows.growth.scale import NEAR_ZERO
 from timewarp.sampling import (
     HMC,
     Cycle,
@@ -74,8 +75,8 @@ def double_well_case(kind):
     return well, kind(target, "autoregressive")
 
 
-def toy_case(build):
-    toy = ToyMolecule()
+def toy_case(build, achiral=False):
+    toy = ToyMolecule(achiral)
     target = Target(toy, TEMPERATURE_K)
     return toy, build(toy, target)
 
@@ -119,6 +120,12 @@ def stiff_torsion(toy, target):
     return TorsionMove(target, bonds, stiff=tree.rotatable[1:])
 
 
+def free_torsion(toy, target, kind=TorsionMove):
+    """As peptide bonds that may be cis as well as trans."""
+    tree = toy.tree
+    return kind(target, replace(tree, rotatable=tree.rotatable[:1]), stiff=tree.rotatable[1:], free=tree.rotatable[1:])
+
+
 def toy_cycle(toy, target):
     return Cycle([flow(RoughTorsions)(toy, target), toy_torsion(toy, target), toy_hmc(toy, target)])
 
@@ -144,10 +151,15 @@ CASES = {
     "growth, full, in plain torch": lambda: toy_case(growth("flow", torch.float64)),
     "growth, suffix": lambda: toy_case(growth("flow_suffix")),
     "growth, subset": lambda: toy_case(growth("flow_subset")),
+    "growth with a peptide bond": lambda: toy_case(growth("flow", omega=True), achiral=True),
+    "growth with a peptide bond, in plain torch": lambda: toy_case(growth("flow", torch.float64, omega=True), True),
+    "growth with a peptide bond, subset": lambda: toy_case(growth("flow_subset", omega=True), achiral=True),
+    "growth with a well shut": lambda: toy_case(growth("flow", omega=True, wells=NEAR_ZERO)),
     "growth, balanced with local moves": lambda: toy_case(balanced),
     "torsion": lambda: toy_case(toy_torsion),
     "torsion, narrow": lambda: toy_case(narrow_torsion),
     "torsion, stiff bonds": lambda: toy_case(stiff_torsion),
+    "torsion, free peptide bonds": lambda: toy_case(free_torsion),
     "hmc on a molecule": lambda: toy_case(toy_hmc),
     "cycle": lambda: toy_case(toy_cycle),
     "mixture": lambda: toy_case(toy_mixture),

@@ -15,8 +15,8 @@ from ..settings.sampling import ExploreSettings
 from ..starts import check_starts
 from ..system import System
 from ..trajectories import RunFolder
-from .kernels import load_model
-from .sample import as_system, chain_facts, engines, model_name, stored_config
+from .kernels import load_model, restrict
+from .sample import as_system, chain_facts, cis_trans_facts, engines, model_name, stored_config
 
 DEFAULT_CHAINS = 100
 
@@ -60,10 +60,12 @@ def explore(
     system = as_system(molecule, chosen, None)
     threads = set_sampling_threads(chosen.threads, system.device)
     path = Path(out or f"{system.name}-exploration")
-    check_starts(system.atoms, chosen.starts)
+    check_starts(system.atoms, chosen.starts, restriction=system.restriction)
     state_torsions(system.atoms)
     loaded = load_model(system, model, chosen.family)
-    learned = loaded.proposers(system.parameters, system.kT, device=system.device, threads=threads)["flow"]
+    made = loaded.proposers(system.parameters, system.kT, device=system.device, threads=threads)
+    restrict(made, system)
+    learned = made["flow"]
     kernel = ExplorationKernel(system, learned, threshold_kJ_mol=chosen.threshold_kJ_mol)
     n_chains = chosen.chains or stored_config(path).get("n_chains") or DEFAULT_CHAINS
     chains = ChainSettings(
@@ -88,6 +90,7 @@ def explore(
             "weights_sha256": loaded.sha256,
             "threshold_kJ_mol": chosen.threshold_kJ_mol,
             "starts": list(chosen.starts),
+            **cis_trans_facts(system),
             **chain_facts(chains, system, threads),
         },
         may_change=("n_samples", "threads"),

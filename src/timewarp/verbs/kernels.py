@@ -11,7 +11,8 @@ import torch
 
 from ..analysis import named_torsions, soft_torsions
 from ..files import read_json
-from ..flows import Proposer, SpeculativeProposer
+from ..flows import Proposer, RegrowthProposer, SpeculativeProposer
+from ..flows.growth.scale import NEAR_PI, NEAR_ZERO
 from ..pretrained import LoadedModel, default_for, load, names, outside
 from ..sampling import (
     HMC,
@@ -116,6 +117,7 @@ def learned_moves(
             f"{model.name} cannot serve an energy of one's own: {error}; sample with `no_flow`, or make the kernel of "
             "moves that you choose"
         ) from None
+    restrict(made, system)
     filled = max(1, min(filled, MOST_PROPOSALS))
     if (proposals or flow_steps) and not any(isinstance(p, SpeculativeProposer) for p in made.values()):
         raise ValueError(
@@ -126,6 +128,13 @@ def learned_moves(
         name: learned_move(system, proposer, name, proposals=proposals, n_steps=flow_steps, most_proposals=filled)
         for name, proposer in made.items()
     }
+
+
+def restrict(proposers: Mapping[str, Proposer], system: System) -> None:
+    """Let proposals of peptide bonds enter no well that the system's restriction shuts: they would all be rejected."""
+    for proposer in proposers.values():
+        if isinstance(proposer, RegrowthProposer):
+            proposer.wells = {i: NEAR_ZERO if zero else NEAR_PI for i, zero in system.restriction.wells.items()}
 
 
 def Flow(
@@ -233,8 +242,14 @@ def build_kernel(
     if balanced:
         learned = [moves[name] for name in wanted if name in LEARNED]
         local = [moves[name] for name in wanted if name not in LEARNED for _ in range(repeats.get(name, 1))]
-        return Balanced(learned, local, _rows(soft_torsions(system.atoms)))
+        return Balanced(learned, local, _watched(system))
     return Cycle([moves[name] for name in wanted for _ in range(repeats.get(name, 1))])
+
+
+def _watched(system: System) -> torch.Tensor:
+    """Torsions that moves are balanced by: soft ones, and peptide bonds that may be cis as well as trans."""
+    free = system.restriction.peptide_bonds[system.restriction.free].cpu()
+    return torch.cat([_rows(soft_torsions(system.atoms)), free])
 
 
 def _hmc(system: System, settings: KernelSettings, others: float) -> HMC:

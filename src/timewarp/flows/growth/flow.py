@@ -17,8 +17,8 @@ from ..proposer import Proposer
 from ..registry import Network, choose_engine, register
 from .compiled import NativeGrowthFlow
 from .compiled_features import features_at, features_of
-from .network import Growing, GrowthConfig, GrowthNetwork, Static
 from .handedness import signs
+from .network import Growing, GrowthConfig, GrowthNetwork, Static
 from .plan import GrowthPlan, Regrowth, build_plan, growing_torsions, random_order
 from .profiles import ANGLES, turn_to
 from .proposer import RegrowthProposer
@@ -96,6 +96,12 @@ class GrowthFlow(Network):
                 flows[name] = RegrowthProposer(density, tree, plan, ways, in_part=True, torsions=torsions)
         return flows
 
+    def begin_with(self, other: Network) -> None:
+        """See :meth:`Network.begin_with`; a network that is told less will do."""
+        if not isinstance(other, GrowthFlow):
+            raise ValueError(f"a network of family {self.kind} begins with one of its own kind, not of {other.kind}")
+        self.network.adopt(other.network)
+
     def with_engine(self, engine: str | None = None) -> GrowthFlow | NativeGrowthFlow:
         """The density as an engine computes it; see :func:`timewarp.flows.registry.choose_engine`."""
         return NativeGrowthFlow(self) if choose_engine(self, engine) == "native" else self
@@ -107,8 +113,7 @@ class GrowthFlow(Network):
 
     def plan(self, parameters: Parameters, kT: float, order: Sequence[int] | None = None) -> GrowthPlan:
         """Tables of a growth in some order, on the weights' device and in float64."""
-        told = {"omega": self.config.omega, "chirality": self.config.chirality}
-        plan = build_plan(self.atoms, parameters, kT, order, **told)
+        plan = build_plan(self.atoms, parameters, kT, order, **self.config.told)
         return plan.to(self.network.embed.weight.device, torch.float64)
 
     def score(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import cast
 
 import torch
@@ -37,6 +37,11 @@ class GrowthConfig(Settings):
     chirality: bool = setting(
         False, "see each step in the mirror in which its residue is L, and be told where others are not"
     )
+
+    @property
+    def told(self) -> dict[str, bool]:
+        """What a plan must hold for this network, as arguments of :func:`.plan.build_plan`."""
+        return {"omega": self.omega, "chirality": self.chirality}
 
     @property
     def n_static(self) -> int:
@@ -172,6 +177,33 @@ class GrowthNetwork(nn.Module):
     def layers(self) -> list[GrowthBlock]:
         """The blocks, by their type."""
         return cast("list[GrowthBlock]", list(self.blocks))
+
+    @torch.no_grad()
+    def adopt(self, other: GrowthNetwork) -> None:
+        """Take over the weights of a network that is told less: what it has no numbers for begins at zero.
+
+        Raises:
+            ValueError: it differs in more than ``omega`` and ``chirality``.
+        """
+        mine, theirs = self.config, other.config
+        if replace(theirs, **mine.told) != mine or any(theirs.told[key] > mine.told[key] for key in mine.told):
+            raise ValueError(f"{mine} cannot begin with the weights of {theirs}: only omega and chirality may be added")
+        there = other.state_dict()
+
+        def widened(rows: Tensor) -> Tensor:
+            """Numbers of pairs (..., n_pair): handedness comes behind the rest of where a fragment is."""
+            spatial = rows[..., : theirs.n_spatial]
+            more = F.pad(spatial, (0, mine.n_spatial - theirs.n_spatial))
+            return torch.cat([more, rows[..., theirs.n_spatial :]], -1)
+
+        for name, rows in there.items():
+            if name == "embed.weight":
+                there[name] = F.pad(rows, (0, mine.n_static - theirs.n_static))
+            elif name.endswith(".bias.weight"):
+                there[name] = widened(rows)
+            elif name.endswith(".where.weight"):
+                there[name] = widened(rows.unflatten(1, (theirs.n_heads, -1))).flatten(1)
+        self.load_state_dict(there)
 
     def site_memories(self, sites: Tensor) -> list[Tensor]:
         """Keys and values of fragments in each block, from their chemistry."""

@@ -120,7 +120,7 @@ class Regrowth:
 
 
 def growing_torsions(atoms: Atoms, omega: bool) -> tuple[int, ...]:
-    """Atoms that carry the torsions which a growth draws, outwards: those of soft bonds, and of peptide bonds or not."""
+    """Atoms that carry the torsions which a growth draws, outwards: of soft bonds, with ``omega`` of peptide bonds."""
     if not omega:
         return atoms.tree.rotatable
     drawn = {*atoms.tree.rotatable, *atoms.twisting}

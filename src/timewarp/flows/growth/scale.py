@@ -7,7 +7,6 @@ and whose slope is STRETCH at the wells and 1 / STRETCH at the barriers. A densi
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 import torch
