@@ -16,6 +16,9 @@ from ..state import Atoms
 TRAINED_NAME = "model"
 """Name of the model in a folder that ``timewarp train`` wrote."""
 
+EARLIER = "earlier"
+"""Folder of networks that were shipped under a name before, for runs that go on with them."""
+
 
 @dataclass(frozen=True)
 class LoadedModel:
@@ -65,15 +68,24 @@ def names() -> list[str]:
     return sorted(path.stem for path in package_folder().glob("*.toml"))
 
 
-def find(name_or_path: str | Path) -> WeightsFile:
+def find(name_or_path: str | Path, sha256: str | None = None) -> WeightsFile:
     """Describe a network by its shipped name, its folder, or its ``.toml`` or ``.safetensors`` file.
+
+    Args:
+        name_or_path: which one.
+        sha256: of the weights that a run began with. Where a shipped name stands for other weights now, those of an
+            earlier version are found, if they are kept: a run goes on with the network that it began with.
 
     Raises:
         FileNotFoundError: there is none; the message lists the shipped ones.
         ValueError: the description is damaged.
     """
     if isinstance(name_or_path, str) and name_or_path in names():
-        return describe_weights(package_folder() / f"{name_or_path}.toml")
+        now = describe_weights(package_folder() / f"{name_or_path}.toml")
+        if sha256 in (None, now.sha256):
+            return now
+        kept = map(describe_weights, sorted((package_folder() / EARLIER).glob("*.toml")))
+        return next((d for d in kept if d.name == now.name and d.sha256 == sha256), now)
     path = Path(name_or_path)
     if path.is_dir():
         toml = path / f"{TRAINED_NAME}.toml"
@@ -90,14 +102,14 @@ def find(name_or_path: str | Path) -> WeightsFile:
     )
 
 
-def load(name_or_path: str | Path, atoms: Atoms) -> LoadedModel:
-    """Load a trained network for a molecule.
+def load(name_or_path: str | Path, atoms: Atoms, sha256: str | None = None) -> LoadedModel:
+    """Load a trained network for a molecule; see :func:`find`.
 
     Raises:
         FileNotFoundError: there is no such model.
         ValueError: it was trained for another molecule, or its files are damaged.
     """
-    described = find(name_or_path)
+    described = find(name_or_path, sha256)
     return LoadedModel(described.name, load_network(described, atoms), described.sha256, described)
 
 

@@ -62,12 +62,13 @@ def explore(
     path = Path(out or f"{system.name}-exploration")
     check_starts(system.atoms, chosen.starts, restriction=system.restriction)
     state_torsions(system.atoms)
-    loaded = load_model(system, model, chosen.family)
+    stored = stored_config(path)
+    loaded = load_model(system, model, chosen.family, sha256=stored.get("weights_sha256"))
     made = loaded.proposers(system.parameters, system.kT, device=system.device, threads=threads)
     restrict(made, system)
     learned = made["flow"]
     kernel = ExplorationKernel(system, learned, threshold_kJ_mol=chosen.threshold_kJ_mol)
-    n_chains = chosen.chains or stored_config(path).get("n_chains") or DEFAULT_CHAINS
+    n_chains = chosen.chains or stored.get("n_chains") or DEFAULT_CHAINS
     chains = ChainSettings(
         n_chains=n_chains,
         n_samples=chosen.samples,

@@ -42,7 +42,11 @@ Measured on a CPU core (22 atoms, 3.3 million parameters): one chain makes 34 st
 
 
 def load_model(
-    system: System, model: str | Path | LoadedModel | None = None, family: str | None = None, instead: str = ""
+    system: System,
+    model: str | Path | LoadedModel | None = None,
+    family: str | None = None,
+    instead: str = "",
+    sha256: str | None = None,
 ) -> LoadedModel:
     """The network that was asked for, or the shipped one for the molecule.
 
@@ -51,6 +55,7 @@ def load_model(
         model: name of a shipped network, folder of one's own, or a network; None: the default.
         family: family of the network; None: any.
         instead: what else could be done, for the message if there is none.
+        sha256: of the weights of a run that is gone on with.
 
     Raises:
         ValueError: there is none, or it is of another family or molecule.
@@ -66,7 +71,7 @@ def load_model(
             f"no shipped network{kind} covers {system.atoms.residues} (there are: {', '.join(names()) or 'none'}); "
             f"train one and give its folder as `model`{instead}"
         )
-    loaded = load(name, system.atoms)
+    loaded = load(name, system.atoms, sha256)
     if family not in (None, loaded.kind):
         raise ValueError(f"model {loaded.name!r} is of family {loaded.kind}, not {family}; leave out `family`")
     trained = loaded.description.training.get("preset")

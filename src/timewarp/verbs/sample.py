@@ -88,7 +88,7 @@ def sample(
     if kernel is None:
         if chosen.learned:
             instead = ", or sample without a network: `no_flow`"
-            loaded = load_model(system, model, chosen.family, instead)
+            loaded = load_model(system, model, chosen.family, instead, stored.get("weights_sha256"))
         made: Kernel = build_kernel(system, chosen, loaded, n_chains=n_chains, threads=threads)
     else:
         made = kernel(system)
