@@ -6,6 +6,11 @@ The forms of OpenMM are the system as its XML files make it (a CustomGBForce) an
 replaces it, both on the Reference platform, which uses one core; each call sets the positions and asks for the energy,
 or for energy and forces, without copying the forces to Python. Ratios are of rates measured in this run: ours with
 --threads threads, OpenMM's with one, so with more threads read them against as many OpenMM processes.
+
+Then the models of generalised Born solvent beside OBC2, for the same molecules and configurations on one core:
+processor time, measured in turn, so that other work on the machine does not count. Without --batches, these alone:
+
+    python benchmarks/energies.py --batches --json benchmarks/results/solvents.json
 """
 
 from __future__ import annotations
@@ -23,6 +28,7 @@ from pathlib import Path
 
 import openmm
 import torch
+from openmm.app.internal import customgbforces
 
 from timewarp.energies import Potential, compile_system
 from timewarp.files import write_json
@@ -31,6 +37,14 @@ from timewarp.molecules.force_fields import create_reference_system
 
 MOLECULES = ("Ace-A-Nme", "AL", "WY", "NVDA")
 BATCHES = (1, 4, 16, 64, 256, 1024, 4096)
+SOLVENTS = {
+    "OBC2": customgbforces.GBSAOBC2Force,
+    "HCT": customgbforces.GBSAHCTForce,
+    "OBC1": customgbforces.GBSAOBC1Force,
+    "GBn": customgbforces.GBSAGBnForce,
+    "GBn2": customgbforces.GBSAGBn2Force,
+}
+SOLVENT_BATCH = 512
 NOISE_NM = 0.003
 
 
@@ -111,6 +125,47 @@ def measure(name: str, arguments: argparse.Namespace) -> dict:
     return {"molecule": name, "atoms": parameters.n_atoms, "batches": rows}
 
 
+def solvated(molecule: Molecule, model: str) -> openmm.System:
+    """A molecule without solvent, and the force that OpenMM's XML file of the model adds."""
+    system = openmm.XmlSerializer.clone(molecule.system)
+    (nonbonded,) = (f for f in system.getForces() if isinstance(f, openmm.NonbondedForce))
+    force = SOLVENTS[model](SA="ACE")
+    for i, numbers in enumerate(force.getStandardParameters(molecule.topology)):
+        force.addParticle([nonbonded.getParticleParameters(i)[0]._value, *numbers])
+    force.finalize()
+    system.addForce(force)
+    return system
+
+
+def compare_solvents(name: str, arguments: argparse.Namespace) -> dict:
+    """Processor time of a configuration in each model, and its ratio to OBC2's: medians of alternating measurements."""
+    molecule = build_molecule(name, "amber14-vacuum")
+    dtype = getattr(torch, arguments.dtype)
+    potentials = {model: Potential(compile_system(solvated(molecule, model)), dtype) for model in SOLVENTS}
+    noise = torch.randn(
+        SOLVENT_BATCH, molecule.atoms.n_atoms, 3, generator=torch.Generator().manual_seed(arguments.seed)
+    )
+    x = (molecule.start_positions + NOISE_NM * noise).to(dtype)
+    row: dict = {"molecule": name, "atoms": molecule.atoms.n_atoms, "batch": SOLVENT_BATCH}
+    for kind, call in (("energies", Potential.energy), ("forces", Potential.energy_and_forces)):
+        seconds: dict[str, list[float]] = {model: [] for model in SOLVENTS}
+        for _ in range(10 * arguments.repeats + 1):
+            for model, potential in potentials.items():
+                start = time.process_time()
+                call(potential, x)
+                seconds[model].append(time.process_time() - start)
+        row[kind] = {
+            model: {
+                "microseconds": 1e6 * statistics.median(times[1:]) / SOLVENT_BATCH,
+                "ratio_to_OBC2": statistics.median(a / b for a, b in zip(times[1:], seconds["OBC2"][1:], strict=True)),
+            }
+            for model, times in seconds.items()
+        }
+        cells = (f"{model} {figures['ratio_to_OBC2']:.2f}" for model, figures in row[kind].items())
+        print(f"{name:10} {row['atoms']:5d} {kind:9} | {'   '.join(cells)}", flush=True)
+    return row
+
+
 HEADER = f"{'':22} | {'energies/s':>18} {'/XML':>8} {'/native':>8} | {'forces/s':>18} {'/XML':>8} {'/native':>8}\n" + (
     f"{'molecule':10} {'atoms':>5} {'batch':>5} | " + f"{'mean ± sd':>18} {'':8} {'':8} | " + f"{'mean ± sd':>18}"
 )
@@ -164,7 +219,7 @@ def main() -> None:
         "--threads", type=int, default=torch.get_num_threads(), help="torch threads (default: %(default)s)"
     )
     parser.add_argument("--molecules", nargs="+", default=MOLECULES, help="sequences (default: %(default)s)")
-    parser.add_argument("--batches", nargs="+", type=int, default=BATCHES, help="batch sizes (default: %(default)s)")
+    parser.add_argument("--batches", nargs="*", type=int, default=BATCHES, help="batch sizes (default: %(default)s)")
     parser.add_argument("--preset", default="amber14-obc2", help="force field (default: %(default)s)")
     parser.add_argument(
         "--dtype", choices=("float32", "float64"), default="float32", help="of ours (default: %(default)s)"
@@ -174,15 +229,17 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=0.1, help="seconds per repeat (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="of the configurations (default: %(default)s)")
     arguments = parser.parse_args()
-    if min(arguments.threads, arguments.repeats, *arguments.batches) < 1 or arguments.seconds <= 0:
+    if min([arguments.threads, arguments.repeats, *arguments.batches]) < 1 or arguments.seconds <= 0:
         parser.error("threads, repeats, batches and seconds must be positive")
     torch.set_num_threads(arguments.threads)
 
     about = environment(arguments)
     print(json.dumps(about, indent=2))
-    print(HEADER)
-    results = [measure(name, arguments) for name in arguments.molecules]
-    print("\nOpenMM, evaluations/s on one core, beside the largest batch (mean ± sd)")
+    results = []
+    if arguments.batches:
+        print(HEADER)
+        results = [measure(name, arguments) for name in arguments.molecules]
+        print("\nOpenMM, evaluations/s on one core, beside the largest batch (mean ± sd)")
     for result in results:
         for form in ("openmm_xml", "openmm_native"):
             e, f = (result["batches"][-1][kind][form] for kind in ("energies", "forces"))
@@ -190,8 +247,12 @@ def main() -> None:
                 f"{result['molecule']:10} {form:14} energies {e['mean']:9,.0f} ± {e['sd']:,.0f}"
                 f"   forces {f['mean']:9,.0f} ± {f['sd']:,.0f}"
             )
+    print("\nProcessor time of generalised Born models, relative to OBC2")
+    torch.set_num_threads(1)
+    solvents = [compare_solvents(name, arguments) for name in arguments.molecules]
     if arguments.json:
-        write_json(arguments.json, {"schema": 1, "benchmark": "energies", **about, "results": results})
+        figures = {"results": results, "solvents": solvents}
+        write_json(arguments.json, {"schema": 1, "benchmark": "energies", **about, **figures})
         print(f"wrote {arguments.json}")
 
 

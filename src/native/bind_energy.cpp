@@ -22,33 +22,40 @@ void check_atoms(const I2& atoms, std::size_t columns, int n_atoms) {
 
 template <class T>
 void fill(OwnedTables<T>& o, int n_atoms, const I2& bond_atoms, const D2& bond, const I2& angle_atoms, const D2& angle,
-          const I2& torsion_atoms, const I2& torsion_degree, const D2& even, const D2& odd, const I2& map_atoms,
-          const I1& map_first, const D2& map_patches, int map_size, const D2& pair, const D2& pair_cut,
+          const I2& torsion_atoms, const I2& torsion_degree, const D2& even, const D2& odd,
+          const I2& improper_atoms, const D2& improper, const I2& map_atoms, const I1& map_first,
+          const D2& map_patches, int map_size, const D2& pair, const D2& pair_cut, const D2& pair_neck,
           const D2& born_atom, const D1& born) {
   o.bond_atoms = copied<std::int32_t>(bond_atoms);
   o.angle_atoms = copied<std::int32_t>(angle_atoms);
   o.torsion_atoms = copied<std::int32_t>(torsion_atoms);
   o.torsion_degree = copied<std::int32_t>(torsion_degree);
+  o.improper_atoms = copied<std::int32_t>(improper_atoms);
   o.map_atoms = copied<std::int32_t>(map_atoms);
   o.map_first = copied<std::int32_t>(map_first);
   o.bond = copied<T>(bond);
   o.angle = copied<T>(angle);
   o.even = copied<T>(even);
   o.odd = copied<T>(odd);
+  o.improper = copied<T>(improper);
   o.map_patches = copied<T>(map_patches);
   o.pair = copied<T>(pair);
   o.pair_cut = copied<T>(pair_cut);
+  o.pair_neck = copied<T>(pair_neck);
   o.born_atom = copied<T>(born_atom);
   EnergyTables<T>& t = o.view;
   t.n_atoms = n_atoms;
   t.n_bonds = int(bond.shape(0));
   t.n_angles = int(angle.shape(0));
   t.n_torsions = int(even.shape(0));
+  t.n_impropers = int(improper.shape(0));
   t.n_maps = int(map_atoms.shape(0));
   t.map_size = map_size;
   t.solvent = born_atom.shape(0) > 0;
   t.cut = pair_cut.shape(0) > 0;
+  t.neck = pair_neck.shape(0) > 0;
   t.switched = born.data()[4] != 0;
+  t.born_linear = born.data()[5] != 0;
   t.bond_atoms = o.bond_atoms.data();
   t.bond = o.bond.data();
   t.angle_atoms = o.angle_atoms.data();
@@ -57,11 +64,14 @@ void fill(OwnedTables<T>& o, int n_atoms, const I2& bond_atoms, const D2& bond, 
   t.torsion_degree = o.torsion_degree.data();
   t.even = o.even.data();
   t.odd = o.odd.data();
+  t.improper_atoms = o.improper_atoms.data();
+  t.improper = o.improper.data();
   t.map_atoms = o.map_atoms.data();
   t.map_first = o.map_first.data();
   t.map_patches = o.map_patches.data();
   t.pair = o.pair.data();
   t.pair_cut = o.pair_cut.data();
+  t.pair_neck = o.pair_neck.data();
   t.born_atom = o.born_atom.data();
   t.born_squared_cutoff = T(born.data()[0]);
   t.born_shift = T(born.data()[1]);
@@ -72,12 +82,13 @@ void fill(OwnedTables<T>& o, int n_atoms, const I2& bond_atoms, const D2& bond, 
 }
 
 EnergyPotential make(int n_atoms, I2 bond_atoms, D2 bond, I2 angle_atoms, D2 angle, I2 torsion_atoms,
-                     I2 torsion_degree, D2 even, D2 odd, I2 map_atoms, I1 map_first, D2 map_patches, int map_size,
-                     D2 pair, D2 pair_cut, D2 born_atom, D1 born) {
+                     I2 torsion_degree, D2 even, D2 odd, I2 improper_atoms, D2 improper, I2 map_atoms, I1 map_first,
+                     D2 map_patches, int map_size, D2 pair, D2 pair_cut, D2 pair_neck, D2 born_atom, D1 born) {
   expect(n_atoms > 0, "at least one atom");
   check_atoms(bond_atoms, 2, n_atoms);
   check_atoms(angle_atoms, 3, n_atoms);
   check_atoms(torsion_atoms, 4, n_atoms);
+  check_atoms(improper_atoms, 4, n_atoms);
   check_atoms(map_atoms, 8, n_atoms);
   const std::size_t n_pairs = std::size_t(n_atoms) * (n_atoms - 1) / 2;
   expect(bond.shape(0) == bond_atoms.shape(0) && bond.shape(1) == 2, "bonds (n, 2)");
@@ -90,20 +101,22 @@ EnergyPotential make(int n_atoms, I2 bond_atoms, D2 bond, I2 angle_atoms, D2 ang
     expect(torsion_degree.data()[2 * k] >= 0 && torsion_degree.data()[2 * k] < kPowers &&
                torsion_degree.data()[2 * k + 1] >= -1 && torsion_degree.data()[2 * k + 1] < kPowers,
            "torsion degrees below 9");
+  expect(improper.shape(0) == improper_atoms.shape(0) && improper.shape(1) == 3, "impropers (n, 3)");
   expect(map_first.shape(0) == map_atoms.shape(0) && map_patches.shape(1) == 16 && map_size >= 0, "maps");
   for (std::size_t k = 0; k < map_first.size(); ++k)
     expect(map_first.data()[k] >= 0 && std::size_t(map_first.data()[k]) + std::size_t(map_size) * map_size <= map_patches.shape(0),
            "maps within their table");
   expect(pair.shape(0) == n_pairs && pair.shape(1) == 4, "pairs (n (n - 1)/2, 4)");
   expect(pair_cut.shape(0) == 0 || (pair_cut.shape(0) == n_pairs && pair_cut.shape(1) == 5), "cutoffs (pairs, 5)");
+  expect(pair_neck.shape(0) == 0 || (pair_neck.shape(0) == n_pairs && pair_neck.shape(1) == 5), "necks (pairs, 5)");
   expect(born_atom.shape(0) == 0 || (born_atom.shape(0) == std::size_t(n_atoms) && born_atom.shape(1) == 8),
          "Born parameters (atoms, 8)");
-  expect(born.shape(0) == 5, "5 global numbers");
+  expect(born.shape(0) == 6, "6 global numbers");
   EnergyPotential potential;
   fill(potential.f32, n_atoms, bond_atoms, bond, angle_atoms, angle, torsion_atoms, torsion_degree, even, odd,
-       map_atoms, map_first, map_patches, map_size, pair, pair_cut, born_atom, born);
+       improper_atoms, improper, map_atoms, map_first, map_patches, map_size, pair, pair_cut, pair_neck, born_atom, born);
   fill(potential.f64, n_atoms, bond_atoms, bond, angle_atoms, angle, torsion_atoms, torsion_degree, even, odd,
-       map_atoms, map_first, map_patches, map_size, pair, pair_cut, born_atom, born);
+       improper_atoms, improper, map_atoms, map_first, map_patches, map_size, pair, pair_cut, pair_neck, born_atom, born);
   return potential;
 }
 
@@ -151,15 +164,16 @@ void leapfrog(const EnergyPotential& potential, Array<double, 1> masses, Out<Io,
 void bind_energy(nb::module_& m) {
   nb::class_<EnergyPotential>(m, "EnergyPotential")
       .def(nb::new_([](int n_atoms, I2 bond_atoms, D2 bond, I2 angle_atoms, D2 angle, I2 torsion_atoms,
-                       I2 torsion_degree, D2 even, D2 odd, I2 map_atoms, I1 map_first, D2 map_patches, int map_size,
-                       D2 pair, D2 pair_cut, D2 born_atom, D1 born) {
+                       I2 torsion_degree, D2 even, D2 odd, I2 improper_atoms, D2 improper, I2 map_atoms, I1 map_first,
+                       D2 map_patches, int map_size, D2 pair, D2 pair_cut, D2 pair_neck, D2 born_atom, D1 born) {
              return make(n_atoms, bond_atoms, bond, angle_atoms, angle, torsion_atoms, torsion_degree, even, odd,
-                         map_atoms, map_first, map_patches, map_size, pair, pair_cut, born_atom, born);
+                         improper_atoms, improper, map_atoms, map_first, map_patches, map_size, pair, pair_cut,
+                         pair_neck, born_atom, born);
            }),
            nb::kw_only(), nb::arg("n_atoms"), nb::arg("bond_atoms"), nb::arg("bond"), nb::arg("angle_atoms"),
            nb::arg("angle"), nb::arg("torsion_atoms"), nb::arg("torsion_degree"), nb::arg("even"), nb::arg("odd"),
-           nb::arg("map_atoms"), nb::arg("map_first"), nb::arg("map_patches"), nb::arg("map_size"), nb::arg("pair"),
-           nb::arg("pair_cut"), nb::arg("born_atom"), nb::arg("born"))
+           nb::arg("improper_atoms"), nb::arg("improper"), nb::arg("map_atoms"), nb::arg("map_first"), nb::arg("map_patches"), nb::arg("map_size"), nb::arg("pair"),
+           nb::arg("pair_cut"), nb::arg("pair_neck"), nb::arg("born_atom"), nb::arg("born"))
       .def_prop_ro("n_atoms", &EnergyPotential::n_atoms)
       .def("evaluate",
            [](const EnergyPotential& p, Array<float, 3> x, Out<float, 1> e, Out<float, 3> f, bool with_forces,

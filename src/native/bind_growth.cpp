@@ -25,15 +25,17 @@ using BlockArrays = std::tuple<D2, D1, D2, D2, D2, D1, D2, D1, D2, D1>;
 
 class GrowthKernel : Kept {
  public:
-  GrowthKernel(int n_atoms, bool has_solvent, F rho, F scaled, F radius, F product, F self_energy, F surface, F tanh,
-               F site_weights, F site_charge, F site_heavy, Array<std::uint8_t, 1> beyond, F cosine, F sine,
-               F interpolation, F log_slope, I root_centre, float coulomb) {
+  GrowthKernel(int n_atoms, bool has_solvent, bool linear, F rho, F scaled, F outer, F product, F self_energy,
+               F surface, F tanh, F necks, F site_weights, F site_charge, F site_heavy, Array<std::uint8_t, 1> beyond,
+               F cosine, F sine, F interpolation, F log_slope, I root_centre, float coulomb) {
     t_.n_atoms = n_atoms;
     t_.has_solvent = has_solvent;
+    t_.linear = linear;
     const std::size_t n = n_atoms, sites = site_charge.size();
     expect(n_atoms > 0 && sites > 1, "atoms and sites");
-    expect(!has_solvent || (rho.size() == n && scaled.size() == n && radius.size() == n && product.size() == n * n &&
-                            self_energy.size() == n && surface.size() == n && tanh.size() == 3),
+    expect(!has_solvent || (rho.size() == n && scaled.size() == n && outer.size() == n && product.size() == n * n &&
+                            self_energy.size() == n && surface.size() == n && tanh.size() == 3 * n &&
+                            (necks.size() == 0 || necks.size() == 3 * n * n)),
            "solvent tables of all atoms");
     expect(site_weights.size() == sites * n && site_heavy.size() == sites && beyond.size() == (sites - 1) * sites,
            "tables of all sites");
@@ -43,11 +45,12 @@ class GrowthKernel : Kept {
            "tables of both grids");
     t_.rho = keep(rho);
     t_.scaled = keep(scaled);
-    t_.radius = keep(radius);
+    t_.outer = keep(outer);
     t_.product = keep(product);
     t_.self_energy = keep(self_energy);
     t_.surface = keep(surface);
-    if (has_solvent) t_.alpha = tanh.data()[0], t_.beta = tanh.data()[1], t_.gamma = tanh.data()[2];
+    t_.tanh = keep(tanh);
+    t_.necks = necks.size() ? keep(necks) : nullptr;
     t_.site_weights = keep(site_weights);
     t_.site_charge = keep(site_charge);
     t_.site_heavy = keep(site_heavy);
@@ -265,7 +268,7 @@ void bind_growth(nb::module_& m) {
         s.regrow<double>(x, kept, wells, uniform, drawn, forward, backward, threads, isa().growth->regrow_f64);
       });
   nb::class_<GrowthKernel>(m, "GrowthKernel")
-      .def(nb::init<int, bool, F, F, F, F, F, F, F, F, F, F, Array<std::uint8_t, 1>, F, F, F, F, I, float>())
+      .def(nb::init<int, bool, bool, F, F, F, F, F, F, F, F, F, F, F, Array<std::uint8_t, 1>, F, F, F, F, I, float>())
       .def("add_step", &GrowthKernel::add_step)
       .def("features",
            [](GrowthKernel& k, Array<float, 3> x, int i, int j, Out<double, 2> a, Out<float, 3> p, Out<float, 4> h,

@@ -170,6 +170,27 @@ void torsions(Block<T, E>& b) {
   b.energy.add(energy);
 }
 
+// k min(d, period - d)^2, d = |phi - angle|.
+template <class T, bool kForces, class E>
+void impropers(Block<T, E>& b) {
+  typedef Vec<T> V;
+  V energy{};
+  for (int n = 0; n < b.t.n_impropers; ++n) {
+    const std::int32_t* a = b.t.improper_atoms + 4 * n;
+    const T *p = b.t.improper, angle = p[3 * n], k = p[3 * n + 1], period = p[3 * n + 2];
+    Dihedral<V> g = dihedral(b.x, a);
+    V difference = vatan2(g.sine, g.cosine) - angle, direct = vabs(difference), round_about = period - direct;
+    auto straight = direct <= round_about;
+    V away = straight ? direct : round_about, pull = k * away;
+    energy += away * pull;
+    if (kForces) {
+      V outwards = difference < T(0) ? T(-2) * pull : T(2) * pull;
+      twist(b, a, g, straight ? outwards : -outwards);
+    }
+  }
+  b.energy.add(energy);
+}
+
 template <class T, bool kForces, class E>
 void maps(Block<T, E>& b) {
   typedef Vec<T> V;
@@ -249,6 +270,31 @@ TW_INLINE void descreening(T rho, T s, Vec<T> distance, Vec<T> inverse, Vec<T> i
     steepness = (T(0.125) * gap * total * (T(1) + s * s * inverse2) + T(0.25) * log_ratio * inverse2) * inverse;
 }
 
+// The integral of the neck between two atoms, doubled as that of descreening, and -(d integral/dr)/r; not yet cut off at
+// its reach. The numbers 100 and 3e5 (nm^-2, nm^-6) are NECK_2 and NECK_6 of timewarp/energies/born.py.
+template <class T, bool kForces>
+TW_INLINE void neck(T best, T height, Vec<T> distance, Vec<T> inverse, Vec<T>& integral, Vec<T>& steepness) {
+  typedef Vec<T> V;
+  V x = distance - best, x2 = x * x, x4 = x2 * x2;
+  V fall = rcp(T(1) + x2 * (T(100) + T(3e5) * x4));
+  integral = height * fall;
+  if (kForces) steepness = integral * fall * x * (T(100) + T(9e5) * x4) * inverse;
+}
+
+// Descreening and the neck of one atom (rho) beside another (s).
+template <class T, bool kForces>
+TW_INLINE void necked(T rho, T s, T best, T height, T reach, Vec<T> distance, Vec<T> inverse, Vec<T>& integral,
+                      Vec<T>& steepness) {
+  typedef Vec<T> V;
+  // A negative scaled radius (sulphur under GBn2) has a meaning only where r + s reaches the offset radius.
+  auto counts = distance + s >= rho;
+  auto near = distance <= reach;
+  V more, steeper{};
+  neck<T, kForces>(best, height, distance, inverse, more, steeper);
+  integral = (counts ? integral : V{}) + (near ? more : V{});
+  if (kForces) steepness = (counts ? steepness : V{}) + (near ? steeper : V{});
+}
+
 // An atom wholly inside another (s - r > rho), which only happens in impossible configurations. OpenMM's native force
 // then corrects the integral; its CustomGBForce does not, so that the integral still depends on L = s - r.
 template <class T, bool kForces, class E>
@@ -275,11 +321,11 @@ __attribute__((noinline)) void engulfed(Block<T, E>& b) {
 }
 
 // First pass over the pairs: distances, Lennard-Jones, Coulomb, descreening.
-template <class T, bool kForces, bool kSolvent, bool kCut, class E>
+template <class T, bool kForces, bool kSolvent, bool kCut, bool kNeck, class E>
 void pairs_first(Block<T, E>& b) {
   typedef Vec<T> V;
   const int n_atoms = b.t.n_atoms;
-  const T *p = b.t.pair, *cut = b.t.pair_cut;
+  const T *p = b.t.pair, *cut = b.t.pair_cut, *q = b.t.pair_neck;
   V* keep = b.pairs;
   if (kSolvent)
     for (int i = 0; i < n_atoms; ++i) b.atoms[kAtomScratch * i] = V{};
@@ -289,7 +335,7 @@ void pairs_first(Block<T, E>& b) {
     const T rho = kSolvent ? b.t.born_atom[8 * i] : T(0), s = kSolvent ? b.t.born_atom[8 * i + 1] : T(0);
     Vec3<V> force = {V{}, V{}, V{}};
     V sum{}, row{};
-    for (int j = i + 1; j < n_atoms; ++j, p += 4, cut += kCut ? 5 : 0, keep += kPairScratch) {
+    for (int j = i + 1; j < n_atoms; ++j, p += 4, cut += kCut ? 5 : 0, q += kNeck ? 5 : 0, keep += kPairScratch) {
       Vec3<V> d = here - at(b.x, j);
       V squared = dot(d, d), inverse = rsqrt(squared);
       V energy, pull{};
@@ -305,6 +351,10 @@ void pairs_first(Block<T, E>& b) {
         V by_j, by_i, slope_j{}, slope_i{};
         descreening<T, kForces>(rho, s_j, distance, inverse, inverse2, by_j, slope_j);
         descreening<T, kForces>(rho_j, s, distance, inverse, inverse2, by_i, slope_i);
+        if (kNeck) {
+          necked<T, kForces>(rho, s_j, q[0], q[1], q[4], distance, inverse, by_j, slope_j);
+          necked<T, kForces>(rho_j, s, q[2], q[3], q[4], distance, inverse, by_i, slope_i);
+        }
         if (kCut) {
           auto inside = squared <= b.t.born_squared_cutoff;
           by_j = inside ? by_j : V{};
@@ -334,14 +384,15 @@ void pairs_first(Block<T, E>& b) {
 }
 
 // Born radii from the descreening integrals, and the energies of single atoms (self energy, surface).
-template <class T, bool kForces, class E>
+template <class T, bool kForces, bool kLinear, class E>
 void born_radii(Block<T, E>& b) {
   typedef Vec<T> V;
   for (int i = 0; i < b.t.n_atoms; ++i) {
     const T* p = b.t.born_atom + 8 * i;
     V* a = b.atoms + kAtomScratch * i;
     V psi = a[0] * (T(0.5) * p[0]);
-    V tanh = vtanh(psi * (p[3] - psi * (p[4] - psi * p[5])));
+    // Without a hyperbolic tangent (HCT) the radius is 1/(1/rho - psi/rho).
+    V tanh = kLinear ? psi : vtanh(psi * (p[3] - psi * (p[4] - psi * p[5])));
     V inverse = T(1) / p[0] - tanh * p[2], radius = T(1) / inverse;
     V inverse3 = inverse * inverse * inverse;
     V self = inverse * p[6], surface = inverse3 * inverse3 * p[7];
@@ -349,7 +400,7 @@ void born_radii(Block<T, E>& b) {
     a[0] = radius;
     a[1] = inverse;
     if (kForces) {
-      V chain = (T(1) - tanh * tanh) * (p[3] - psi * (T(2) * p[4] - T(3) * psi * p[5]));
+      V chain = kLinear ? splat(T(1)) : (T(1) - tanh * tanh) * (p[3] - psi * (T(2) * p[4] - T(3) * psi * p[5]));
       a[2] = radius * radius * chain * (p[0] * p[2]);
       a[3] = -(self + T(6) * surface) * inverse;
     }
@@ -427,13 +478,17 @@ void evaluate_block(Block<T, E>& b) {
   if (b.t.n_bonds) bonds<T, kForces>(b);
   if (b.t.n_angles) angles<T, kForces>(b);
   if (b.t.n_torsions) torsions<T, kForces>(b);
+  if (b.t.n_impropers) impropers<T, kForces>(b);
   if (b.t.n_maps) maps<T, kForces>(b);
   if (!b.t.solvent) {
-    b.t.cut ? pairs_first<T, kForces, false, true>(b) : pairs_first<T, kForces, false, false>(b);
+    b.t.cut ? pairs_first<T, kForces, false, true, false>(b) : pairs_first<T, kForces, false, false, false>(b);
     return;
   }
-  b.t.cut ? pairs_first<T, kForces, true, true>(b) : pairs_first<T, kForces, true, false>(b);
-  born_radii<T, kForces>(b);
+  if (b.t.neck)
+    b.t.cut ? pairs_first<T, kForces, true, true, true>(b) : pairs_first<T, kForces, true, false, true>(b);
+  else
+    b.t.cut ? pairs_first<T, kForces, true, true, false>(b) : pairs_first<T, kForces, true, false, false>(b);
+  b.t.born_linear ? born_radii<T, kForces, true>(b) : born_radii<T, kForces, false>(b);
   b.t.cut ? pairs_second<T, kForces, true>(b) : pairs_second<T, kForces, false>(b);
   if (kForces) pairs_third<T>(b);
 }

@@ -10,8 +10,8 @@ namespace timewarp {
 
 template <class T>
 struct OwnedTables {
-  std::vector<std::int32_t> bond_atoms, angle_atoms, torsion_atoms, torsion_degree, map_atoms, map_first;
-  std::vector<T> bond, angle, even, odd, map_patches, pair, pair_cut, born_atom;
+  std::vector<std::int32_t> bond_atoms, angle_atoms, torsion_atoms, torsion_degree, improper_atoms, map_atoms, map_first;
+  std::vector<T> bond, angle, even, odd, improper, map_patches, pair, pair_cut, pair_neck, born_atom;
   EnergyTables<T> view{};
 };
 

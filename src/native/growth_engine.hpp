@@ -11,7 +11,7 @@
 namespace timewarp::TIMEWARP_ISA {
 namespace {
 
-constexpr float kHighest = 25.0f, kSmallestSquared = 1e-4f;
+constexpr float kHighest = 25.0f, kSmallestSquared = 1e-4f, kLargest = 3.0f;
 constexpr float kSolute2 = 0.2f * 0.2f, kScreening = 1.0f - 1.0f / 78.5f, kSoft2 = 0.1f * 0.1f;
 constexpr float kCrowding = 1.0f / (2.0f * 0.35f * 0.35f);
 
@@ -132,8 +132,20 @@ struct Growth {
 
   TW_INLINE VF born(VF integral, int atom) const {
     const VF psi = 0.5f * t.rho[atom] * integral;
-    const VF h = vtanh(psi * (t.alpha - psi * (t.beta - psi * t.gamma)));
-    return rcp(1.0f / t.rho[atom] - h * (1.0f / t.radius[atom]));
+    if (t.linear) return rcp(vmax(1.0f / t.rho[atom] - psi * (1.0f / t.outer[atom]), splat(1.0f / kLargest)));
+    const float* p = t.tanh + 3 * atom;
+    const VF h = vtanh(psi * (p[0] - psi * (p[1] - psi * p[2])));
+    return rcp(1.0f / t.rho[atom] - h * (1.0f / t.outer[atom]));
+  }
+
+  // Twice the Born integral of one atom at another (_descreening in timewarp/flows/growth/solvent.py).
+  TW_INLINE VF descreened(VF r, int at, int by) const {
+    const float rho = t.rho[at], scaled = t.scaled[by];
+    const VF integral = descreening(r, rho, scaled);
+    if (!t.necks) return integral;
+    const float* p = t.necks + 3 * (long(at) * t.n_atoms + by);
+    const VF x = r - p[0], x2 = x * x, fall = rcp(1.0f + x2 * (100.0f + 3e5f * (x2 * x2)));
+    return (vmax(r, splat(kClosest)) + scaled >= rho ? integral : VF{}) + (r <= p[2] ? p[1] * fall : VF{});
   }
 
   // Descreening of atoms in one rigid group by each other.
@@ -141,8 +153,8 @@ struct Growth {
     for (int i = 0; i < n; ++i)
       for (int j = i + 1; j < n; ++j) {
         const VF r2 = between(atoms[i], atoms[j]), r = r2 * rsqrt(r2);
-        sum[i] += descreening(r, t.rho[atoms[i]], t.scaled[atoms[j]]);
-        sum[j] += descreening(r, t.rho[atoms[j]], t.scaled[atoms[i]]);
+        sum[i] += descreened(r, atoms[i], atoms[j]);
+        sum[j] += descreened(r, atoms[j], atoms[i]);
       }
   }
 
@@ -164,8 +176,8 @@ struct Growth {
         const VF* r2 = squared + (f * n_old + o) * kCoarse;
         for (int g = 0; g < kCoarse; ++g) {
           const VF r = r2[g] * rsqrt(r2[g]);
-          on_new[f * kCoarse + g] += descreening(r, t.rho[i], t.scaled[j]);
-          on_old[o * kCoarse + g] += descreening(r, t.rho[j], t.scaled[i]);
+          on_new[f * kCoarse + g] += descreened(r, i, j);
+          on_old[o * kCoarse + g] += descreened(r, j, i);
         }
       }
     }

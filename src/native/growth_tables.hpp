@@ -27,10 +27,11 @@ struct GrowthStep {
 
 struct GrowthTables {
   std::int32_t n_atoms, n_steps, most_pairs;
-  bool has_solvent;
+  bool has_solvent, linear;  // linear: Born radii without a hyperbolic tangent
   const GrowthStep* steps;
-  const float *rho, *scaled, *radius, *product, *self_energy, *surface;
-  float alpha, beta, gamma;
+  const float *rho, *scaled, *outer, *product, *self_energy, *surface;
+  const float* tanh;   // (atoms, 3): alpha, beta, gamma
+  const float* necks;  // (atoms, atoms, 3): distance, twice the height and reach of the neck at one atom beside another
   const float* site_weights;  // sites x atoms; there is a site more than there are steps
   const float *site_charge, *site_heavy;
   const std::uint8_t* beyond;     // steps x sites

@@ -22,7 +22,7 @@ def tensors_of(p):
 
 
 def write(path, tensors, **metadata):
-    good = {"format": "timewarp.energies.Parameters", "schema": "1"}
+    good = {"format": "timewarp.energies.Parameters", "schema": "2"}
     safetensors.torch.save_file(tensors, path, {**good, **metadata})
 
 
@@ -73,7 +73,7 @@ def test_a_file_of_another_kind(parameters, tmp_path):
     with pytest.raises(ValueError, match="holds no energy parameters"):
         Parameters.load(path)
     write(path, tensors_of(parameters), schema="99")
-    with pytest.raises(ValueError, match="schema '99', this version reads 1"):
+    with pytest.raises(ValueError, match="schema '99', this version reads 1 and 2"):
         Parameters.load(path)
 
 
@@ -85,6 +85,9 @@ def test_missing_and_unknown_tensors(parameters, tmp_path):
         Parameters.load(path)
     write(path, {**tensors, "polarisability": torch.zeros(1)})
     with pytest.raises(ValueError, match="polarisability"):
+        Parameters.load(path)
+    write(path, tensors, schema="1")
+    with pytest.raises(ValueError, match="missing or unknown"):
         Parameters.load(path)
 
 
@@ -102,6 +105,13 @@ BROKEN = {
     "gb_engulfed": (lambda t: t + 7, "gb_engulfed must lie in 0 to 1"),
     "exception_atoms": (lambda t: t[:1].expand(len(t), 2).contiguous(), "names a pair twice"),
     "bond_length": (lambda t: t[None], "bond_length must have shape"),
+    "gb_linear": (lambda t: t + 2, "gb_linear must lie in 0 to 1"),
+    "lj_type": (lambda t: torch.zeros(3, dtype=t.dtype), "Lennard-Jones types for 3 of"),
+    "lj_table_6": (lambda t: torch.tensor([[0.0, 1.0], [2.0, 0.0]]).to(t), "must have shape|must be symmetric"),
+    "lj14_atoms": (lambda t: torch.tensor([[0, 20]]).to(t), "must have shape|no exception"),
+    "gb_neck_type": (lambda t: torch.ones(1, dtype=t.dtype), "neck types for 1 of"),
+    "gb_neck_reach": (lambda t: t - 1, "gb_neck_reach holds an impossible number"),
+    "improper_k": (lambda t: torch.ones(1, dtype=t.dtype), "improper_k must have shape"),
 }
 
 

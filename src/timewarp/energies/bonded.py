@@ -211,6 +211,40 @@ class Torsions:
 
 
 @dataclass(frozen=True)
+class Impropers:
+    """k min(d, period - d)^2 with d = |phi - angle|; without a period, k d^2."""
+
+    dihedrals: Dihedrals
+    angle: Tensor
+    k: Tensor
+    period: Tensor
+    energy_sum: SumPlan
+
+    @classmethod
+    def build(cls, p: Parameters) -> Impropers | None:
+        """Table of a molecule's harmonic impropers, or None where there are none."""
+        atoms, n_atoms = p.improper_atoms, p.n_atoms
+        if not len(atoms):
+            return None
+        columns = (p.improper_angle[:, None], p.improper_k[:, None], p.improper_period[:, None])
+        return cls(Dihedrals.build(atoms, n_atoms), *columns, SumPlan.build(atoms[:, 1], n_atoms))
+
+    def __call__(self, x: Tensor, with_forces: bool) -> tuple[Tensor, Tensor | None]:
+        """Energies by row and forces by row and axis."""
+        geometry = self.dihedrals.geometry(x)
+        difference = torch.atan2(geometry.sine, geometry.cosine).sub_(self.angle)
+        direct = difference.abs()
+        round_about = self.period - direct
+        away = torch.minimum(direct, round_about)
+        pull = away * self.k
+        energy = self.energy_sum(away * pull)
+        if not with_forces:
+            return energy, None
+        sign = torch.where(direct <= round_about, 2.0, -2.0).to(pull.dtype) * difference.sign()
+        return energy, self.dihedrals.forces(pull.mul_(sign), geometry)
+
+
+@dataclass(frozen=True)
 class Maps:
     """Correction maps on pairs of torsions."""
 

@@ -8,10 +8,15 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from ..shapes import Float
 from .parameters import Parameters
 from .rows import SumPlan
 
 PROBE_RADIUS_NM = 0.14
+NECK_2, NECK_6 = 100.0, 0.3 * 1000000
+"""Of the second and sixth power in the neck's fall, in nm^-2 and nm^-6, as OpenMM writes them."""
+LARGEST_NM = 3.0
+"""Born radii are cut off here in :func:`born_radii`, as AMBER does; the energy itself has no limit, as OpenMM's."""
 CLOSEST_NM = 0.02
 """Atoms that are closer descreen each other as if they were this far apart (in :func:`descreening` alone)."""
 
@@ -31,11 +36,51 @@ def descreening(distance: Tensor, rho: Tensor, scaled: Tensor) -> Tensor:
     return bent * gap + 0.5 * torch.log(lower * inverse_upper) / distance
 
 
-def born_radii(integral: Tensor, rho: Tensor, radius: Tensor, tanh: Tensor) -> Tensor:
-    """Born radii in nm from summed :func:`descreening`, offset radii and radii; ``tanh`` holds alpha, beta, gamma."""
+def neck(distance: Tensor, best: Tensor, height: Tensor, reach: Tensor) -> tuple[Tensor, Tensor]:
+    """Born integral of the neck between two atoms in 1/nm, and minus its slope; zero beyond ``reach``.
+
+    All in nm, but ``height`` in 1/nm. Mongan et al. (2007), equation 8; ``best`` is where the integral is largest.
+    """
+    near = (distance <= reach).to(distance.dtype)
+    x = torch.minimum(distance, reach) - best
+    squared = x * x
+    fall = 1 / (1 + squared * (NECK_2 + NECK_6 * squared * squared))
+    value = height * fall * near
+    return value, value * fall * x * (2 * NECK_2 + 6 * NECK_6 * squared * squared)
+
+
+def neck_tables(p: Parameters, i: Tensor, j: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """What :func:`neck` needs at atom ``i`` beside atom ``j``; atoms broadcast."""
+    best, height = (t[p.gb_neck_type[i], p.gb_neck_type[j]] for t in (p.gb_neck_distance, p.gb_neck_height))
+    return best, height, p.gb_radius[i] + p.gb_radius[j] + p.gb_neck_reach
+
+
+def has_necks(p: Parameters) -> bool:
+    """Whether pairs need the kernels' general form: necks, or a negative scaled radius (sulphur under GBn2)."""
+    return p.has_necks or bool((p.gb_scaled_radius < 0).any())
+
+
+def born_shape(p: Parameters) -> Float[Tensor, "atoms 3"]:
+    """Alpha, beta and gamma of each atom."""
+    return p.gb_atom_tanh if len(p.gb_atom_tanh) else p.gb_tanh.expand(p.n_atoms, 3)
+
+
+def outer_radius(p: Parameters) -> Float[Tensor, " atoms"]:
+    """What :func:`saturation` is divided by, in nm: the radius, or the offset radius without a hyperbolic tangent."""
+    return p.gb_offset_radius if p.gb_linear else p.gb_radius
+
+
+def born_radii(integral: Tensor, rho: Tensor, outer: Tensor, tanh: Tensor, linear: bool) -> Tensor:
+    """Born radii in nm from summed :func:`descreening`, offset radii and :func:`outer_radius`.
+
+    ``tanh`` holds alpha, beta, gamma in its last dimension. A radius is :data:`LARGEST_NM` at most without a
+    hyperbolic tangent.
+    """
     psi = 0.5 * rho * integral
-    alpha, beta, gamma = tanh.unbind()
-    return 1 / (1 / rho - torch.tanh(psi * (alpha - psi * (beta - psi * gamma))) / radius)
+    if linear:
+        return 1 / (1 / rho - psi / outer).clamp(min=1 / LARGEST_NM)
+    alpha, beta, gamma = tanh.unbind(-1)
+    return 1 / (1 / rho - torch.tanh(psi * (alpha - psi * (beta - psi * gamma))) / outer)
 
 
 def inverse_f(squared: Tensor, first: Tensor, second: Tensor) -> Tensor:
@@ -50,8 +95,28 @@ def surface_coefficient(surface: Tensor, radius: Tensor) -> Tensor:
 
 
 @dataclass(frozen=True)
+class Necks:
+    """Columns (2, pairs, 1) of :func:`neck`, and whether there is more to descreening than the usual form."""
+
+    best: Tensor
+    height: Tensor
+    reach: Tensor
+
+    @classmethod
+    def build(cls, p: Parameters, i: Tensor, j: Tensor) -> Necks | None:
+        """Table of pairs seen from both sides, or None where :func:`has_necks` says that there is none."""
+        if not has_necks(p):
+            return None
+        columns = neck_tables(p, i, j) if p.has_necks else torch.zeros(3, *i.shape, dtype=torch.float64)
+        return cls(*(column[..., None] for column in columns))
+
+
+@dataclass(frozen=True)
 class Born:
-    """Generalised Born solvent of Onufriev, Bashford and Case (2004), with the surface term of Schaefer et al. (1998).
+    """Generalised Born solvent, with the surface term of Schaefer et al. (1998).
+
+    Born radii of Hawkins, Cramer and Truhlar (1996; ``linear``), of Onufriev, Bashford and Case (2004), and of Mongan
+    et al. (2007) and Nguyen, Roe and Simmerling (2013), who add an integral for the necks between atoms.
 
     Every pair is seen from both sides, so columns of the descreening integrals are (2, pairs, 1): first what j does
     to i, then what i does to j. Atom columns are (rows, 1).
@@ -68,11 +133,13 @@ class Born:
     squared_cutoff: Tensor | None
     shift: Tensor
     atom_offset_radius: Tensor
-    atom_radius: Tensor
+    atom_outer: Tensor
     tanh: Tensor
+    linear: bool
     atom_self: Tensor
     atom_surface: Tensor
     both_sum: SumPlan
+    necks: Necks | None
 
     @classmethod
     def build(cls, p: Parameters, i: Tensor, j: Tensor) -> Born | None:
@@ -95,11 +162,13 @@ class Born:
             squared_cutoff=p.gb_cutoff**2 if math.isfinite(p.gb_cutoff) else None,
             shift=(product * (1 / p.gb_cutoff))[:, None],
             atom_offset_radius=offset_radius,
-            atom_radius=radius,
-            tanh=p.gb_tanh,
+            atom_outer=outer_radius(p)[:, None],
+            tanh=p.gb_atom_tanh.T[..., None] if len(p.gb_atom_tanh) else p.gb_tanh,
+            linear=bool(p.gb_linear),
             atom_self=(0.5 * p.gb_prefactor * p.gb_charge**2)[:, None],
             atom_surface=surface_coefficient(p.gb_surface, radius),
             both_sum=SumPlan.build(described.flatten(), p.n_atoms),
+            necks=Necks.build(p, described, other),
         )
 
     def __call__(self, squared: Tensor, inverse: Tensor, with_forces: bool) -> tuple[Tensor, Tensor, Tensor | None]:
@@ -123,12 +192,18 @@ class Born:
         engulfing = (self.scaled - distance).clamp_min_(self.offset_radius) if close else None
         if engulfing is not None:
             integral += self.engulfed * 2 * (1 / self.offset_radius - 1 / engulfing)
+        neck_slope, counts = None, torch.ones(())
+        if self.necks is not None:
+            # A negative scaled radius has a meaning only where r + s reaches the offset radius.
+            counts = (distance + self.scaled >= self.offset_radius).to(squared.dtype)
+            value, neck_slope = neck(distance, self.necks.best, self.necks.height, self.necks.reach)
+            integral = integral.mul_(counts).add_(value, alpha=2)
         if inside is not None:
             integral *= inside
         psi = self.both_sum(integral.flatten(0, 1)).mul_(self.atom_offset_radius).mul_(0.5)
         alpha, beta, gamma = self.tanh
-        tanh = torch.tanh(psi * (alpha - psi * (beta - psi * gamma)))
-        radius = (1 / self.atom_offset_radius - tanh / self.atom_radius).reciprocal_()
+        tanh = psi if self.linear else torch.tanh(psi * (alpha - psi * (beta - psi * gamma)))
+        radius = (1 / self.atom_offset_radius - tanh / self.atom_outer).reciprocal_()
 
         atom_energy = self.atom_self / radius
         surface = self.atom_surface * radius**-6
@@ -152,8 +227,8 @@ class Born:
         per_product = slope.mul_(damped).mul_(ratio.mul_(0.25).add_(1)).mul_(-0.5)
         by_radius = self.both_sum(partners.mul_(per_product).flatten(0, 1))
         by_radius -= (atom_energy + 6 * surface) / radius
-        chain = (1 - tanh * tanh) * (alpha - psi * (2 * beta - 3 * psi * gamma))
-        by_integral = by_radius * radius**2 * chain * self.atom_offset_radius / self.atom_radius
+        chain = 1 if self.linear else (1 - tanh * tanh) * (alpha - psi * (2 * beta - 3 * psi * gamma))
+        by_integral = by_radius * radius**2 * chain * self.atom_offset_radius / self.atom_outer
         weight = by_integral.index_select(0, self.described).view(2, *squared.shape)
 
         # d(integral)/dr = -((1 + s^2/r^2)(1/L^2 - 1/U^2)/8 + log(L/U)/(4 r^2)), here times -4.
@@ -164,6 +239,8 @@ class Born:
             # Without the correction, the integral of an atom inside another still depends on L = s - r.
             wholly = (self.scaled - distance > self.offset_radius).to(squared.dtype)
             steepness -= (1 - self.engulfed) * wholly * 4 / engulfing**2
+        if neck_slope is not None:
+            steepness = steepness.mul_(counts).add_(neck_slope, alpha=4)
         if inside is not None:
             steepness *= inside
         steepness.mul_(weight)

@@ -9,7 +9,8 @@ from typing import Any
 import torch
 
 from ..units import COULOMB_CONSTANT
-from .customgb import read_customgb
+from .customforces import read_impropers, read_near_pairs, read_tables, ryckaert_bellemans
+from .customgb import MODEL_NAMES, read_customgb
 from .parameters import DECLARED, HIGHEST_PERIODICITY, Parameters
 
 FALL_BACK = "use timewarp.energies.OpenMMEvaluator(system) in place of the compiled energy"
@@ -25,9 +26,12 @@ def compile_system(system: Any) -> Parameters:
     """Compile a system's forces to plain tensors.
 
     Args:
-        system: an ``openmm.System`` of harmonic bonds and angles, periodic torsions, CMAP, a ``NonbondedForce`` (no
-            cutoff, or a non-periodic one with its reaction field and switching function) and generalised Born
-            solvent (``GBSAOBCForce``, or a ``CustomGBForce`` that is exactly OpenMM's OBC1 or OBC2).
+        system: an ``openmm.System`` of harmonic bonds (Urey-Bradley terms among them) and angles, periodic and
+            Ryckaert-Bellemans torsions, harmonic impropers, CMAP, a ``NonbondedForce`` (no cutoff, or a non-periodic
+            one with its reaction field and switching function), beside it Lennard-Jones tables or geometric mixing,
+            and generalised Born solvent (``GBSAOBCForce``, or a ``CustomGBForce`` that is exactly one of OpenMM's
+            HCT, OBC1, OBC2, GBn and GBn2). Custom forces are those that OpenMM's readers of CHARMM, AMBER and GROMACS
+            files and its XML force fields write, recognised by their expressions.
 
     Raises:
         UnknownForceError: (a NotImplementedError) a force, or a setting of a force, has no term here. The message
@@ -45,9 +49,14 @@ def compile_system(system: Any) -> Parameters:
         if force.usesPeriodicBoundaryConditions():
             raise UnknownForceError(f"{name} uses periodic boundary conditions, which have no term; {FALL_BACK}")
         for key, values in _READERS[name](force, n_atoms).items():
-            if key in columns and (key in _ONCE or key.startswith("cmap_")):
+            if key in columns and key in _ONCE:
                 raise UnknownForceError(f"a second {name} (or two of one kind) has no term; {FALL_BACK}")
+            if key == "cmap_map":
+                values = [k + len(columns.get("cmap_grids", [])) for k in values]
             columns[key] = [*columns[key], *values] if key in columns else values
+    if len({len(grid) for grid in columns.get("cmap_grids", [])}) > 1:
+        raise UnknownForceError(f"CMAPTorsionForce has maps of different sizes, which have no term; {FALL_BACK}")
+    _check_lennard_jones(columns)
     return _pack(columns, n_atoms)
 
 
@@ -106,13 +115,81 @@ def _torsions(force: Any, n_atoms: int) -> dict[str, list]:
     }
 
 
+def _rb_torsions(force: Any, n_atoms: int) -> dict[str, list]:
+    terms = [force.getTorsionParameters(i) for i in range(force.getNumTorsions())]
+    waves = [(t[:4], n, k) for t in terms for n, k in ryckaert_bellemans([_value(c) for c in t[4:]]) if k]
+    return {
+        "torsion_atoms": [atoms for atoms, _, _ in waves],
+        "torsion_periodicity": [n for _, n, _ in waves],
+        "torsion_phase": [0.0] * len(waves),
+        "torsion_k": [k for _, _, k in waves],
+    }
+
+
+def _impropers(force: Any, n_atoms: int) -> dict[str, list]:
+    return _recognised(force, read_impropers, "a harmonic improper as OpenMM's readers write it")
+
+
+def _near_pairs(force: Any, n_atoms: int) -> dict[str, list]:
+    return _recognised(force, read_near_pairs, "Lennard-Jones of 1-4 pairs as OpenMM's readers write it")
+
+
+def _tables(force: Any, n_atoms: int) -> dict[str, list]:
+    columns = _recognised(force, read_tables, "a Lennard-Jones table or geometric mixing as OpenMM's readers write it")
+    return {**columns, **_lennard_jones_cutoff(force, "lj_")}
+
+
+def _recognised(force: Any, read: Callable[[Any], dict[str, list]], what: str) -> dict[str, list]:
+    try:
+        return read(force)
+    except ValueError as error:
+        name = f"{type(force).__name__} ({force.getName()!r})"
+        raise UnknownForceError(f"{name} is not {what}: {error}; {FALL_BACK}") from None
+
+
+def _lennard_jones_cutoff(force: Any, prefix: str = "") -> dict[str, list]:
+    cutoff = _cutoff(type(force).__name__, force)
+    switched = math.isfinite(cutoff) and force.getUseSwitchingFunction()
+    return {
+        f"{prefix}cutoff": [cutoff],
+        f"{prefix}switching_distance": [_value(force.getSwitchingDistance()) if switched else math.inf],
+    }
+
+
+def _check_lennard_jones(columns: dict[str, list]) -> None:
+    """Tables and 1-4 pairs must be in step with the ``NonbondedForce``, whose exceptions and cutoff serve for all."""
+    exceptions = {tuple(sorted(pair)) for pair in columns.get("exception_atoms", [])}
+    for pair in columns.get("lj14_atoms", []):
+        if tuple(sorted(pair)) not in exceptions:
+            raise UnknownForceError(
+                f"the Lennard-Jones of a CustomBondForce joins atoms {pair[0]} and {pair[1]}, which are no exception "
+                f"of the NonbondedForce: that has no term; {FALL_BACK}"
+            )
+    if "lj_type" not in columns:
+        return
+    if "charge" not in columns:
+        raise UnknownForceError(f"CustomNonbondedForce without a NonbondedForce has no term; {FALL_BACK}")
+    excluded = {tuple(sorted(pair)) for pair in columns["lj_exclusions"]}
+    if difference := sorted(excluded ^ exceptions):
+        raise UnknownForceError(
+            f"the exclusions of the CustomNonbondedForce differ from the exceptions of the NonbondedForce "
+            f"(atoms {difference[0][0]} and {difference[0][1]}): that has no term; {FALL_BACK}"
+        )
+    if not any(columns["epsilon"]):
+        columns["switching_distance"] = columns["lj_switching_distance"]
+    for key, what in (("cutoff", "cutoffs"), ("switching_distance", "switching distances")):
+        if columns[key] != columns[f"lj_{key}"]:
+            raise UnknownForceError(
+                f"CustomNonbondedForce and NonbondedForce have different {what} ({columns[f'lj_{key}'][0]:g} and "
+                f"{columns[key][0]:g} nm), which have no term; {FALL_BACK}"
+            )
+
+
 def _cmaps(force: Any, n_atoms: int) -> dict[str, list]:
     terms = [force.getTorsionParameters(i) for i in range(force.getNumTorsions())]
     if not terms:
         return {}
     maps = [force.getMapParameters(i) for i in range(force.getNumMaps())]
-    if len({size for size, _ in maps}) > 1:
-        raise UnknownForceError(f"CMAPTorsionForce has maps of different sizes, which have no term; {FALL_BACK}")
     return {
         "cmap_atoms": [t[1:] for t in terms],
         "cmap_map": [t[0] for t in terms],
@@ -129,8 +206,6 @@ def _nonbonded(force: Any, n_atoms: int) -> dict[str, list]:
         raise UnknownForceError(f"NonbondedForce has {offsets} parameter offsets, which have no term; {FALL_BACK}")
     atoms = [force.getParticleParameters(i) for i in range(n_atoms)]
     exceptions = [force.getExceptionParameters(i) for i in range(force.getNumExceptions())]
-    cutoff = _cutoff("NonbondedForce", force)
-    switched = math.isfinite(cutoff) and force.getUseSwitchingFunction()
     return {
         "charge": [_value(a[0]) for a in atoms],
         "sigma": [_value(a[1]) for a in atoms],
@@ -139,8 +214,7 @@ def _nonbonded(force: Any, n_atoms: int) -> dict[str, list]:
         "exception_charge_product": [_value(e[2]) for e in exceptions],
         "exception_sigma": [_value(e[3]) for e in exceptions],
         "exception_epsilon": [_value(e[4]) for e in exceptions],
-        "cutoff": [cutoff],
-        "switching_distance": [_value(force.getSwitchingDistance()) if switched else math.inf],
+        **_lennard_jones_cutoff(force),
         "reaction_field_dielectric": [_value(force.getReactionFieldDielectric())],
     }
 
@@ -162,11 +236,7 @@ def _obc(force: Any, n_atoms: int) -> dict[str, list]:
 
 
 def _customgb(force: Any, n_atoms: int) -> dict[str, list]:
-    try:
-        columns = read_customgb(force)
-    except ValueError as error:
-        message = f"CustomGBForce ({force.getName()!r}) is not OpenMM's OBC1 or OBC2: {error}; {FALL_BACK}"
-        raise UnknownForceError(message) from None
+    columns = _recognised(force, read_customgb, f"one of OpenMM's models {', '.join(MODEL_NAMES)}")
     return {**columns, "gb_engulfed": [0], "gb_cutoff": [_cutoff("CustomGBForce", force)]}
 
 
@@ -186,12 +256,16 @@ _READERS: dict[str, Callable[[Any, int], dict[str, list]]] = {
     "HarmonicBondForce": _bonds,
     "HarmonicAngleForce": _angles,
     "PeriodicTorsionForce": _torsions,
+    "RBTorsionForce": _rb_torsions,
+    "CustomTorsionForce": _impropers,
     "CMAPTorsionForce": _cmaps,
     "NonbondedForce": _nonbonded,
+    "CustomNonbondedForce": _tables,
+    "CustomBondForce": _near_pairs,
     "GBSAOBCForce": _obc,
     "CustomGBForce": _customgb,
 }
-_ONCE = {"charge", "gb_charge"}
+_ONCE = {"charge", "gb_charge", "lj_type"}
 
 
 _DEFAULTS: dict[str, list] = {
@@ -203,6 +277,8 @@ _DEFAULTS: dict[str, list] = {
     "gb_surface": [0.0],
     "gb_engulfed": [0],
     "gb_cutoff": [math.inf],
+    "gb_linear": [0],
+    "gb_neck_reach": [0.0],
 }
 
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from ..shapes import Float
-from .bonded import Angles, Bonds, Maps, Torsions
+from .bonded import Angles, Bonds, Impropers, Maps, Torsions
 from .born import Born
 from .pairs import Distances, Plain
 from .parameters import Parameters
@@ -49,6 +49,7 @@ class TorchEvaluator:
             "bonds": Bonds.build(parameters),
             "angles": Angles.build(parameters),
             "torsions": Torsions.build(parameters),
+            "impropers": Impropers.build(parameters),
             "cmap": Maps.build(parameters),
         }
         self._bonded = {name: moved(t, dtype, device) for name, t in tables.items() if t is not None}
@@ -77,7 +78,7 @@ class TorchEvaluator:
         return [*self._bonded, "nonbonded", *(["solvent"] if self._born is not None else [])]
 
     def energy_terms(self, positions: Float[Tensor, "batch atoms 3"]) -> dict[str, Float[Tensor, " batch"]]:
-        """The energy by term: those present of bonds, angles, torsions, cmap, nonbonded and solvent."""
+        """The energy by term: those present of bonds, angles, torsions, impropers, cmap, nonbonded, solvent."""
         x = self._rows(positions)
         energies = {name: term(x, False)[0].sum(0) for name, term in self._bonded.items()}
         _, squared, inverse = self._distances(x)

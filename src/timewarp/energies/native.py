@@ -10,7 +10,7 @@ from torch import Tensor
 
 from .. import native
 from .bonded import Torsions
-from .born import Born
+from .born import Born, born_shape
 from .cmap import bicubic_coefficients
 from .pairs import Plain
 from .parameters import HIGHEST_PERIODICITY, Parameters
@@ -38,14 +38,19 @@ def _tables(p: Parameters) -> dict[str, Any]:
     pair = torch.zeros(len(i), 4, dtype=torch.float64)
     pair[:, 0], pair[:, 1], pair[:, 2] = plain.charge[:, 0], plain.lj12[:, 0], plain.lj6[:, 0]
     pair_cut = torch.zeros(0, 5, dtype=torch.float64)
-    born_atom, globals_ = torch.zeros(0, 8, dtype=torch.float64), torch.zeros(5, dtype=torch.float64)
+    born_atom, globals_ = torch.zeros(0, 8, dtype=torch.float64), torch.zeros(6, dtype=torch.float64)
+    pair_neck = torch.zeros(0, 5, dtype=torch.float64)
     if born is not None:
         pair[:, 3] = born.charge[:, 0]
-        columns = [1 / born.atom_radius, born.tanh.expand(n, 3), born.atom_self]
+        columns = [1 / born.atom_outer, born_shape(p), born.atom_self]
         born_atom = torch.cat([born.atom_offset_radius, p.gb_scaled_radius[:, None], *columns, born.atom_surface], 1)
         globals_[0] = torch.nan_to_num(p.gb_cutoff**2, posinf=_FAR**2)
         globals_[1] = 1 / p.gb_cutoff
         globals_[2], globals_[3] = float(p.gb_engulfed), born.closest
+        globals_[5] = float(p.gb_linear)
+        if (necks := born.necks) is not None:
+            sides = torch.stack([necks.best, 2 * necks.height], -1)[:, :, 0].transpose(0, 1).flatten(1)
+            pair_neck = torch.cat([sides, necks.reach[0]], 1)
     cut = plain.cutoff is not None or (born is not None and bool(torch.isfinite(p.gb_cutoff)))
     if cut:
         pair_cut = torch.zeros(len(i), 5, dtype=torch.float64)
@@ -71,19 +76,22 @@ def _tables(p: Parameters) -> dict[str, Any]:
         "torsion_degree": _int(torch.stack([_degree(even).clamp_min(0), _degree(odd)], 1), 2),
         "even": _real(even),
         "odd": _real(odd),
+        "improper_atoms": _int(p.improper_atoms, 4),
+        "improper": _real(torch.stack([p.improper_angle, p.improper_k, p.improper_period.clamp(max=_FAR)], 1)),
         "map_atoms": _int(p.cmap_atoms, 8),
         "map_first": _int(p.cmap_map * size**2),
         "map_patches": _real(patches),
         "map_size": size,
         "pair": _real(pair),
         "pair_cut": _real(pair_cut),
+        "pair_neck": _real(pair_neck),
         "born_atom": _real(born_atom),
         "born": _real(globals_),
     }
 
 
 _FAR = 1e9
-"""Beyond every distance, in nm: stands for an infinite cutoff, and its square is finite in single precision."""
+"""Beyond every distance in nm and every angle: stands for infinity, and its square is finite in single precision."""
 
 
 def _torsions(p: Parameters, torsions: Torsions | None) -> tuple[Tensor, Tensor, Tensor]:

@@ -91,9 +91,12 @@ class Plain:
     def build(cls, p: Parameters) -> Plain:
         """Columns of a molecule's pairs."""
         epsilon, sigma, charge, plain = pair_columns(p)
+        lj12, lj6 = 4 * epsilon * sigma**12, -4 * epsilon * sigma**6
+        if (tables := table_columns(p)) is not None:
+            lj12, lj6 = lj12 + tables[0], lj6 - tables[1]
         return cls(
-            lj12=(4 * epsilon * sigma**12)[:, None],
-            lj6=(-4 * epsilon * sigma**6)[:, None],
+            lj12=lj12[:, None],
+            lj6=lj6[:, None],
             charge=charge[:, None],
             cutoff=Cutoff.build(p, charge, plain),
         )
@@ -140,12 +143,34 @@ def pair_columns(p: Parameters) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     charge = p.charge[i] * p.charge[j]
     plain = torch.ones(len(i), dtype=torch.bool)
     if len(p.exception_atoms):
-        low, high = p.exception_atoms.sort(1).values.T
-        rows = low * p.n_atoms - low * (low + 1) // 2 + high - low - 1
+        rows = _pair_rows(p.exception_atoms, p.n_atoms)
         epsilon[rows], sigma[rows] = p.exception_epsilon, p.exception_sigma
         charge[rows], plain[rows] = p.exception_charge_product, False
     # Hydrogens without Lennard-Jones carry sigma = 1 nm, which would overflow long before anything matters.
     return epsilon, torch.where(epsilon > 0, sigma, 0.0), charge * COULOMB_CONSTANT, plain
+
+
+def table_columns(p: Parameters) -> tuple[Tensor, Tensor] | None:
+    """What tables of types and single 1-4 pairs add to Lennard-Jones: c12 and c6 of c12 / r^12 - c6 / r^6.
+
+    In kJ nm^12/mol and kJ nm^6/mol, by pair as in :func:`pair_columns`; None where there are neither.
+    """
+    if not len(p.lj_type) and not len(p.lj14_atoms):
+        return None
+    i, j = torch.triu_indices(p.n_atoms, p.n_atoms, 1)
+    twelve, six = torch.zeros(2, len(i), dtype=torch.float64)
+    if len(p.lj_type):
+        twelve, six = (table[p.lj_type[i], p.lj_type[j]] for table in (p.lj_table_12, p.lj_table_6))
+        rows = _pair_rows(p.exception_atoms, p.n_atoms)
+        twelve[rows] = six[rows] = 0.0
+    rows = _pair_rows(p.lj14_atoms, p.n_atoms)
+    return twelve.index_add(0, rows, p.lj14_12), six.index_add(0, rows, p.lj14_6)
+
+
+def _pair_rows(atoms: Tensor, n_atoms: int) -> Tensor:
+    """Places of pairs of atoms, in either order, among all pairs."""
+    low, high = atoms.sort(1).values.T
+    return low * n_atoms - low * (low + 1) // 2 + high - low - 1
 
 
 def pair_matrix(column: Float[Tensor, " pairs"], n_atoms: int) -> Float[Tensor, "atoms atoms"]:

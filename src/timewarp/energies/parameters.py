@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, fields
+from collections.abc import Callable
+from dataclasses import MISSING, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +17,19 @@ from ..files import write_atomically
 from ..shapes import Float, Int
 
 FORMAT = "timewarp.energies.Parameters"
-SCHEMA = 1
+SCHEMAS = ("1", "2")
+"""Of files: those of version 0.1, and those of molecules that need a field with a default."""
 
-_MAY_BE_INFINITE = {"cutoff", "switching_distance", "gb_cutoff"}
+_MAY_BE_INFINITE = {"cutoff", "switching_distance", "gb_cutoff", "improper_period"}
 _POSITIVE = {"cutoff", "switching_distance", "reaction_field_dielectric", "gb_offset_radius", "gb_radius", "gb_cutoff"}
-_NOT_NEGATIVE = {"sigma", "epsilon", "exception_sigma", "exception_epsilon", "gb_scaled_radius", "bond_length"}
+_POSITIVE |= {"improper_period"}
+_NOT_NEGATIVE = {"sigma", "epsilon", "exception_sigma", "exception_epsilon", "bond_length", "gb_neck_reach"}
 HIGHEST_PERIODICITY = 8
+
+
+def _none(*shape: int, dtype: torch.dtype = torch.float64) -> Callable[[], Tensor]:
+    """Makes the default of a term that a molecule does not have."""
+    return lambda: torch.zeros(shape, dtype=dtype)
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,6 +54,17 @@ class Parameters:
         gb_engulfed: 1 for the correction of an atom wholly inside another (OpenMM's native force has it, its
             CustomGBForce has not).
         gb_cutoff: cutoff of the generalised Born sums, infinite for none.
+        improper_atoms, improper_angle, improper_k, improper_period: k min(d, period - d)^2 with
+            d = |dihedral - angle|; the period is infinite where the difference is not wrapped.
+        lj_type, lj_table_12, lj_table_6: table_12[a, b] / r^12 - table_6[a, b] / r^6 for atoms of types a and b, added
+            to what sigma and epsilon give, for pairs that are no exceptions; both tables are symmetric.
+        lj14_atoms, lj14_12, lj14_6: likewise for single pairs, all of which are exceptions.
+        gb_atom_tanh: alpha, beta, gamma of each atom, in place of ``gb_tanh``; empty where one triple serves all.
+        gb_linear: 1 for the Born radius 1 / (1 / offset radius - integral) of Hawkins, Cramer and Truhlar, which has
+            no hyperbolic tangent.
+        gb_neck_type, gb_neck_distance, gb_neck_height, gb_neck_reach: correction of the Born integral for the neck
+            between two atoms, height / (1 + 100 x^2 + 3e5 x^6) with x = r - distance (nm), for r up to both radii and
+            the reach; tables [a, b] are of the atom of type a beside that of type b, and need not be symmetric.
     """
 
     bond_atoms: Int[Tensor, "bonds 2"]
@@ -80,6 +99,22 @@ class Parameters:
     gb_surface: Float[Tensor, ""]
     gb_engulfed: Int[Tensor, ""]
     gb_cutoff: Float[Tensor, ""]
+    improper_atoms: Int[Tensor, "impropers 4"] = field(default_factory=_none(0, 4, dtype=torch.int64))
+    improper_angle: Float[Tensor, " impropers"] = field(default_factory=_none(0))
+    improper_k: Float[Tensor, " impropers"] = field(default_factory=_none(0))
+    improper_period: Float[Tensor, " impropers"] = field(default_factory=_none(0))
+    lj_type: Int[Tensor, " lj_atoms"] = field(default_factory=_none(0, dtype=torch.int64))
+    lj_table_12: Float[Tensor, "lj_types lj_types"] = field(default_factory=_none(0, 0))
+    lj_table_6: Float[Tensor, "lj_types lj_types"] = field(default_factory=_none(0, 0))
+    lj14_atoms: Int[Tensor, "lj14 2"] = field(default_factory=_none(0, 2, dtype=torch.int64))
+    lj14_12: Float[Tensor, " lj14"] = field(default_factory=_none(0))
+    lj14_6: Float[Tensor, " lj14"] = field(default_factory=_none(0))
+    gb_atom_tanh: Float[Tensor, "tanh_atoms 3"] = field(default_factory=_none(0, 3))
+    gb_linear: Int[Tensor, ""] = field(default_factory=_none(dtype=torch.int64))
+    gb_neck_type: Int[Tensor, " neck_atoms"] = field(default_factory=_none(0, dtype=torch.int64))
+    gb_neck_distance: Float[Tensor, "necks necks"] = field(default_factory=_none(0, 0))
+    gb_neck_height: Float[Tensor, "necks necks"] = field(default_factory=_none(0, 0))
+    gb_neck_reach: Float[Tensor, ""] = field(default_factory=_none())
 
     def __post_init__(self) -> None:
         _validate({f.name: getattr(self, f.name) for f in fields(self)})
@@ -101,10 +136,21 @@ class Parameters:
         """Whether there is a generalised Born term."""
         return len(self.gb_charge) > 0
 
+    @property
+    def has_necks(self) -> bool:
+        """Whether the Born integrals have the correction for necks between atoms."""
+        return len(self.gb_neck_type) > 0
+
     def save(self, path: Path | str) -> None:
-        """Write a safetensors file, atomically."""
+        """Write a safetensors file, atomically.
+
+        A molecule that needs none of the fields with a default has the file that version 0.1 wrote, byte for byte.
+        """
         tensors = {f.name: getattr(self, f.name).contiguous() for f in fields(self)}
-        data = safetensors.torch.save(tensors, metadata={"format": FORMAT, "schema": str(SCHEMA)})
+        old = not any(tensors[name].numel() and tensors[name].any() for name in WITH_DEFAULT)
+        if old:
+            tensors = {name: tensor for name, tensor in tensors.items() if name not in WITH_DEFAULT}
+        data = safetensors.torch.save(tensors, metadata={"format": FORMAT, "schema": SCHEMAS[0 if old else 1]})
         write_atomically(path, data)
 
     @classmethod
@@ -126,10 +172,13 @@ class Parameters:
             raise ValueError(f"{path} is not a readable safetensors file ({error}); write it again") from None
         if metadata.get("format") != FORMAT:
             raise ValueError(f"{path} holds no energy parameters (format {metadata.get('format')!r}, not {FORMAT!r})")
-        if metadata.get("schema") != str(SCHEMA):
-            raise ValueError(f"{path} has schema {metadata.get('schema')!r}, this version reads {SCHEMA}")
-        if difference := set(tensors) ^ set(DECLARED):
+        schema = metadata.get("schema")
+        if schema not in SCHEMAS:
+            raise ValueError(f"{path} has schema {schema!r}, this version reads {' and '.join(SCHEMAS)}")
+        expected = set(DECLARED) - set(WITH_DEFAULT) if schema == SCHEMAS[0] else set(DECLARED)
+        if difference := set(tensors) ^ expected:
             raise ValueError(f"{path} is not as Parameters.save writes it: {sorted(difference)} missing or unknown")
+        tensors = {name: make() for name, make in WITH_DEFAULT.items()} | tensors
         try:
             _validate(tensors)
         except ValueError as error:
@@ -148,6 +197,18 @@ def _declared() -> dict[str, tuple[torch.dtype, tuple[str | int, ...]]]:
 
 
 DECLARED = _declared()
+WITH_DEFAULT: dict[str, Callable[[], Tensor]] = {
+    f.name: f.default_factory for f in fields(Parameters) if f.default_factory is not MISSING
+}
+"""Fields that version 0.1 did not have."""
+
+
+_PER_ATOM = {
+    "gb_atoms": "generalised Born parameters",
+    "tanh_atoms": "parameters of Born radii",
+    "neck_atoms": "neck types",
+    "lj_atoms": "Lennard-Jones types",
+}
 
 
 def _validate(tensors: dict[str, Any]) -> None:
@@ -170,8 +231,11 @@ def _validate(tensors: dict[str, Any]) -> None:
                 good &= tensor >= 0
             if not good.all():
                 raise ValueError(f"{name} holds an impossible number: {tensor[~good].flatten()[0].item()!r}")
-    if sizes["gb_atoms"] not in (0, sizes["atoms"]):
-        raise ValueError(f"generalised Born parameters for {sizes['gb_atoms']} of {sizes['atoms']} atoms")
+    for size, what in _PER_ATOM.items():
+        if sizes[size] not in (0, sizes["atoms"]):
+            raise ValueError(f"{what} for {sizes[size]} of {sizes['atoms']} atoms")
+    if not sizes["gb_atoms"] and (sizes["tanh_atoms"] or sizes["neck_atoms"]):
+        raise ValueError("parameters of a generalised Born model without generalised Born atoms")
     for name in DECLARED:
         if name.endswith("_atoms") and len(index := tensors[name]):
             _check_range(name, index, 0, sizes["atoms"] - 1)
@@ -182,6 +246,15 @@ def _validate(tensors: dict[str, Any]) -> None:
     pairs = tensors["exception_atoms"].sort(1).values
     if len(pairs.unique(dim=0)) != len(pairs):
         raise ValueError("exception_atoms names a pair twice")
+    given = {tuple(pair) for pair in pairs.tolist()}
+    if lost := [pair for pair in tensors["lj14_atoms"].sort(1).values.tolist() if tuple(pair) not in given]:
+        raise ValueError(f"lj14_atoms names the pair {lost[0]}, which is no exception")
+    for name in ("lj_table_12", "lj_table_6"):
+        if not torch.equal(tensors[name], tensors[name].T):
+            raise ValueError(f"{name} must be symmetric")
+    _check_range("lj_type", tensors["lj_type"], 0, sizes["lj_types"] - 1)
+    _check_range("gb_neck_type", tensors["gb_neck_type"], 0, sizes["necks"] - 1)
+    _check_range("gb_linear", tensors["gb_linear"], 0, 1)
     _check_range("cmap_map", tensors["cmap_map"], 0, sizes["maps"] - 1)
     _check_range("torsion_periodicity", tensors["torsion_periodicity"], 0, HIGHEST_PERIODICITY)
     _check_range("gb_engulfed", tensors["gb_engulfed"], 0, 1)

@@ -103,7 +103,10 @@ class Potential:
 
     @torch.no_grad()
     def energy_terms(self, positions: Float[Tensor, "batch atoms 3"]) -> dict[str, Float[Tensor, " batch"]]:
-        """The energy by term (in torch): those present of bonds, angles, torsions, cmap, nonbonded and solvent."""
+        """The energy by term (in torch), such terms as there are.
+
+        Of bonds, angles, torsions, impropers, cmap, nonbonded and solvent.
+        """
         return self._torch.energy_terms(self._check(positions))
 
     def leapfrog(

@@ -42,15 +42,16 @@ def _compile(plan: GrowthPlan) -> Any:
     grids = [_grid_tables(multiples * angles_of(ANGLES, twisting, double), twisting) for twisting in (False, True)]
     s = plan.solvent
     none = torch.zeros(0)
-    tables = (
-        [none] * 7
-        if s is None
-        else [_flat(t) for t in (s.rho, s.scaled, s.radius, s.product, s.self_energy, s.surface, s.tanh)]
-    )
+    tables = [none] * 8
+    if s is not None:
+        numbers = (s.rho, s.scaled, s.outer, s.product, s.self_energy, s.surface, s.tanh)
+        necks = none if s.necks is None else torch.stack([s.necks.best, 2 * s.necks.height, s.necks.reach], -1)
+        tables = [_flat(t) for t in (*numbers, necks)]
     n_atoms = plan.site_weights.shape[1]
     kernel = native.core().GrowthKernel(
         n_atoms,
         s is not None,
+        s is not None and s.linear,
         *tables,
         _flat(plan.site_weights),
         _flat(plan.site_charge),

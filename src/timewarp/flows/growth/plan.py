@@ -10,8 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ...energies import Parameters
-from ...energies.born import descreening, surface_coefficient
-from ...energies.pairs import pair_columns, pair_matrix
+from ...energies.pairs import pair_columns, pair_matrix, table_columns
 from ...energies.rows import moved
 from ...geometry import beyond_bonds
 from ...state import Atoms
@@ -193,7 +192,7 @@ def build_plan(
     place = torch.arange(1, len(order) + 1)[:, None] * turning
     time = place.amax(0)  # 0 for the root's fragment
     pairs = [table / kT for table in _pairs(parameters)]
-    solvent = _solvent(parameters, kT, graph_distance(atoms))
+    solvent = Solvent.build(parameters, kT, torch.tensor(TYPICAL_NM, dtype=torch.float64)[graph_distance(atoms)])
     steps = tuple(
         _step(k, corners[k], turning[k], time, pairs, parameters, kT, solvent, twisting[k]) for k in range(len(order))
     )
@@ -239,28 +238,13 @@ def build_plan(
 
 
 def _pairs(p: Parameters) -> list[Tensor]:
-    """4 epsilon sigma^12, -4 epsilon sigma^6 and the Coulomb constant of each two atoms."""
+    """4 epsilon sigma^12, -4 epsilon sigma^6 and the Coulomb constant of each two atoms; tables are added."""
     epsilon, sigma, charge, _ = pair_columns(p)
     sigma6 = sigma**6
-    return [pair_matrix(c, p.n_atoms) for c in (4 * epsilon * sigma6**2, -4 * epsilon * sigma6, charge)]
-
-
-def _solvent(p: Parameters, kT: float, bonds: Tensor) -> Solvent | None:
-    if not p.has_solvent:
-        return None
-    typical = torch.tensor(TYPICAL_NM, dtype=torch.float64)[bonds]
-    mean = descreening(typical, p.gb_offset_radius[:, None], p.gb_scaled_radius[None, :]).fill_diagonal_(0)
-    product = p.gb_prefactor / kT * p.gb_charge[:, None] * p.gb_charge[None, :]
-    return Solvent(
-        rho=p.gb_offset_radius,
-        scaled=p.gb_scaled_radius,
-        radius=p.gb_radius,
-        tanh=p.gb_tanh,
-        product=product,
-        self_energy=0.5 * product.diagonal(),
-        surface=surface_coefficient(p.gb_surface / kT, p.gb_radius),
-        descreening=mean,
-    )
+    lj12, lj6 = 4 * epsilon * sigma6**2, -4 * epsilon * sigma6
+    if (tables := table_columns(p)) is not None:
+        lj12, lj6 = lj12 + tables[0], lj6 - tables[1]
+    return [pair_matrix(c, p.n_atoms) for c in (lj12, lj6, charge)]
 
 
 def _step(

@@ -1,13 +1,34 @@
-"""Generalised Born energies along a grid of torsion angles (Onufriev, Bashford and Case 2004)."""
+"""Generalised Born energies along a grid of torsion angles, in all models of :mod:`timewarp.energies.born`."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
-from ...energies.born import born_radii, descreening, inverse_f
+from ...energies import Parameters
+from ...energies.born import (
+    CLOSEST_NM,
+    born_radii,
+    born_shape,
+    descreening,
+    has_necks,
+    inverse_f,
+    neck,
+    neck_tables,
+    outer_radius,
+    surface_coefficient,
+)
+
+
+@dataclass(frozen=True, eq=False)
+class PairNecks:
+    """What :func:`timewarp.energies.born.neck` needs at the first atom beside the second: (atoms, atoms)."""
+
+    best: Tensor
+    height: Tensor
+    reach: Tensor
 
 
 @dataclass(frozen=True, eq=False)
@@ -15,8 +36,10 @@ class Solvent:
     """Generalised Born numbers of each atom, energies in kT.
 
     Attributes:
-        rho, scaled, radius: offset radius, scaled offset radius and radius, in nm.
-        tanh: alpha, beta, gamma.
+        rho, scaled, outer: offset radius, scaled offset radius and what :func:`born_radii` divides by, in nm.
+        tanh: alpha, beta, gamma of each atom.
+        linear: whether Born radii have no hyperbolic tangent.
+        necks: between pairs, or None where descreening has the usual form.
         product: prefactor times the product of charges, in kT nm.
         self_energy: half of its diagonal.
         surface: of the surface term, times radius^-6.
@@ -25,12 +48,46 @@ class Solvent:
 
     rho: Tensor
     scaled: Tensor
-    radius: Tensor
+    outer: Tensor
     tanh: Tensor
+    linear: bool
+    necks: PairNecks | None
     product: Tensor
     self_energy: Tensor
     surface: Tensor
     descreening: Tensor
+
+    @classmethod
+    def build(cls, p: Parameters, kT: float, typical: Tensor) -> Solvent | None:
+        """Of a molecule, or None where it has no solvent.
+
+        Args:
+            p: of its energy.
+            kT: in kJ/mol.
+            typical: (atoms, atoms), distances in nm of atoms whose places are not known.
+        """
+        if not p.has_solvent:
+            return None
+        everyone = torch.arange(p.n_atoms)
+        necks = None
+        if has_necks(p):
+            tables = neck_tables(p, everyone[:, None], everyone) if p.has_necks else torch.zeros(3, *typical.shape)
+            necks = PairNecks(*(table.double() for table in tables))
+        product = p.gb_prefactor / kT * p.gb_charge[:, None] * p.gb_charge[None, :]
+        solvent = cls(
+            rho=p.gb_offset_radius,
+            scaled=p.gb_scaled_radius,
+            outer=outer_radius(p),
+            tanh=born_shape(p),
+            linear=bool(p.gb_linear),
+            necks=necks,
+            product=product,
+            self_energy=0.5 * product.diagonal(),
+            surface=surface_coefficient(p.gb_surface / kT, p.gb_radius),
+            descreening=torch.zeros_like(product),
+        )
+        mean = _descreening(solvent, typical, everyone[:, None], everyone).fill_diagonal_(0)
+        return replace(solvent, descreening=mean)
 
 
 def solvation(
@@ -57,21 +114,20 @@ def solvation(
         squared: (batch, fragment, old, angles), their squared distances.
     """
     distance = squared.sqrt()
-    rho, scaled = s.rho, s.scaled
-    on_old = descreening(distance, rho[old][:, None], scaled[fragment][:, None, None]).sum(1)
-    on_new = descreening(distance, rho[fragment][:, None, None], scaled[old][:, None]).sum(2)
+    on_old = _descreening(s, distance, old, fragment[:, None], angles=True).sum(1)
+    on_new = _descreening(s, distance, fragment[:, None], old, angles=True).sum(2)
     i, j = pairs
     among = _squared(positions, old[i], old[j])
     apart = among.sqrt()
     fixed = torch.zeros_like(positions[:, old, 0])
-    fixed.index_add_(1, i, descreening(apart, rho[old[i]], scaled[old[j]]))
-    fixed.index_add_(1, j, descreening(apart, rho[old[j]], scaled[old[i]]))
+    fixed.index_add_(1, i, _descreening(s, apart, old[i], old[j]))
+    fixed.index_add_(1, j, _descreening(s, apart, old[j], old[i]))
     f = len(fragment)
     u, v = torch.triu_indices(f, f, 1, device=fragment.device)
     inside = _squared(positions, fragment[u], fragment[v])
     own = torch.zeros_like(positions[:, fragment, 0])
-    own.index_add_(1, u, descreening(inside.sqrt(), rho[fragment[u]], scaled[fragment[v]]))
-    own.index_add_(1, v, descreening(inside.sqrt(), rho[fragment[v]], scaled[fragment[u]]))
+    own.index_add_(1, u, _descreening(s, inside.sqrt(), fragment[u], fragment[v]))
+    own.index_add_(1, v, _descreening(s, inside.sqrt(), fragment[v], fragment[u]))
     m = len(old)
     radius_old = _radii(on_old + (fixed + unplaced[:m])[..., None], s, old)
     radius_new = _radii(on_new + (own + unplaced[m:])[..., None], s, fragment)
@@ -92,7 +148,19 @@ def solvation(
 
 def _radii(integral: Tensor, s: Solvent, which: Tensor) -> Tensor:
     """Born radii of the atoms ``which`` from their summed descreening (..., atoms, angles)."""
-    return born_radii(integral, s.rho[which][:, None], s.radius[which][:, None], s.tanh)
+    return born_radii(integral, s.rho[which][:, None], s.outer[which][:, None], s.tanh[which][:, None], s.linear)
+
+
+def _descreening(s: Solvent, distance: Tensor, at: Tensor, by: Tensor, angles: bool = False) -> Tensor:
+    """Twice the Born integral of atoms ``by`` at atoms ``at``, which broadcast; ``angles`` come last."""
+    last = (..., None) if angles else (...,)
+    rho, scaled = s.rho[at][last], s.scaled[by][last]
+    value = descreening(distance, rho, scaled)
+    if s.necks is None:
+        return value
+    best, height, reach = (table[at, by][last] for table in (s.necks.best, s.necks.height, s.necks.reach))
+    value = torch.where(distance.clamp(min=CLOSEST_NM) + scaled >= rho, value, 0.0)
+    return value + 2 * neck(distance, best, height, reach)[0]
 
 
 def _slopes(squared: Tensor, radius: Tensor, i: Tensor, j: Tensor, product: Tensor) -> Tensor:
