@@ -229,7 +229,7 @@ def check_torsions(atoms: Atoms, degrees: Mapping[str, float], restriction: Rest
         if frozenset(known[name][1:3]) not in bonds:
             if frozenset(known[name][1:3]) in twisting:
                 raise ValueError(
-                    f"{name} is of a peptide bond, which does not turn here; let it with `cis_trans` proline or all, "
+                    f"{name} is of a peptide bond, which does not turn here; allow it with `cis_trans` proline or all, "
                     "or set another torsion"
                 )
             raise ValueError(f"the bond of {name} does not turn (a ring or a peptide bond); set another torsion")

@@ -8,6 +8,8 @@ import torch
 import timewarp as tw
 from timewarp.analysis import torsion_angles
 from timewarp.commands import main
+from timewarp.report.page import Provenance, _exactness
+from timewarp.report.tables import cis_trans_table
 from timewarp.restriction import Restriction, free_bonds
 from timewarp.starts import set_torsions
 
@@ -73,11 +75,15 @@ def test_a_run_says_what_is_free_and_how_often_it_is_cis(run):
     assert names["geometry"].status == "pass"  # cis is no fault here
 
 
-def test_the_page_has_the_populations(run, tmp_path):
-    assert main(["report", str(run.path), "--out", str(tmp_path / "page.html"), "--quiet"]) == 0
-    page = (tmp_path / "page.html").read_text()
-    assert "cis-trans-table" in page
-    assert "pattern of all peptide bonds but omega_1" in page
+def test_the_page_has_the_populations(run):
+    analysis = {"cis_trans": {"setting": "proline", "bonds": run.summary["cis_trans"]["free"]}}
+    table = cis_trans_table(analysis)
+    assert "cis-trans-table" in table
+    assert "omega_1" in table
+    assert cis_trans_table({"cis_trans": {"setting": "fixed", "bonds": {}}}) == ""
+    told = Provenance("molecule", "chain", {})
+    assert "pattern of all peptide bonds but omega_1</em>" in _exactness(told, ["omega_1"])
+    assert "that of X-Pro bonds included" in _exactness(told)
 
 
 def test_a_run_keeps_its_setting(run, capsys):
@@ -90,8 +96,10 @@ def test_a_run_keeps_its_setting(run, capsys):
 def test_refusals(tmp_path, capsys):
     argv = ["sample", MOLECULE, "--out", str(tmp_path / "no"), "--start", "omega_1=0", "--quiet"]
     assert main(argv) != 0
-    assert "let it with `cis_trans` proline or all" in capsys.readouterr().err
+    assert "allow it with --cis-trans proline or all" in capsys.readouterr().err
     assert not (tmp_path / "no").exists()
-    assert main([*argv, "--cis-trans", "trans"]) != 0
+    with pytest.raises(SystemExit):
+        main([*argv, "--cis-trans", "trans"])
+    assert "must be one of fixed, proline, all, got 'trans'" in capsys.readouterr().err
     with pytest.raises(ValueError, match="the system has cis_trans proline, not all"):
         tw.sample(tw.System(MOLECULE, cis_trans="proline"), cis_trans="all", out=tmp_path / "no")
