@@ -100,6 +100,13 @@ def test_a_scale_without_its_slope_is_caught(generator, monkeypatch):
     assert z > CAUGHT, f"it went unnoticed: |z| is {z:.1f}"
 
 
+def test_a_peptide_bond_without_its_density_is_caught(generator, monkeypatch):
+    law, kernel = toy_case(growth("flow", twists=True), achiral=True)
+    monkeypatch.setattr("timewarp.flows.growth.twist.log_density", lambda _, place: torch.zeros(len(place)).double())
+    z, _ = invariance_z(law, kernel, generator, steps=8)
+    assert z > CAUGHT, f"it went unnoticed: |z| is {z:.1f}"
+
+
 class WellOfTheState(RegrowthMove):
     """Shuts the well that most states are not in: a choice that looks at the states, and scores as if it had not."""
 

@@ -32,11 +32,13 @@ from ..flows.growth import (
 from ..flows.growth.compiled_features import features_of
 from ..flows.growth.profiles import ANGLES
 from ..flows.growth.scale import SHUT, own_well
+from ..flows.growth.twist import Twists, wells_of
 from ..trajectories.compact import CompactMolecule
 from ..units import kT
 from .growth_energy import Drawn, EnergyPairs, energy_loss, own_wells, plan_and_energy
 from .settings import TrainingSettings
 from .tasks import Metrics, Shard, Task, part_of
+from .twists import fit_twists
 
 CHUNK = 256
 GROUPS, GPU_GROUPS = 4, 2
@@ -173,8 +175,12 @@ class GrowthTask(Task):
         }
 
     def flow(self) -> GrowthFlow:
-        """A new network: the physics prior."""
-        return build_network(self.data.train[0].atoms, self.settings.family, self.settings.flow)
+        """A new network: the physics prior; the head that draws peptide bonds first is fitted, if there is one."""
+        flow = build_network(self.data.train[0].atoms, self.settings.family, self.settings.flow)
+        if flow.config.twists:
+            fit_twists(flow.network.twist, self.data.train, seed=self.settings.seed)
+            flow.network.twist.requires_grad_(False)
+        return flow
 
     def objective(self, flow: Any) -> nn.Module:
         """Mean -log q, and the acceptance term."""
@@ -188,7 +194,7 @@ class GrowthTask(Task):
             self._pairs = EnergyPairs(self.data.train, self.settings.energy_frames, device)
         generator = torch.Generator().manual_seed(self.settings.seed + 11)
         rows: dict[int, list[tuple[Features, GrowthPlan]]] = {}
-        config = self.flow().config
+        config = GrowthConfig(**self.settings.flow)
         tasks = [
             (m, random_order(m.atoms, generator, config.omega) if n else None, config)
             for m in self.data.train
@@ -245,7 +251,12 @@ def validate_growth(
     for m in molecules:
         plan, potential = plan_and_energy(m, device, flow.config)
         current = m.positions.to(device, torch.float64)
-        way = Regrowth(plan, 0, own_wells(plan, current))
+        twists = None
+        if flow.config.twists:
+            parameters = Parameters(**m.parameters)
+            twists = Twists.build(m.atoms, parameters, kT(m.temperature_K), flow.config.chirality)
+        first = () if twists is None else wells_of(twists, current)
+        way = Regrowth(plan, 0, own_wells(plan, current), twists, first)
         candidates, forward, backward = density.redraw(current, way, generator)
         assert backward is not None
         before, after = (potential.energy(x) / kT(m.temperature_K) for x in (current, candidates))

@@ -18,6 +18,7 @@ from .compiled_features import growth_kernel
 from .network import GrowthBlock, GrowthNetwork
 from .plan import N_RELATION, GrowthPlan, Regrowth
 from .profiles import ANGLES, COARSE, N_SPATIAL
+from .twist import redraw_first
 
 if TYPE_CHECKING:
     from .flow import GrowthFlow
@@ -47,6 +48,7 @@ class NativeGrowthFlow:
         self.atoms, self.config = flow.atoms, flow.config
         self._network = copy.deepcopy(flow.network).cpu().double()
         self._folded = fold_network(self._network)
+        self._twist = copy.deepcopy(flow.network.twist).cpu() if flow.config.twists else None
         self._samplers: weakref.WeakKeyDictionary[GrowthPlan, Any] = weakref.WeakKeyDictionary()
 
     def __repr__(self) -> str:
@@ -56,16 +58,32 @@ class NativeGrowthFlow:
         self, x: Float[Tensor, "batch atoms 3"], chosen: Regrowth, generator: torch.Generator, score: bool = True
     ) -> tuple[Float[Tensor, "batch atoms 3"], Float[Tensor, " batch"], Float[Tensor, " batch"] | None]:
         """Candidates, their log density (with respect to d phi, float64), and that of ``x`` if it is asked for."""
+        if chosen.twists is not None:
+            assert self._twist is not None
+            return redraw_first(self, self._twist, x, chosen, generator, score)
         x, plan, n = x.contiguous(), chosen.plan, len(x)
-        sampler = self._samplers.get(plan)
-        if sampler is None:
-            sampler = self._samplers[plan] = fold_plan(self._network, self._folded, plan)
+        sampler = self._sampler(plan)
         uniform = torch.rand(plan.n_steps - chosen.kept, n, generator=generator, dtype=torch.float64)
         candidates, forward = torch.empty_like(x), torch.empty(n, dtype=torch.float64)
         backward = torch.empty(n if score else 0, dtype=torch.float64)
         wells = torch.tensor(chosen.wells, dtype=torch.uint8)
         sampler.regrow(x, chosen.kept, wells, uniform, candidates, forward, backward, native.threads())
         return candidates, forward, backward if score else None
+
+    def score(self, x: Float[Tensor, "batch atoms 3"], chosen: Regrowth) -> Float[Tensor, " batch"]:
+        """Log density of the torsions in ``x`` that a regrowth redraws, peptide bonds that are drawn first left out."""
+        x, nothing = x.contiguous(), torch.empty(0, dtype=torch.float64)
+        backward = torch.empty(len(x), dtype=torch.float64)
+        wells = torch.tensor(chosen.wells, dtype=torch.uint8)
+        sampler, none = self._sampler(chosen.plan), nothing.reshape(0, 0)
+        sampler.regrow(x, chosen.kept, wells, none, x[:0], nothing, backward, native.threads())
+        return backward
+
+    def _sampler(self, plan: GrowthPlan) -> Any:
+        sampler = self._samplers.get(plan)
+        if sampler is None:
+            sampler = self._samplers[plan] = fold_plan(self._network, self._folded, plan)
+        return sampler
 
 
 @torch.no_grad()

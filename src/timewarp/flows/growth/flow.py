@@ -23,6 +23,7 @@ from .plan import GrowthPlan, Regrowth, build_plan, growing_torsions, random_ord
 from .profiles import ANGLES, turn_to
 from .proposer import RegrowthProposer
 from .scale import SHUT, log_slope, shut
+from .twist import Twists, redraw_first
 
 N_ORDERS, ORDERS_SEED = 8, 0
 """Random orders of growth that ``flow_subset`` chooses from, and their seed."""
@@ -88,13 +89,23 @@ class GrowthFlow(Network):
         plan = functools.cache(functools.partial(self.plan, parameters, kT))
         density = self.with_engine(engine)
         usual = tuple(range(len(torsions)))
-        flows: dict[str, Proposer] = {"flow": RegrowthProposer(density, tree, plan, [usual], torsions=torsions)}
+        twists = self.twists(parameters, kT)
+        flows: dict[str, Proposer] = {
+            "flow": RegrowthProposer(density, tree, plan, [usual], torsions=torsions, twists=twists)
+        }
         if len(usual) > 1:
             generator = torch.Generator().manual_seed(ORDERS_SEED)
             orders = sorted({random_order(self.atoms, generator, omega) for _ in range(N_ORDERS)})
             for name, ways in {"flow_suffix": [usual], "flow_subset": orders}.items():
                 flows[name] = RegrowthProposer(density, tree, plan, ways, in_part=True, torsions=torsions)
         return flows
+
+    def twists(self, parameters: Parameters, kT: float) -> Twists | None:
+        """Tables of the peptide bonds that are drawn first, on the weights' device; None if none are."""
+        if not self.config.twists:
+            return None
+        found = Twists.build(self.atoms, parameters, kT, self.config.chirality)
+        return None if found is None else found.to(self.network.embed.weight.device)
 
     def begin_with(self, other: Network) -> None:
         """See :meth:`Network.begin_with`; a network that is told less will do."""
@@ -129,8 +140,10 @@ class GrowthFlow(Network):
 
     def redraw(
         self, x: Float[Tensor, "batch atoms 3"], chosen: Regrowth, generator: torch.Generator, score: bool = True
-    ) -> tuple[Float[Tensor, "batch atoms 3"], Float[Tensor, " batch"], Float[Tensor, " batch"]]:
+    ) -> tuple[Float[Tensor, "batch atoms 3"], Float[Tensor, " batch"], Float[Tensor, " batch"] | None]:
         """Redraw torsions of each configuration: candidates, their log density, and that of what they replace."""
+        if chosen.twists is not None:
+            return redraw_first(self, self.network.twist, x, chosen, generator, score)
         plan, kept = chosen.plan, chosen.kept
         memories: list[Tensor] = []
         backward = self.score(x, chosen, memories)

@@ -14,6 +14,7 @@ from ...shapes import Bool, Float
 from ..circular import grid, waves
 from .plan import N_RELATION, N_SITE, N_STATIC
 from .profiles import ANGLES, COARSE, N_SPATIAL, Features, interpolation
+from .twist import TwistHead
 
 HARMONICS_IN = 3
 N_INPUT = 2 * ANGLES + 2 * COARSE + 2 + N_STATIC
@@ -33,7 +34,8 @@ class GrowthConfig(Settings):
         "start from the physics prior; without it (a baseline) from a uniform density, and no energies are seen",
     )
 
-    omega: bool = setting(False, "draw the torsions of peptide bonds too")
+    omega: bool = setting(False, "draw the torsions of peptide bonds in the growth, as all others")
+    twists: bool = setting(False, "draw the torsions of peptide bonds first, from what is rigid about them")
     chirality: bool = setting(
         False, "see each step in the mirror in which its residue is L, and be told where others are not"
     )
@@ -60,6 +62,8 @@ class GrowthConfig(Settings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.omega and self.twists:
+            raise ValueError("peptide bonds are drawn first (twists) or in the growth (omega), not twice")
         if self.width % self.n_heads:
             raise ValueError(f"width ({self.width}) must be a multiple of n_heads ({self.n_heads})")
 
@@ -163,6 +167,8 @@ class GrowthNetwork(nn.Module):
         self.config = config
         self.embed = nn.Linear(N_INPUT - N_STATIC + config.n_static, config.width)
         self.blocks = nn.ModuleList(GrowthBlock(config) for _ in range(config.n_blocks))
+        if config.twists:
+            self.twist = TwistHead()
         self.norm = nn.LayerNorm(config.width)
         self.read_out = nn.Linear(config.width, 2 * config.harmonics + 3)
         nn.init.zeros_(self.read_out.weight)
@@ -186,9 +192,13 @@ class GrowthNetwork(nn.Module):
             ValueError: it differs in more than ``omega`` and ``chirality``.
         """
         mine, theirs = self.config, other.config
-        if replace(theirs, **mine.told) != mine or any(theirs.told[key] > mine.told[key] for key in mine.told):
-            raise ValueError(f"{mine} cannot begin with the weights of {theirs}: only omega and chirality may be added")
-        there = other.state_dict()
+        told = {**mine.told, "twists": mine.twists}
+        if replace(theirs, **told) != mine or any(getattr(theirs, key) > told[key] for key in told):
+            raise ValueError(
+                f"{mine} cannot begin with the weights of {theirs}: only omega, twists and chirality may be added"
+            )
+        own = {name: rows for name, rows in self.state_dict().items() if name.startswith("twist.")}
+        there = {**own, **other.state_dict()}
 
         def widened(rows: Tensor) -> Tensor:
             """Numbers of pairs (..., n_pair): handedness comes behind the rest of where a fragment is."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -111,11 +112,15 @@ class Regrowth:
         plan: the order of growth and its tables.
         kept: torsions that stay.
         wells: for each step, which wells may be entered (:mod:`.scale`); empty: all.
+        twists: peptide bonds that are drawn first (:class:`.twist.Twists`), or None.
+        twist_wells: for each of these, which wells may be entered; empty: all.
     """
 
     plan: GrowthPlan
     kept: int = 0
     wells: tuple[int, ...] = ()
+    twists: Any = None
+    twist_wells: tuple[int, ...] = ()
 
 
 def growing_torsions(atoms: Atoms, omega: bool) -> tuple[int, ...]:
@@ -191,7 +196,7 @@ def build_plan(
     twisting = [torsions[k] in atoms.twisting for k in order]
     place = torch.arange(1, len(order) + 1)[:, None] * turning
     time = place.amax(0)  # 0 for the root's fragment
-    pairs = [table / kT for table in _pairs(parameters)]
+    pairs = [table / kT for table in pair_tables(parameters)]
     solvent = Solvent.build(parameters, kT, torch.tensor(TYPICAL_NM, dtype=torch.float64)[graph_distance(atoms)])
     steps = tuple(
         _step(k, corners[k], turning[k], time, pairs, parameters, kT, solvent, twisting[k]) for k in range(len(order))
@@ -237,7 +242,7 @@ def build_plan(
     )
 
 
-def _pairs(p: Parameters) -> list[Tensor]:
+def pair_tables(p: Parameters) -> list[Tensor]:
     """4 epsilon sigma^12, -4 epsilon sigma^6 and the Coulomb constant of each two atoms; tables are added."""
     epsilon, sigma, charge, _ = pair_columns(p)
     sigma6 = sigma**6
@@ -264,12 +269,7 @@ def _step(
     a, b = int(corners[1]), int(corners[2])
     off_axis = ((old != a) & (old != b)).double()
     lj12, lj6, charge = (table[fragment[:, None], old[None, :]] * off_axis for table in nonbonded)
-    middle = p.torsion_atoms[:, 1:3].sort(1).values
-    about = (middle == torch.tensor(sorted((a, b)))).all(1)
-    ends = turning[p.torsion_atoms[:, [0, 3]]]
-    outer = p.torsion_atoms[:, [0, 3]]
-    # An improper about the same bond has both ends on one side and does not change; it must not be counted.
-    proper = about & (ends.sum(1) == 1) & ~((outer == a) | (outer == b)).any(1)
+    proper = proper_terms(p, corners, turning)
     placed = torch.cat([old, fragment])
     unplaced = torch.zeros(len(placed), dtype=torch.float64)
     if solvent is not None:
@@ -290,6 +290,17 @@ def _step(
         pairs=torch.triu_indices(len(old), len(old), 1),
         twisting=twisting,
     )
+
+
+def proper_terms(p: Parameters, corners: Tensor, turning: Tensor) -> Tensor:
+    """Which torsion terms change with a torsion (i, a, b, c), of which the atoms ``turning`` turn."""
+    a, b = int(corners[1]), int(corners[2])
+    middle = p.torsion_atoms[:, 1:3].sort(1).values
+    about = (middle == torch.tensor(sorted((a, b)))).all(1)
+    ends = turning[p.torsion_atoms[:, [0, 3]]]
+    outer = p.torsion_atoms[:, [0, 3]]
+    # An improper about the same bond has both ends on one side and does not change; it must not be counted.
+    return about & (ends.sum(1) == 1) & ~((outer == a) | (outer == b)).any(1)
 
 
 def _site_features(atoms: Atoms, corners: Tensor, membership: Tensor, charge: Tensor) -> Tensor:

@@ -13,6 +13,7 @@ from ...shapes import Float
 from ..proposer import Proposal
 from .plan import GrowthPlan, Regrowth
 from .scale import ANYWHERE
+from .twist import Twists
 
 if TYPE_CHECKING:
     from .compiled import NativeGrowthFlow
@@ -42,6 +43,7 @@ class RegrowthProposer:
         orders: of growth.
         in_part: whether torsions at the beginning of the order stay.
         torsions: atoms of the tree that carry the torsions which orders name; the rotatable ones by default.
+        twists: peptide bonds that are drawn before them.
 
     Attributes:
         wells: which wells of a torsion may be entered (:mod:`.scale`), by the atom that carries it; all by default.
@@ -57,14 +59,18 @@ class RegrowthProposer:
         *,
         in_part: bool = False,
         torsions: Sequence[int] | None = None,
+        twists: Twists | None = None,
     ) -> None:
         self.density, self.plan, self.orders, self.in_part = density, plan, tuple(orders), in_part
         self.engine = density.engine
         self.torsions = tree.rotatable if torsions is None else tuple(torsions)
+        self.twists = twists
         self.wells: Mapping[int, int] = {}
         self.redraws = torch.zeros(tree.n_atoms, 3, dtype=torch.bool)
         for order in orders:
             self.redraws[[self.torsions[k] for k in order[1 if in_part else 0 :]], 2] = True
+        if twists is not None:
+            self.redraws[list(twists.carriers), 2] = True
         share = 0.5 if in_part else 1.0
         steps = len(self.torsions) / max(len(tree.rotatable), 1)
         self.cost_of_scoring = COST[self.engine][0] * steps
@@ -84,7 +90,9 @@ class RegrowthProposer:
 
     def _regrowth(self, order: tuple[int, ...], kept: int) -> Regrowth:
         wells = tuple(self.wells.get(self.torsions[k], ANYWHERE) for k in order)
-        return Regrowth(self.plan(order), kept, wells if any(wells) else ())
+        carriers = () if self.twists is None else self.twists.carriers
+        first = tuple(self.wells.get(i, ANYWHERE) for i in carriers)
+        return Regrowth(self.plan(order), kept, wells if any(wells) else (), self.twists, first if any(first) else ())
 
     @torch.no_grad()
     def redraw(
