@@ -31,6 +31,11 @@ from .scale import NEAR_PI, NEAR_ZERO, SHUT, angles_of, from_scale, log_slope, o
 N_STIFF = 4
 HARMONICS = 4
 HIDDEN = 24
+CIS_WEIGHTS = (0.01, 0.12)
+"""How often a bond that may be either is drawn cis, and in tertiary amides (X-Pro): about what such bonds are.
+
+What is rigid about a bond does not say: by its energy alone two of three X-Pro bonds would be cis.
+"""
 
 
 @runtime_checkable
@@ -57,6 +62,8 @@ class Twists:
         terms, periodicity, phase, k: torsion terms, k in kT; ``of`` says of which bond.
         centres: (bonds, 4), as of :class:`.plan.GrowthPlan`.
         static: chemistry of each bond.
+        cis_near_zero: (bonds), whether the bond is cis where the torsion is near 0, as the tree measures it.
+        cis_weight: (bonds), how often it is drawn cis where both wells are open.
     """
 
     carriers: tuple[int, ...]
@@ -74,6 +81,8 @@ class Twists:
     k: Tensor
     centres: Tensor
     static: Tensor
+    cis_near_zero: Tensor
+    cis_weight: Tensor
 
     @classmethod
     def build(cls, atoms: Atoms, parameters: Parameters, kT: float, chirality: bool) -> Twists | None:
@@ -96,7 +105,14 @@ class Twists:
         picked = torch.cat([row.nonzero()[:, 0] for row in rows])
         membership = F.one_hot(corners[:, 1], atoms.n_atoms).double()
         centres = nearest_centres(atoms, corners, F.pad(membership, (0, 0, 1, 0), value=1.0))
+        alphas = {frozenset(row[1:3]): {row[0], row[3]} for row in atoms.peptide_bonds.tolist()}
+        ends = [(alphas.get(frozenset((a, b)), {i, c}), i, c) for i, a, b, c in corners.tolist()]
+        tertiary = [
+            not any(atoms.elements[j] == "H" for n in (a, b) for j in adjacent[n]) for _, a, b, _ in corners.tolist()
+        ]
         return cls(
+            cis_near_zero=torch.tensor([(i in alpha) == (c in alpha) for alpha, i, c in ends]),
+            cis_weight=torch.tensor([CIS_WEIGHTS[kind] for kind in tertiary], dtype=torch.float64),
             carriers=carriers,
             corners=corners,
             turning=turning,
@@ -230,8 +246,13 @@ def log_density(logits: Tensor, place: Tensor) -> Float[Tensor, " batch"]:
 
 
 def logits_of(head: TwistHead, t: Twists, seen: Seen, wells: tuple[int, ...]) -> Float[Tensor, "batch bonds 48"]:
-    """Without the wells that are shut."""
+    """Without the wells that are shut; where both are open, cis has its weight."""
     logits = head(seen, t.static)
+    near = grid(ANGLES, logits).cos()
+    is_cis = torch.where(t.cis_near_zero[:, None], near > 1e-9, near < -1e-9)
+    cis, trans = (logits.masked_fill(~part, SHUT).logsumexp(-1) for part in (is_cis, ~is_cis))
+    wanted = torch.logit(t.cis_weight) + trans - cis
+    logits = logits + wanted[..., None] * is_cis
     return logits.masked_fill(shut(ANGLES, wells).to(logits.device), SHUT) if wells else logits
 
 
