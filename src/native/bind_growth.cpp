@@ -27,8 +27,8 @@ class GrowthKernel : Kept {
  public:
   GrowthKernel(int n_atoms, bool has_solvent, bool linear, F rho, F scaled, F outer, F product, F self_energy,
                F surface, F tanh, F necks, F site_weights, F site_charge, F site_heavy,
-               Array<std::uint8_t, 1> beyond, F cosine, F sine, F interpolation, float coulomb, F map_patches,
-               int map_size) {
+               Array<std::uint8_t, 1> beyond, F cosine, F sine, F interpolation, F log_slope, I root_centre,
+               float coulomb, F map_patches, int map_size) {
     t_.n_atoms = n_atoms;
     t_.has_solvent = has_solvent;
     t_.linear = linear;
@@ -40,9 +40,10 @@ class GrowthKernel : Kept {
            "solvent tables of all atoms");
     expect(site_weights.size() == sites * n && site_heavy.size() == sites && beyond.size() == (sites - 1) * sites,
            "tables of all sites");
-    expect(cosine.size() == (kHighestPeriodicity + 1) * kFine && sine.size() == cosine.size() &&
-               interpolation.size() == kCoarse * kFine,
-           "tables of the grid");
+    constexpr std::size_t multiples = (kHighestPeriodicity + 1) * kFine, weights = kCoarse * kFine;
+    expect(cosine.size() == 2 * multiples && sine.size() == 2 * multiples && interpolation.size() == 2 * weights &&
+               log_slope.size() == kFine,
+           "tables of both grids");
     t_.rho = keep(rho);
     t_.scaled = keep(scaled);
     t_.outer = keep(outer);
@@ -56,9 +57,14 @@ class GrowthKernel : Kept {
     t_.site_heavy = keep(site_heavy);
     beyond_ = copied<std::uint8_t>(beyond);
     t_.beyond = beyond_.data();
-    t_.cosine = keep(cosine);
-    t_.sine = keep(sine);
-    t_.interpolation = keep(interpolation);
+    const float *cosines = keep(cosine), *sines = keep(sine), *interpolations = keep(interpolation);
+    for (int grid = 0; grid < 2; ++grid) {
+      t_.cosine[grid] = cosines + grid * multiples;
+      t_.sine[grid] = sines + grid * multiples;
+      t_.interpolation[grid] = interpolations + grid * weights;
+    }
+    t_.log_slope = keep(log_slope);
+    take_centre(root_centre, t_.root_centre);
     t_.coulomb = coulomb;
     expect(map_size >= 0 && (map_size ? map_patches.size() % (16 * std::size_t(map_size) * map_size) == 0
                                       : map_patches.size() == 0),
@@ -72,8 +78,10 @@ class GrowthKernel : Kept {
   GrowthKernel(const GrowthKernel&) = delete;  // tables point into this
 
   void add_step(I corners, I fragment, I old, I turning, F lj12, F lj6, F charge, I terms, I periodicity, F phase, F k,
-                F unplaced, I map_turning, I map_fixed, I map_first) {
+                F unplaced, I map_turning, I map_fixed, I map_first, I centre, bool twisting) {
     GrowthStep s{};
+    take_centre(centre, s.centre);
+    s.twisting = twisting;
     expect(corners.size() == 4, "four corners");
     s.n_fragment = int(fragment.size());
     s.n_old = int(old.size());
@@ -140,6 +148,14 @@ class GrowthKernel : Kept {
   }
 
  private:
+  void take_centre(const I& from, std::int32_t* to) const {
+    expect(from.size() == 4, "a centre and three neighbours");
+    for (int i = 0; i < 4; ++i) {
+      to[i] = from.data()[i];
+      expect((to[i] < 0) == (from.data()[0] < 0) && to[i] < t_.n_atoms, "a stereocentre within the molecule, or none");
+    }
+  }
+
   GrowthTables t_{};
   int n_sites_ = 0;
   std::size_t n_patches_ = 0;
@@ -218,7 +234,7 @@ class GrowthSampler : Kept {
 
   // `uniform` or `backward` may be empty: then nothing is drawn, or what is there is not scored.
   template <class Io>
-  void regrow(Array<Io, 3> x, int kept, D2 uniform, Out<Io, 3> drawn, Out<double, 1> forward, Out<double, 1> backward,
+  void regrow(Array<Io, 3> x, int kept, Array<std::uint8_t, 1> wells, D2 uniform, Out<Io, 3> drawn, Out<double, 1> forward, Out<double, 1> backward,
               int threads, GrowthRegrow<Io> kernel) {
     const GrowthTables& t = kernel_->tables();
     const std::size_t n = x.shape(0);
@@ -229,7 +245,9 @@ class GrowthSampler : Kept {
                       drawn.size() == x.size()),
            "a number for each torsion that is redrawn, and room for what is drawn");
     expect(!scores || backward.size() == n, "room for each density");
-    const Regrowth<Io> task{x.data(), kept, long(n), draws ? uniform.data() : nullptr, drawn.data(), forward.data(),
+    expect(wells.size() == 0 || wells.size() == std::size_t(t.n_steps), "which wells each step may enter, or nothing");
+    const std::uint8_t* open = wells.size() ? wells.data() : nullptr;
+    const Regrowth<Io> task{x.data(), kept, open, long(n), draws ? uniform.data() : nullptr, drawn.data(), forward.data(),
                             scores ? backward.data() : nullptr};
     const GrowthNetworkTables& view = network_->view;
     nb::gil_scoped_release release;
@@ -257,16 +275,17 @@ void bind_growth(nb::module_& m) {
   nb::class_<GrowthSampler>(m, "GrowthSampler")
       .def(nb::init<std::shared_ptr<GrowthKernel>, std::shared_ptr<GrowthNetwork>, D2, D3, D4, D3>())
       .def("regrow",
-           [](GrowthSampler& s, Array<float, 3> x, int kept, D2 uniform, Out<float, 3> drawn, Out<double, 1> forward,
+           [](GrowthSampler& s, Array<float, 3> x, int kept, Array<std::uint8_t, 1> wells, D2 uniform, Out<float, 3> drawn, Out<double, 1> forward,
               Out<double, 1> backward, int threads) {
-             s.regrow<float>(x, kept, uniform, drawn, forward, backward, threads, isa().growth->regrow_f32);
+             s.regrow<float>(x, kept, wells, uniform, drawn, forward, backward, threads, isa().growth->regrow_f32);
            })
-      .def("regrow", [](GrowthSampler& s, Array<double, 3> x, int kept, D2 uniform, Out<double, 3> drawn,
+      .def("regrow", [](GrowthSampler& s, Array<double, 3> x, int kept, Array<std::uint8_t, 1> wells, D2 uniform, Out<double, 3> drawn,
                         Out<double, 1> forward, Out<double, 1> backward, int threads) {
-        s.regrow<double>(x, kept, uniform, drawn, forward, backward, threads, isa().growth->regrow_f64);
+        s.regrow<double>(x, kept, wells, uniform, drawn, forward, backward, threads, isa().growth->regrow_f64);
       });
   nb::class_<GrowthKernel>(m, "GrowthKernel")
-      .def(nb::init<int, bool, bool, F, F, F, F, F, F, F, F, F, F, F, Array<std::uint8_t, 1>, F, F, F, float, F, int>())
+      .def(nb::init<int, bool, bool, F, F, F, F, F, F, F, F, F, F, F, Array<std::uint8_t, 1>, F, F, F, F, I, float, F,
+                    int>())
       .def("add_step", &GrowthKernel::add_step)
       .def("features",
            [](GrowthKernel& k, Array<float, 3> x, int i, int j, Out<double, 2> a, Out<float, 3> p, Out<float, 4> h,

@@ -9,6 +9,22 @@ namespace {
 
 constexpr double kPi = 3.14159265358979323846, kFloor = 1e-3, kSpacing = 2 * kPi / kFine;
 
+// Leaves the logarithms of one well as they are (scale.py): 1 for that about 0, 2 for that about pi.
+TW_INLINE void shut(int well, Number* logits) {
+  if (!well) return;
+  for (int g = 0; g < kFine; ++g) {
+    const bool near_zero = g > kFine / 4 && g < 3 * kFine / 4, near_pi = g < kFine / 4 || g > 3 * kFine / 4;
+    if (well == 1 ? near_zero : near_pi) continue;
+    for (int u = 0; u < kVectors; ++u) logits[g].v[u] = splat(-1e4f);
+  }
+}
+
+// Log of du / d angle at a place on the scale of peptide bonds.
+TW_INLINE double log_slope(double place) {
+  const double cosine = __builtin_cos(place), square = cosine * cosine;
+  return __builtin_log((kStretch * kStretch * square + (1 - square)) / kStretch);
+}
+
 struct CircularDensity {
   double node[kChains][kFine];
 

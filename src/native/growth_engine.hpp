@@ -20,7 +20,9 @@ struct Growth {
   VD *x[kHalves], *sites[kHalves], *variance[kHalves];    // positions; mean positions of fragments and their spread
   VF *placed, *mean, *mean_turned, *spread, *bends;       // of a step, in its axes and with its torsion at zero
   VF *squared, *on_old, *on_new, *constant_old, *constant_new, *energy, *coarse;
-  VD angle[kHalves];
+  VD angle[kHalves];    // of a step, as it is drawn
+  VD* hands[kHalves];   // of each fragment, the root's first
+  VF* hand;             // the same
 
   Growth(const GrowthTables& tables, Space& space) : t(tables) {
     const long n = t.n_atoms, s = t.n_steps + 1;
@@ -28,7 +30,9 @@ struct Growth {
       x[h] = space.take<VD>(3 * n);
       sites[h] = space.take<VD>(3 * s);
       variance[h] = space.take<VD>(s);
+      hands[h] = space.take<VD>(s);
     }
+    hand = space.take(s);
     placed = space.take(3 * n);
     mean = space.take(3 * s);
     mean_turned = space.take(3 * s);
@@ -49,8 +53,8 @@ struct Growth {
     const std::uint8_t* turns = t.beyond + k * (t.n_steps + 1);
     for (int h = 0; h < kHalves; ++h) {
       const VD* here = x[h];
-      const Frame f = frame_of(step.corners, here);
-      angle[h] = f.angle;
+      const Frame f = frame_of(step.corners, here, hands[h][k + 1]);
+      angle[h] = step.twisting ? to_scale(f.angle) : f.angle;
       for (int o = 0; o < step.n_old; ++o) put(placed, step.old[o], h, f.local(at(here, step.old[o])));
       for (int m = 0; m < step.n_fragment; ++m)
         put(placed, step.fragment[m], h, f.at_zero(f.local(at(here, step.fragment[m]))));
@@ -75,7 +79,8 @@ struct Growth {
 
   // `energy` of the fragment against what is placed: Lennard-Jones and Coulomb; fills `squared`.
   void nonbonded(const GrowthStep& step) const {
-    const float *cosine = t.cosine + kFine, *sine = t.sine + kFine;
+    const float *cosine = t.cosine[step.twisting] + kFine, *sine = t.sine[step.twisting] + kFine;
+    const float *even = t.cosine[0] + kFine, *odd = t.sine[0] + kFine;  // of the uniform grid
     for (int f = 0; f < step.n_fragment; ++f)
       for (int o = 0; o < step.n_old; ++o) {
         const int pair = f * step.n_old + o;
@@ -83,14 +88,14 @@ struct Growth {
         waves(at(placed, step.fragment[f]), at(placed, step.old[o]), same, c, s);
         const float lj12 = step.lj12[pair], lj6 = step.lj6[pair], charge = step.charge[pair];
         VF* out = squared + pair * kCoarse;
-        if (lj12 == 0.0f && charge == 0.0f && lj6 == 0.0f) {
+        const bool silent = lj12 == 0.0f && charge == 0.0f && lj6 == 0.0f;
+        if (silent || step.twisting)
           for (int g = 0; g < kCoarse; ++g)
-            out[g] = vmax(same + c * cosine[3 * g] + s * sine[3 * g], splat(kSmallestSquared));
-          continue;
-        }
+            out[g] = vmax(same + c * even[3 * g] + s * odd[3 * g], splat(kSmallestSquared));
+        if (silent) continue;
         for (int g = 0; g < kFine; ++g) {
           const VF r2 = vmax(same + c * cosine[g] + s * sine[g], splat(kSmallestSquared));
-          if (g % 3 == 0) out[g / 3] = r2;
+          if (g % 3 == 0 && !step.twisting) out[g / 3] = r2;
           const VF inverse = rsqrt(r2), inverse2 = inverse * inverse, inverse6 = inverse2 * inverse2 * inverse2;
           energy[g] += (lj12 * inverse6 + lj6) * inverse6 + charge * inverse;
         }
@@ -105,7 +110,7 @@ struct Growth {
   }
 
   // Correction maps (map_energy in timewarp/flows/growth/maps.py).
-  void maps(const GrowthStep& step) const {
+  void maps(const GrowthStep& step, VF hand) const {
     const int size = t.map_size;
     for (int k = 0; k < step.n_maps; ++k) {
       const VF offset = dihedral_of(step.map_turning + 4 * k), other = dihedral_of(step.map_fixed + 4 * k);
@@ -114,7 +119,7 @@ struct Growth {
         const int j = patch(other[lane], size, py);
         for (int g = 0; g < kFine; ++g) {
           float px;
-          const int i = patch(offset[lane] + float(g * (6.28318530717958647693 / kFine) - 3.14159265358979323846), size, px);
+          const int i = patch(offset[lane] + hand[lane] * float(g * (6.28318530717958647693 / kFine) - 3.14159265358979323846), size, px);
           const float* c = t.map_patches + 16L * (step.map_first[k] + i * size + j);
           float row[4];
           for (int p = 0; p < 4; ++p, c += 4) row[p] = ((c[3] * py + c[2]) * py + c[1]) * py + c[0];
@@ -132,21 +137,23 @@ struct Growth {
     return index;
   }
 
-  void torsions(const GrowthStep& step) const {
+  void torsions(const GrowthStep& step, VF hand) const {
     VF c[kHighestPeriodicity + 1] = {}, s[kHighestPeriodicity + 1] = {};
     bool used[kHighestPeriodicity + 1] = {};
     for (int k = 0; k < step.n_terms; ++k) {
-      const VF dihedral = dihedral_of(step.terms + 4 * k);
+      // The mirror turns the angle over, and the phase with it: the energy is that of the molecule.
+      const VF dihedral = hand * dihedral_of(step.terms + 4 * k);
       const int n = step.periodicity[k];
       VF sine, cosine;
-      sincos_turns((float(n) * dihedral - step.phase[k]) * 0.159154943091895336f, sine, cosine);
+      sincos_turns((float(n) * dihedral - hand * step.phase[k]) * 0.159154943091895336f, sine, cosine);
       c[n] += step.k[k] * cosine;
-      s[n] += step.k[k] * sine;
+      s[n] += step.k[k] * (hand * sine);
       used[n] = true;
     }
+    const float *cosines = t.cosine[step.twisting], *sines = t.sine[step.twisting];
     for (int n = 1; n <= kHighestPeriodicity; ++n)
       if (used[n])
-        for (int g = 0; g < kFine; ++g) energy[g] += c[n] * t.cosine[n * kFine + g] - s[n] * t.sine[n * kFine + g];
+        for (int g = 0; g < kFine; ++g) energy[g] += c[n] * cosines[n * kFine + g] - s[n] * sines[n * kFine + g];
   }
 
   TW_INLINE VF between(int i, int j) const {
@@ -217,8 +224,9 @@ struct Growth {
       }
     linear(step.old, n_old, on_old);
     rigid(step.fragment, n_new, on_new);
+    const float* interpolation = t.interpolation[step.twisting];
     for (int c = 0; c < kCoarse; ++c)
-      for (int g = 0; g < kFine; ++g) energy[g] += coarse[c] * t.interpolation[c * kFine + g];
+      for (int g = 0; g < kFine; ++g) energy[g] += coarse[c] * interpolation[c * kFine + g];
   }
 
   // Sums of descreening become Born radii; their self and surface energies.
@@ -271,9 +279,11 @@ struct Growth {
     const GrowthStep& step = t.steps[k];
     for (int g = 0; g < kFine; ++g) energy[g] = VF{};
     nonbonded(step);
-    torsions(step);
-    if (step.n_maps) maps(step);
+    torsions(step, hand[k + 1]);
+    if (step.n_maps) maps(step, hand[k + 1]);
     if (t.has_solvent) solvate(step);
+    if (step.twisting)
+      for (int g = 0; g < kFine; ++g) energy[g] += t.log_slope[g];
     VF lowest = energy[0];
     for (int g = 1; g < kFine; ++g) lowest = vmin(energy[g], lowest);
     for (int g = 0; g < kFine; ++g) energy[g] = vmax(lowest - energy[g], splat(-kHighest));
@@ -295,7 +305,7 @@ struct Growth {
         const float heavy = t.site_heavy[one] * t.site_heavy[other] * 0.1f;
         for (int g = 0; g < kCoarse; ++g) {
           const VF r2 =
-              vmax(same + c * t.cosine[kFine + 3 * g] + s * t.sine[kFine + 3 * g], splat(kSmallestSquared)) + wide;
+              vmax(same + c * t.cosine[0][kFine + 3 * g] + s * t.sine[0][kFine + 3 * g], splat(kSmallestSquared)) + wide;
           const VF screened = r2 + kSolute2 * vexp(r2 * (-0.25f / kSolute2));
           electric[g] += charge * (rsqrt(r2) - kScreening * rsqrt(screened));
           crowd[g] += heavy * vexp(r2 * -kCrowding);
@@ -328,6 +338,11 @@ struct Growth {
         const Io* row = rows + (which < count ? which : count - 1) * width;
         for (int k = 0; k < width; ++k) x[h][k][lane] = double(row[k]) - double(row[k % 3]);
       }
+    for (int h = 0; h < kHalves; ++h)
+      for (int s = 0; s <= t.n_steps; ++s) {
+        hands[h][s] = hand_of(s ? t.steps[s - 1].centre : t.root_centre, x[h]);
+        put(hand + s, h, hands[h][s]);
+      }
   }
 
   // Centres of all fragments as they are; fold() then takes those of later steps to their means.
@@ -343,13 +358,14 @@ struct Growth {
       }
   }
 
-  // Turns step k's torsion to angles (rad, one for each lane); place(k) must have been called.
+  // Turns step k's torsion to angles (rad, as they are drawn, one for each lane); place(k) must have been called.
   void turn(int k, const double* to) const {
     const GrowthStep& step = t.steps[k];
     for (int h = 0; h < kHalves; ++h) {
-      VD change, sine, cosine;
-      __builtin_memcpy(&change, to + h * kHalf, sizeof(VD));
-      sincos_turns((change - angle[h]) * 0.15915494309189533577, sine, cosine);
+      VD there, sine, cosine;
+      __builtin_memcpy(&there, to + h * kHalf, sizeof(VD));
+      const VD change = step.twisting ? from_scale(there) - from_scale(angle[h]) : there - angle[h];
+      sincos_turns(change * hands[h][k + 1] * 0.15915494309189533577, sine, cosine);
       const PD a = at(x[h], step.corners[1]), along = unit3(a - at(x[h], step.corners[2]));
       for (int i = 0; i < step.n_turning; ++i) {
         const PD arm = at(x[h], step.turning[i]) - a, height = along * dot(arm, along);
@@ -373,6 +389,7 @@ struct Growth {
       const VF gap = distance - 0.2f * float(m + 1);
       values[5 + m] = vexp(gap * gap * -12.5f);
     }
+    values[5 + kShells] = 0.5f - 0.5f * (hand[k + 1] * hand[s]);
   }
 
   // Features of step k (after place), of `count` configurations, to the rows from `row` on; rows are `apart` apart.

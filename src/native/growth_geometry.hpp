@@ -73,20 +73,44 @@ struct Frame {
   TW_INLINE PD at_zero(PD p) const { return {p.x * cosine + p.y * sine, p.y * cosine - p.x * sine, p.z}; }
 };
 
-TW_INLINE Frame frame_of(const std::int32_t* corners, const VD* x) {
+// In the mirror where `hand` is -1.
+TW_INLINE Frame frame_of(const std::int32_t* corners, const VD* x, VD hand) {
   Frame f;
   const PD i = at(x, corners[0]), b = at(x, corners[2]), c = at(x, corners[3]);
   f.origin = at(x, corners[1]);
   f.along = unit3(f.origin - b);
   const PD arm = c - b;
   f.side = unit3(arm - f.along * dot(arm, f.along));
-  f.across = cross(f.along, f.side);
+  f.across = cross(f.along, f.side) * hand;
   const PD p = f.local(i);
   f.angle = vatan2(p.y, p.x);
   const VD inverse = rcp(vsqrt(p.x * p.x + p.y * p.y));
   f.cosine = p.x * inverse;
   f.sine = p.y * inverse;
   return f;
+}
+
+// +1 where a stereocentre is L or there is none, -1 where it is D (handedness.py).
+TW_INLINE VD hand_of(const std::int32_t* centre, const VD* x) {
+  VD sign = splat(1.0);
+  if (centre[0] < 0) return sign;
+  const PD o = at(x, centre[0]);
+  const VD volume = dot(at(x, centre[1]) - o, cross(at(x, centre[2]) - o, at(x, centre[3]) - o));
+  for (int lane = 0; lane < kHalf; ++lane) sign[lane] = volume[lane] < 0 ? -1.0 : 1.0;
+  return sign;
+}
+
+// The place of an angle on the scale of peptide bonds, and back (scale.py).
+TW_INLINE VD to_scale(VD angle) {
+  VD sine, cosine;
+  sincos_turns(angle * 0.15915494309189533577, sine, cosine);
+  return vatan2(kStretch * sine, cosine);
+}
+
+TW_INLINE VD from_scale(VD place) {
+  VD sine, cosine;
+  sincos_turns(place * 0.15915494309189533577, sine, cosine);
+  return vatan2(sine, kStretch * cosine);
 }
 
 TW_INLINE VD bend(PD u, PD v) {

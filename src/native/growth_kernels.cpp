@@ -56,11 +56,22 @@ struct Regrowing {
   int kept = 0;
 
   template <class Io>
+  void distribute(int k, const Regrowth<Io>& task) {
+    network.read_out(k);
+    if (task.wells) shut(task.wells[k], network.logits);
+    density.set(network.logits);
+  }
+
+  double log_prob(int k, int chain, double place) const {
+    return density.log_prob(chain, place) + (network.t.steps[k].twisting ? log_slope(place) : 0.0);
+  }
+
+  template <class Io>
   void draw(int k, const Regrowth<Io>& task, long start, double* to) {
     for (int c = 0; c < kChains; ++c) {
       const long chain = start + c < task.chains ? start + c : task.chains - 1;
       to[c] = density.sample(c, task.uniform[(k - kept) * task.chains + chain]);
-      forward[c] += density.log_prob(c, to[c]);
+      forward[c] += log_prob(k, c, to[c]);
     }
   }
 
@@ -82,9 +93,8 @@ struct Regrowing {
       network.pass(k);
       angles_now();
       if (k >= kept) {
-        network.read_out();
-        density.set(network.logits);
-        for (int c = 0; c < kChains; ++c) backward[c] += density.log_prob(c, angle[c]);
+        distribute(k, task);
+        for (int c = 0; c < kChains; ++c) backward[c] += log_prob(k, c, angle[c]);
       }
       if (k == kept && task.uniform) {
         keep(false);
@@ -103,8 +113,7 @@ struct Regrowing {
         double there[kChains];
         network.look(k);
         network.pass(k);
-        network.read_out();
-        density.set(network.logits);
+        distribute(k, task);
         draw(k, task, start, there);
         for (int u = 0; u < kVectors; ++u) network.features[u].turn(k, there + u * W);
         network.remember(k, there);

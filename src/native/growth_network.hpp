@@ -175,8 +175,8 @@ struct GrowthNetwork {
     }
   }
 
-  // Log density, not normalised, on the grid of angles, into `logits`; after pass().
-  void read_out() {
+  // Log density, not normalised, on the grid of angles, into `logits`; after pass(k).
+  void read_out(int k) {
     const Number scale = inverse_scale(n.width, n.epsilon, token);
     product(n.read, token, [&](int o, const Number& sum) {
       for (int u = 0; u < kVectors; ++u) read[o].v[u] = sum.v[u] * scale.v[u] + n.read.bias[o];
@@ -189,7 +189,7 @@ struct GrowthNetwork {
     for (int c = 0; c < kCoarse; ++c)
       for (int u = 0; u < kVectors; ++u)
         outlook[c].v[u] = outlook[c].v[u] * electric->v[u] + outlook[kCoarse + c].v[u] * crowd->v[u];
-    gather(outlook, t.interpolation, kFine, kCoarse, logits, kFine);
+    gather(outlook, t.interpolation[t.steps[k].twisting], kFine, kCoarse, logits, kFine);
     for (int u = 0; u < kVectors; ++u)
       for (int g = 0; g < kFine; ++g) logits[g].v[u] += (1.0f + own->v[u]) * features[u].energy[g];
   }

@@ -9,12 +9,15 @@ namespace timewarp {
 
 constexpr int kFine = 48;    // ANGLES in timewarp/flows/growth/profiles.py
 constexpr int kCoarse = 16;  // COARSE
-constexpr int kSpatial = 13;
+constexpr int kSpatial = 14;
+constexpr double kStretch = 3.0;  // STRETCH in timewarp/flows/growth/scale.py
 constexpr int kShells = 8;
 constexpr int kHighestPeriodicity = 8;
 
 struct GrowthStep {
   std::int32_t corners[4];
+  std::int32_t centre[4];  // the stereocentre that decides on the mirror, or -1
+  std::int32_t twisting;   // 1 for a peptide bond, whose grid is fine at its wells: the second of each table
   std::int32_t n_fragment, n_old, n_terms, n_turning;
   const std::int32_t *fragment, *old, *terms, *periodicity, *turning;
   const float *lj12, *lj6, *charge;  // fragment x old
@@ -34,8 +37,11 @@ struct GrowthTables {
   const float* site_weights;  // sites x atoms; there is a site more than there are steps
   const float *site_charge, *site_heavy;
   const std::uint8_t* beyond;     // steps x sites
-  const float *cosine, *sine;     // (kHighestPeriodicity + 1) x kFine, of multiples of the grid's angles
-  const float* interpolation;     // kCoarse x kFine
+  // Of the uniform grid, and of that of peptide bonds:
+  const float *cosine[2], *sine[2];  // (kHighestPeriodicity + 1) x kFine, of multiples of the grid's angles
+  const float* interpolation[2];     // kCoarse x kFine, from the uniform coarse grid
+  const float* log_slope;            // kFine, of the grid of peptide bonds
+  std::int32_t root_centre[4];
   float coulomb;                  // in kT nm
   const float* map_patches;       // (patches, 16), in kT
   std::int32_t map_size;
@@ -84,6 +90,7 @@ template <class Io>
 struct Regrowth {
   const Io* positions;
   int kept;
+  const std::uint8_t* wells;  // of each step, ANYWHERE, NEAR_ZERO or NEAR_PI; or null
   long chains;
   const double* uniform;
   Io* drawn;

@@ -94,6 +94,7 @@ def judge_run(
         summary=source.summary(),
         start=pdb_positions(source.topology_pdb, source.atoms.n_atoms),
         unturned=unturned_torsions(source),
+        cis_trans=source.config.get("cis_trans", "fixed"),
         progress=progress,
     )
     seconds = seconds_of(source, trajectory, discard, stride)

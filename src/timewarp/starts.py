@@ -80,7 +80,7 @@ def start_positions(
             turn, is of another chirality or cis/trans pattern than the restriction, or stays strained.
         FileNotFoundError: no such PDB file.
     """
-    check_starts(atoms, starts, built)
+    check_starts(atoms, starts, built, restriction)
     if n_chains < 1:
         raise ValueError(f"at least one chain is needed, got {n_chains}")
     chains = torch.tensor(superchain_labels(n_chains, superchains))
@@ -195,46 +195,64 @@ def parse_torsions(text: str) -> dict[str, float]:
 
 
 def set_torsions(
-    positions: Float[Tensor, "chains atoms 3"], atoms: Atoms, degrees: Mapping[str, float]
+    positions: Float[Tensor, "chains atoms 3"],
+    atoms: Atoms,
+    degrees: Mapping[str, float],
+    restriction: Restriction | None = None,
 ) -> Float[Tensor, "chains atoms 3"]:
     """Turn named torsions (``phi_1``) to angles in degrees; bond lengths and angles stay.
 
     Raises:
-        ValueError: the molecule has no such torsion, or its bond does not turn (a ring, a peptide bond).
+        ValueError: the molecule has no such torsion, or its bond does not turn (a ring, or a peptide bond that the
+            restriction does not leave free).
     """
-    check_torsions(atoms, degrees)
-    known, bonds = named_torsions(atoms), _rotatable_bonds(atoms)
-    turning = beyond_bonds(atoms.tree, atoms.tree.rotatable)
+    check_torsions(atoms, degrees, restriction)
+    carriers = _turning_torsions(atoms, restriction)
+    known, bonds = named_torsions(atoms), _bonds_of(atoms, carriers)
+    turning = beyond_bonds(atoms.tree, carriers)
     n, device = positions.shape[0], positions.device
     for name, target in degrees.items():
         row = bonds.index(frozenset(known[name][1:3]))
         now = dihedrals(positions, torch.tensor([known[name]], device=device))[:, 0]
-        axis = atoms.tree.torsions[row, 1:3].to(device).expand(n, 2)
+        axis = torch.tensor(atoms.tree.references[carriers[row]][:2], device=device).expand(n, 2)
         positions = turn(positions, axis, turning[row].to(device).expand(n, -1), wrap(math.radians(target) - now))
     return positions
 
 
-def check_torsions(atoms: Atoms, degrees: Mapping[str, float]) -> None:
+def check_torsions(atoms: Atoms, degrees: Mapping[str, float], restriction: Restriction | None = None) -> None:
     """Check that named torsions can be set.
 
     Raises:
-        ValueError: the molecule has no such torsion, or its bond does not turn (a ring, a peptide bond).
+        ValueError: the molecule has no such torsion, or its bond does not turn (a ring, or a peptide bond that the
+            restriction does not leave free).
     """
-    known, bonds = named_torsions(atoms), _rotatable_bonds(atoms)
+    known, bonds = named_torsions(atoms), _bonds_of(atoms, _turning_torsions(atoms, restriction))
+    twisting = _bonds_of(atoms, atoms.twisting)
     for name in degrees:
         if name not in known:
             raise ValueError(f"no torsion {name!r} in {atoms.residues}; it has {', '.join(known) or 'none'}")
         if frozenset(known[name][1:3]) not in bonds:
+            if frozenset(known[name][1:3]) in twisting:
+                raise ValueError(
+                    f"{name} is of a peptide bond, which does not turn here; allow it with `cis_trans` proline or all, "
+                    "or set another torsion"
+                )
             raise ValueError(f"the bond of {name} does not turn (a ring or a peptide bond); set another torsion")
 
 
-def check_starts(atoms: Atoms, starts: Sequence[str], built: Float[Tensor, "atoms 3"] | None = None) -> None:
+def check_starts(
+    atoms: Atoms,
+    starts: Sequence[str],
+    built: Float[Tensor, "atoms 3"] | None = None,
+    restriction: Restriction | None = None,
+) -> None:
     """Check that starts can be made, before anything is written.
 
     Args:
         atoms: the molecule.
         starts: kinds of starts.
         built: positions of the molecule in nm; see :func:`timewarp.trajectories.read_positions`.
+        restriction: says which peptide bonds may be turned; none without.
 
     Raises:
         ValueError: there is no start, or one cannot be understood, names a torsion that cannot be set, or is a file of
@@ -247,7 +265,7 @@ def check_starts(atoms: Atoms, starts: Sequence[str], built: Float[Tensor, "atom
         if is_file(start):
             read_start(atoms, start, built)
         elif start not in (BUILT, SPREAD):
-            check_torsions(atoms, parse_torsions(start))
+            check_torsions(atoms, parse_torsions(start), restriction)
 
 
 def is_file(start: str) -> bool:
@@ -281,10 +299,13 @@ def _minimised(
 ) -> Float[Tensor, "atoms 3"]:
     """A start that was asked for, checked against the built structure."""
     given = read_start(atoms, start, built).to(built) if is_file(start) else None
-    x = set_torsions(built[None], atoms, parse_torsions(start)) if given is None else given[None]
+    x = set_torsions(built[None], atoms, parse_torsions(start), restriction) if given is None else given[None]
     x = minimise(energy_function, x)
     if restriction is not None and bool(restriction.crossed(x)):
-        raise ValueError(f"the start {start!r} has another chirality or cis/trans pattern than {atoms.residues}")
+        raise ValueError(
+            f"the start {start!r} has another chirality or cis/trans pattern than {atoms.residues}; peptide bonds that "
+            "may be either are named by `cis_trans`"
+        )
     above = float((energy_function.energy(x) - energy_function.energy(built[None])) / kT)
     if not above < HIGHEST_START_KT:
         raise ValueError(f"the start {start!r} stays {above:.3g} kT above the built structure: atoms overlap there")
@@ -302,7 +323,8 @@ def _spread(
 ) -> Float[Tensor, "n atoms 3"]:
     """Minima far from each other; the lowest first. If fewer are found than are needed, they are cycled."""
     candidates = max(FEWEST_CANDIDATES, CANDIDATES_PER_START * n)
-    x = minimise(energy_function, _draw(energy_function, atoms, built, candidates, generator))
+    free = () if restriction is None else restriction.free_torsions
+    x = minimise(energy_function, _draw(energy_function, atoms, built, candidates, generator, free))
     energy = energy_function.energy(x)
     allowed = _allowed(energy, x, restriction)
     if not allowed.any():
@@ -312,6 +334,7 @@ def _spread(
     highest = (HIGHEST_SPREAD_KT + HIGHEST_SPREAD_KT_PER_BOND * (len(atoms.tree.rotatable) + in_rings)) * kT
     x = x[energy - energy.min() < highest][energy[energy - energy.min() < highest].argsort(stable=True)]
     torsions = torch.tensor(list(turning_torsions(atoms).values()), dtype=torch.long).reshape(-1, 4)
+    torsions = torch.cat([torsions, _rows_of(atoms, free)])
     if len(torsions):
         angles = measure_dihedrals(x.double().cpu(), torsions).numpy()
         x = x[torch.from_numpy(farthest_first(angles, n)).to(x.device)]
@@ -319,10 +342,22 @@ def _spread(
 
 
 def _draw(
-    energy_function: EnergyFunction, atoms: Atoms, built: Tensor, n: int, generator: torch.Generator
+    energy_function: EnergyFunction,
+    atoms: Atoms,
+    built: Tensor,
+    n: int,
+    generator: torch.Generator,
+    free: Sequence[int] = (),
 ) -> Float[Tensor, "n atoms 3"]:
-    """Conformations with every rotatable torsion and all rings drawn, each the lowest in energy of a few draws."""
+    """Conformations with every rotatable torsion and all rings drawn, each the lowest in energy of a few draws.
+
+    The peptide bonds of the torsions ``free`` are cis in one half of them, trans in the other, each by itself.
+    """
     positions = built.expand(n, -1, -1).contiguous()
+    for carrier, row in zip(free, beyond_bonds(atoms.tree, free).to(built.device), strict=True):
+        axis = torch.tensor(atoms.tree.references[carrier][:2], device=built.device).expand(n, 2)
+        half = torch.rand(n, generator=generator, device=built.device, dtype=built.dtype) < 0.5
+        positions = turn(positions, axis, row.expand(n, -1), math.pi * half.to(built))
     best, lowest = positions, torch.full_like(positions[:, 0, 0], torch.inf)
     turning = beyond_bonds(atoms.tree, atoms.tree.rotatable).to(built.device)
     bonds = atoms.tree.torsions[:, 1:3].to(built.device)
@@ -365,5 +400,14 @@ def _rows(values: Tensor) -> Float[Tensor, "batch 1 1"] | Bool[Tensor, "batch 1 
     return values[:, None, None]
 
 
-def _rotatable_bonds(atoms: Atoms) -> list[frozenset[int]]:
-    return [frozenset(row) for row in atoms.tree.torsions[:, 1:3].tolist()]
+def _turning_torsions(atoms: Atoms, restriction: Restriction | None) -> tuple[int, ...]:
+    """Atoms that carry the torsions which a start may set."""
+    return (*atoms.tree.rotatable, *(() if restriction is None else restriction.free_torsions))
+
+
+def _bonds_of(atoms: Atoms, carriers: Sequence[int]) -> list[frozenset[int]]:
+    return [frozenset(atoms.tree.references[i][:2]) for i in carriers]
+
+
+def _rows_of(atoms: Atoms, carriers: Sequence[int]) -> Tensor:
+    return torch.tensor([(i, *atoms.tree.references[i]) for i in carriers], dtype=torch.long).reshape(-1, 4)

@@ -116,6 +116,18 @@ class Atoms:
         return tuple(rows)
 
     @cached_property
+    def twisting(self) -> tuple[int, ...]:
+        """Atoms of ``tree.proper`` that carry the torsion of a peptide bond, X-Pro included, outside of rings.
+
+        These bonds are stiff to :attr:`InternalTree.rotatable`; they have two wells, cis and trans.
+        """
+        amides = {frozenset(row[1:3]) for row in self.peptide_bonds.tolist()}
+        amides -= ring_bonds(self.n_atoms, self.bonds) if amides else set()
+        if not amides:
+            return ()
+        return tuple(i for i in self.tree.proper if frozenset(self.tree.references[i][:2]) in amides)
+
+    @cached_property
     def in_ring(self) -> tuple[bool, ...]:
         """For each atom, whether it belongs to a ring."""
         members = {i for bond in ring_bonds(self.n_atoms, self.bonds) for i in bond}

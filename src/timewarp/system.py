@@ -55,6 +55,8 @@ class System(Target):
         energy: an energy of one's own in place of the force field's: a function from positions (chains, atoms, 3) in nm
             to energies (chains,) in kJ/mol, differentiable in torch, or an object with such a method ``energy``. It
             must not change when the molecule is moved or turned as a whole.
+        cis_trans: which peptide bonds may be cis as well as trans: ``"fixed"``, none, they stay as they are in the
+            start; ``"proline"``, those before proline; ``"all"``, every one that is in no ring.
 
     Attributes:
         molecule: the molecule; None for a system that was read from a run.
@@ -63,7 +65,7 @@ class System(Target):
         atoms: what is known of the atoms.
         parameters: the compiled force field; None with an energy of one's own.
         built: start positions (atoms, 3) in nm, minimised, in the precision and on the device of the chains.
-        restriction: chirality and cis/trans pattern of ``built``, which chains keep.
+        restriction: chirality and cis/trans pattern of ``built``, which chains keep but where ``cis_trans`` says not.
         notes: what was added, changed or is unusual in the molecule, one line each.
 
     Raises:
@@ -97,6 +99,7 @@ class System(Target):
         altloc: str | None = None,
         force_field: str | Path | Sequence[str | Path] = (),
         energy: Energy | Callable[[Tensor], Tensor] | None = None,
+        cis_trans: str = "fixed",
     ) -> None:
         files = Files.of(coordinates, parameters, include, solvent, altloc, force_field)
         if not isinstance(molecule, Molecule) and kind_of(molecule) is Kind.RUN:
@@ -120,6 +123,7 @@ class System(Target):
             precision=precision,
             device=device,
             energy=energy,
+            cis_trans=cis_trans,
         )
         self.notes: tuple[str, ...] = built.notes
         for note in built.notes:
@@ -162,6 +166,7 @@ class System(Target):
             precision=precision,
             device=device,
             energy=energy,
+            cis_trans=run.config.get("cis_trans", "fixed"),
         )
 
     def _assemble(
@@ -177,6 +182,7 @@ class System(Target):
         precision: str,
         device: str,
         energy: Energy | Callable[[Tensor], Tensor] | None,
+        cis_trans: str,
     ) -> None:
         if precision not in PRECISIONS:
             raise ValueError(f"precision must be one of {', '.join(PRECISIONS)}, got {precision!r}")
@@ -191,7 +197,8 @@ class System(Target):
             energy = Potential(parameters, dtype=self.built.dtype, device=self.device)
             if self.device == "cpu" and not native.available():
                 logger.warning(native.why_not())
-        Target.__init__(self, energy, temperature_K, Restriction(self.built, atoms), atoms=atoms)
+        restriction = Restriction(self.built, atoms, cis_trans)
+        Target.__init__(self, energy, temperature_K, restriction, atoms=atoms)
 
     def __repr__(self) -> str:
         own = ", an energy of one's own" if self.is_own_energy else f", {self.preset}"

@@ -8,8 +8,9 @@ import torch
 from timewarp import native
 from timewarp.energies import Potential, compile_system
 from timewarp.flows.circular import grid, log_prob, node_density, resample, sample
-from timewarp.flows.growth import GrowthConfig, GrowthFlow, Regrowth, build_plan, order_by, random_order
+from timewarp.flows.growth import GrowthConfig, GrowthFlow, GrowthPlan, Regrowth, build_plan, order_by, random_order
 from timewarp.flows.growth.compiled_features import features_of
+from timewarp.flows.growth.flow import slopes
 from timewarp.flows.growth.profiles import features, outlook_at, outlooks, turn_to
 from timewarp.geometry import to_internal
 from timewarp.molecules import build_molecule
@@ -18,13 +19,16 @@ from timewarp.state import State
 from timewarp.units import kT
 
 SMALL = GrowthConfig(width=16, n_blocks=2, n_heads=2)
+NEW = GrowthConfig(width=16, n_blocks=2, n_heads=2, omega=True, chirality=True)
 THERMAL = kT(310.0)
 
 
 class Peptide:
     """A molecule, its energy, and a few strained but thermal configurations."""
 
-    def __init__(self, name: str, preset: str = "amber14-obc2", n: int = 6) -> None:
+    def __init__(self, name: str, preset: str = "amber14-obc2", n: int = 6, config: GrowthConfig = SMALL) -> None:
+        self.config = config
+        self.told = {"omega": config.omega, "chirality": config.chirality}
         self.molecule = build_molecule(name, preset)
         self.atoms = self.molecule.atoms
         self.parameters = compile_system(self.molecule.system)
@@ -40,22 +44,33 @@ class Peptide:
                 state, _ = kernel.step(state, generator)
         self.x = state.positions
 
-    def flow(self, config: GrowthConfig = SMALL) -> GrowthFlow:
+    def flow(self, config: GrowthConfig | None = None) -> GrowthFlow:
         """A network with random weights, read-out included."""
         torch.manual_seed(3)
-        flow = GrowthFlow(self.atoms, config).double()
+        flow = GrowthFlow(self.atoms, config or self.config).double()
         torch.nn.init.normal_(flow.network.read_out.weight, std=0.1)
         return flow
 
+    def plan(self, order: tuple[int, ...] | None = None, thermal: float = THERMAL) -> GrowthPlan:
+        """Tables of a growth as the network reads them."""
+        return build_plan(self.atoms, self.parameters, thermal, order, **self.told)
+
     def way(self, order: tuple[int, ...] | None = None, kept: int = 0, thermal: float = THERMAL) -> Regrowth:
         """All torsions but the first ``kept`` of an order."""
-        return Regrowth(build_plan(self.atoms, self.parameters, thermal, order), kept)
+        return Regrowth(self.plan(order, thermal), kept)
+
+    def order(self, generator: torch.Generator) -> tuple[int, ...]:
+        """A random order of growth."""
+        return random_order(self.atoms, generator, self.config.omega)
 
 
-@pytest.fixture(scope="module", params=["AK", "Ace-P-Nme", "RD"])
+PEPTIDES = [("AK", SMALL), ("Ace-P-Nme", SMALL), ("RD", SMALL), ("AK", NEW), ("Ace-P-Nme", NEW)]
+
+
+@pytest.fixture(scope="module", params=PEPTIDES, ids=lambda p: f"{p[0]}{'-omega' if p[1].omega else ''}")
 def peptide(request: pytest.FixtureRequest) -> Peptide:
-    """Small, with a ring, and with opposite charges."""
-    return Peptide(request.param)
+    """Small, with a ring, and with opposite charges; with and without peptide bonds among the torsions."""
+    return Peptide(request.param[0], config=request.param[1])
 
 
 def test_density_integrates_to_one_and_draws_follow_it(generator: torch.Generator) -> None:
@@ -85,8 +100,8 @@ def test_fourier_interpolation_is_exact_for_low_harmonics() -> None:
 
 
 def test_last_profile_is_the_energy(peptide: Peptide, generator: torch.Generator) -> None:
-    for order in (None, random_order(peptide.atoms, generator)):
-        plan = build_plan(peptide.atoms, peptide.parameters, THERMAL, order)
+    for order in (None, peptide.order(generator)):
+        plan = peptide.plan(order)
         found = features(plan, peptide.x)
         k = plan.n_steps - 1
         turned = [
@@ -116,8 +131,8 @@ def test_profiles_of_all_presets_follow_the_energy() -> None:
 
 def test_features_see_nothing_of_what_is_not_placed(peptide: Peptide, generator: torch.Generator) -> None:
     """The bug that hides behind good acceptance: a profile that leaks its own angle."""
-    for order in (None, random_order(peptide.atoms, generator)):
-        plan = build_plan(peptide.atoms, peptide.parameters, THERMAL, order)
+    for order in (None, peptide.order(generator)):
+        plan = peptide.plan(order)
         before = features(plan, peptide.x)
         for k in range(plan.n_steps):
             y = peptide.x
@@ -131,14 +146,14 @@ def test_features_see_nothing_of_what_is_not_placed(peptide: Peptide, generator:
 
 
 def test_outlook_at_is_one_of_the_outlooks(peptide: Peptide) -> None:
-    plan = build_plan(peptide.atoms, peptide.parameters, THERMAL)
+    plan = peptide.plan()
     for k, outlook in enumerate(outlooks(plan, peptide.x)):
         torch.testing.assert_close(outlook_at(plan, k, peptide.x).mean, outlook.mean)
 
 
 def test_log_q_of_a_draw_is_what_it_was_drawn_with(peptide: Peptide, generator: torch.Generator) -> None:
     flow = peptide.flow().float()
-    order = random_order(peptide.atoms, generator)
+    order = peptide.order(generator)
     ways = [peptide.way(), peptide.way(kept=2), peptide.way(order, 1)]
     for way in ways:
         with torch.no_grad():
@@ -149,13 +164,14 @@ def test_log_q_of_a_draw_is_what_it_was_drawn_with(peptide: Peptide, generator: 
 
 def test_regrowth_keeps_what_it_says(peptide: Peptide, generator: torch.Generator) -> None:
     flow = peptide.flow()
-    order = random_order(peptide.atoms, generator)
+    order = peptide.order(generator)
     kept = 2
     with torch.no_grad():
         y, _ = flow.redraw(peptide.x, peptide.way(order, kept), generator, score=False)[:2]
     tree = peptide.atoms.tree
     before, after = to_internal(peptide.x, tree), to_internal(y, tree)
-    redrawn = [tree.rotatable[k] for k in order[kept:]]
+    torsions = peptide.way().plan.torsions
+    redrawn = [torsions[k] for k in order[kept:]]
     same = torch.ones_like(before[0], dtype=torch.bool)
     same[redrawn, 2] = False
     change = torch.remainder(after - before + math.pi, 2 * math.pi) - math.pi
@@ -191,10 +207,11 @@ def test_rigid_motion_and_company_change_nothing(peptide: Peptide) -> None:
 
 def test_untrained_network_is_the_prior(peptide: Peptide) -> None:
     torch.manual_seed(0)
-    flow = GrowthFlow(peptide.atoms, SMALL).double()
-    found = features(peptide.way().plan, peptide.x)
+    flow = GrowthFlow(peptide.atoms, peptide.config).double()
+    plan = peptide.plan()
+    found = features(plan, peptide.x)
     with torch.no_grad():
-        expected = log_prob(found.profile, found.angle).sum(-1)
+        expected = (log_prob(found.profile, found.angle) + slopes(plan, found.angle)).sum(-1)
         torch.testing.assert_close(flow.score(peptide.x, peptide.way()), expected)
 
 
@@ -206,13 +223,13 @@ def test_network_without_physics_sees_no_energy(peptide: Peptide) -> None:
 
 
 def test_orders_follow_the_tree(peptide: Peptide, generator: torch.Generator) -> None:
-    n = len(peptide.atoms.tree.rotatable)
-    assert order_by(peptide.atoms, list(range(n))) == tuple(range(n))
+    n = peptide.plan().n_steps
+    assert order_by(peptide.atoms, list(range(n)), peptide.config.omega) == tuple(range(n))
     with pytest.raises(ValueError, match="names each of"):
-        build_plan(peptide.atoms, peptide.parameters, THERMAL, [0] * n)
+        peptide.plan((0,) * n)
     backwards = tuple(reversed(range(n)))
     with pytest.raises(ValueError, match="hangs on"):
-        build_plan(peptide.atoms, peptide.parameters, THERMAL, backwards)
+        peptide.plan(backwards)
 
 
 def test_flow_needs_a_force_field(peptide: Peptide) -> None:
@@ -229,7 +246,7 @@ def test_config_is_checked() -> None:
 @pytest.mark.skipif(not native.available(), reason=native.why_not())
 def test_compiled_features_are_torchs(peptide: Peptide, generator: torch.Generator) -> None:
     before, found = native.instruction_set(), []
-    plan = build_plan(peptide.atoms, peptide.parameters, THERMAL, random_order(peptide.atoms, generator))
+    plan = peptide.plan(peptide.order(generator))
     expected = features(plan, peptide.x)
     for name in ("baseline", "avx2", "avx512"):
         try:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 from analytic_targets import TEMPERATURE_K, ToyMolecule
 
@@ -56,10 +58,22 @@ def made_up_parameters(toy: ToyMolecule) -> Parameters:
     )
 
 
-def growth_flow(toy: ToyMolecule, dtype: torch.dtype = torch.float32) -> GrowthFlow:
-    """A small network with random weights; in single precision its features are compiled, in double torch's."""
+def growth_flow(
+    toy: ToyMolecule, dtype: torch.dtype = torch.float32, omega: bool = False, twists: bool = False
+) -> GrowthFlow:
+    """A small network with random weights; in single precision its features are compiled, in double torch's.
+
+    With ``omega`` its second torsion is drawn as a peptide bond's is, with ``twists`` before the others; then each step
+    is seen in the mirror of the stereocentre.
+    """
     torch.manual_seed(6)
-    flow = GrowthFlow(toy.atoms, GrowthConfig(width=16, n_blocks=2, n_heads=2))
+    atoms, tree = replace(toy.atoms), toy.tree
+    if omega or twists:
+        vars(atoms)["twisting"] = (tree.rotatable[1],)
+    if twists:
+        vars(atoms)["tree"] = replace(tree, rotatable=(tree.rotatable[0], tree.rotatable[2]))
+    told = {"omega": omega, "twists": twists, "chirality": omega or twists}
+    flow = GrowthFlow(atoms, GrowthConfig(width=16, n_blocks=2, n_heads=2, **told))
     seeded = torch.Generator().manual_seed(6)
     with torch.no_grad():
         for parameter in flow.parameters():
@@ -67,13 +81,20 @@ def growth_flow(toy: ToyMolecule, dtype: torch.dtype = torch.float32) -> GrowthF
     return flow.to(dtype)
 
 
-def regrowths(toy: ToyMolecule, dtype: torch.dtype = torch.float32) -> dict[str, RegrowthProposer]:
+def regrowths(
+    toy: ToyMolecule, dtype: torch.dtype = torch.float32, omega: bool = False, twists: bool = False
+) -> dict[str, RegrowthProposer]:
     """Its proposers."""
-    return growth_flow(toy, dtype).proposers(made_up_parameters(toy), kT(TEMPERATURE_K))
+    return growth_flow(toy, dtype, omega, twists).proposers(made_up_parameters(toy), kT(TEMPERATURE_K))
 
 
-def growth(name, dtype=torch.float32, kind=RegrowthMove):
-    return lambda toy, target: kind(target, regrowths(toy, dtype)[name], name)
+def growth(name, dtype=torch.float32, kind=RegrowthMove, omega=False, wells=None, twists=False):
+    def build(toy, target):
+        proposer = regrowths(toy, dtype, omega, twists)[name]
+        proposer.wells = {toy.tree.rotatable[1]: wells} if wells else {}
+        return kind(target, proposer, name)
+
+    return build
 
 
 def balanced(toy, target):

@@ -23,6 +23,7 @@ from growth_cases import balanced, growth
 from ring_cases import FAR, HOP, NEAR, ring_case
 
 from timewarp.flows import build_network
+from timewarp.flows.growth.scale import NEAR_ZERO
 from timewarp.sampling import (
     HMC,
     Cycle,
@@ -75,8 +76,8 @@ def double_well_case(kind):
     return well, kind(target, "autoregressive")
 
 
-def toy_case(build):
-    toy = ToyMolecule()
+def toy_case(build, achiral=False):
+    toy = ToyMolecule(achiral)
     target = Target(toy, TEMPERATURE_K)
     return toy, build(toy, target)
 
@@ -120,6 +121,12 @@ def stiff_torsion(toy, target):
     return TorsionMove(target, bonds, stiff=tree.rotatable[1:])
 
 
+def free_torsion(toy, target, kind=TorsionMove):
+    """As peptide bonds that may be cis as well as trans."""
+    tree = toy.tree
+    return kind(target, replace(tree, rotatable=tree.rotatable[:1]), stiff=tree.rotatable[1:], free=tree.rotatable[1:])
+
+
 def toy_cycle(toy, target):
     return Cycle([flow(RoughTorsions)(toy, target), toy_torsion(toy, target), toy_hmc(toy, target)])
 
@@ -145,6 +152,13 @@ CASES = {
     "growth, full, in plain torch": lambda: toy_case(growth("flow", torch.float64)),
     "growth, suffix": lambda: toy_case(growth("flow_suffix")),
     "growth, subset": lambda: toy_case(growth("flow_subset")),
+    "growth with a peptide bond": lambda: toy_case(growth("flow", omega=True), achiral=True),
+    "growth with a peptide bond, in plain torch": lambda: toy_case(growth("flow", torch.float64, omega=True), True),
+    "growth with a peptide bond, subset": lambda: toy_case(growth("flow_subset", omega=True), achiral=True),
+    "growth after a peptide bond": lambda: toy_case(growth("flow", twists=True), achiral=True),
+    "growth after a peptide bond, in plain torch": lambda: toy_case(growth("flow", torch.float64, twists=True), True),
+    "growth after a peptide bond, a well shut": lambda: toy_case(growth("flow", twists=True, wells=NEAR_ZERO)),
+    "growth with a well shut": lambda: toy_case(growth("flow", omega=True, wells=NEAR_ZERO)),
     "growth, balanced with local moves": lambda: toy_case(balanced),
     "torsion": lambda: toy_case(toy_torsion),
     "torsion, narrow": lambda: toy_case(narrow_torsion),
@@ -153,6 +167,7 @@ CASES = {
     "concerted, near": lambda: ring_case(**NEAR),
     "concerted, far": lambda: ring_case(**FAR),
     "concerted, hops": lambda: ring_case(**HOP),
+    "torsion, free peptide bonds": lambda: toy_case(free_torsion),
     "hmc on a molecule": lambda: toy_case(toy_hmc),
     "cycle": lambda: toy_case(toy_cycle),
     "mixture": lambda: toy_case(toy_mixture),

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import functools
 import math
 
 import pytest
 import torch
-from analytic_targets import TEMPERATURE_K, ToyMolecule
+from analytic_targets import TEMPERATURE_K, TOY, ToyMolecule
 from growth_cases import balanced, growth, growth_flow, made_up_parameters, regrowths
-from kernel_cases import CAUGHT, invariance_z, toy_case
+from kernel_cases import CAUGHT, free_torsion, invariance_z, toy_case
 
 from timewarp import native
 from timewarp.flows import Proposal
 from timewarp.flows.growth import Regrowth, RegrowthProposer
+from timewarp.flows.growth.scale import NEAR_PI, NEAR_ZERO
 from timewarp.geometry import measure_dihedrals, to_internal
 from timewarp.sampling import Balanced, RegrowthMove, Target, TorsionMove, learned_move
 from timewarp.sampling.balance import best_shares
@@ -88,6 +90,58 @@ class LooksBeforeItChooses(RegrowthMove):
     def __init__(self, target, proposer, name):
         proposer.__class__ = LookingProposer
         super().__init__(target, proposer, name, draws=1)
+
+
+def test_a_scale_without_its_slope_is_caught(generator, monkeypatch):
+    """Log densities on the scale of peptide bonds taken for those of the angle."""
+    law, kernel = toy_case(growth("flow", torch.float64, omega=True), achiral=True)
+    monkeypatch.setattr("timewarp.flows.growth.flow.log_slope", torch.zeros_like)
+    z, _ = invariance_z(law, kernel, generator, steps=2)
+    assert z > CAUGHT, f"it went unnoticed: |z| is {z:.1f}"
+
+
+def test_a_peptide_bond_without_its_density_is_caught(generator, monkeypatch):
+    law, kernel = toy_case(growth("flow", twists=True), achiral=True)
+    monkeypatch.setattr("timewarp.flows.growth.twist.log_density", lambda _, place: torch.zeros(len(place)).double())
+    z, _ = invariance_z(law, kernel, generator, steps=8)
+    assert z > CAUGHT, f"it went unnoticed: |z| is {z:.1f}"
+
+
+class WellOfTheState(RegrowthMove):
+    """Shuts the well that most states are not in: a choice that looks at the states, and scores as if it had not."""
+
+    def step(self, state, generator):
+        place = self.proposer.torsions[1]
+        row = torch.tensor([(place, *TOY.tree.references[place])])
+        near = measure_dihedrals(state.positions, row).cos() > 0
+        self.proposer.wells = {place: NEAR_ZERO if near.double().mean() > 0.5 else NEAR_PI}
+        new, info = super().step(state, generator)
+        self.proposer.wells = {}
+        return new, info
+
+    def log_ratio(self, forward, current):
+        return torch.zeros_like(current)
+
+
+class FlipsOneWay(TorsionMove):
+    """Turns a free bond by half a turn where it is cis, and never where it is trans."""
+
+    def propose(self, state, generator):
+        proposal = super().propose(state, generator)
+        rows = torch.tensor([(i, *TOY.tree.references[i]) for i in TOY.tree.rotatable[1:]])
+        before, after = (measure_dihedrals(x, rows) for x in (state.positions, proposal.positions))
+        wrong = ((before.cos() < 0) & ((after - before).cos() < -0.5)).any(1)
+        return Proposal(torch.where(wrong[:, None, None], state.positions, proposal.positions), proposal.log_ratio)
+
+
+@pytest.mark.parametrize("kind", [WellOfTheState, FlipsOneWay])
+def test_wrong_ways_from_well_to_well_are_caught(kind, generator):
+    build = growth("flow", kind=kind, omega=True)
+    if kind is FlipsOneWay:
+        build = functools.partial(free_torsion, kind=kind)
+    law, kernel = toy_case(build)
+    z, _ = invariance_z(law, kernel, generator, steps=20)
+    assert z > CAUGHT, f"{kind.__name__} went unnoticed: |z| is {z:.1f}"
 
 
 BROKEN = [FlippedSign, ForgetsTheWayBack, ForgetsWhatItAccepted, LooksBeforeItChooses]

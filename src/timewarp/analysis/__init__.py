@@ -10,6 +10,7 @@ from .bonded import (
     compare_bonded,
     z_score,
 )
+from .cis_trans import cis_populations
 from .conformations import Conformations, find_conformations, representative
 from .convergence import RHAT_LIMIT, circular_ess, circular_rhat, ess, rhat, slower
 from .distributions import (
@@ -66,6 +67,7 @@ __all__ = [
     "circular_ess",
     "circular_histogram",
     "circular_rhat",
+    "cis_populations",
     "compare",
     "compare_bonded",
     "diagnose",

@@ -58,7 +58,11 @@ class GeometryCheck:
 
 
 def check_geometry(
-    positions: Any, atoms: Atoms, reference: Any | None = None, energies: Any | None = None
+    positions: Any,
+    atoms: Atoms,
+    reference: Any | None = None,
+    energies: Any | None = None,
+    cis_trans: str = "fixed",
 ) -> GeometryCheck:
     """Compare every frame with a reference frame.
 
@@ -68,6 +72,7 @@ def check_geometry(
         reference: one frame (atoms, 3) with the right chirality, cis/trans pattern and intact bonds, such as the start
             positions; the first frame of the first chain by default.
         energies: (chains, frames), to be looked at for non-finite values too.
+        cis_trans: which peptide bonds may be of either kind.
 
     Raises:
         ValueError: positions or reference of another shape, or a reference that is not finite or flat at a
@@ -83,7 +88,7 @@ def check_geometry(
     centres, peptide = atoms.stereocentres, atoms.peptide_bonds
     bonds = torch.tensor(atoms.bonds, dtype=torch.long).reshape(-1, 2)
     far = far_pairs(atoms)
-    restriction = Restriction(start, atoms)
+    restriction = Restriction(start, atoms, cis_trans)
     longest = BOND_STRETCH * distances(start, bonds)
 
     counts = torch.zeros(5, dtype=torch.long)

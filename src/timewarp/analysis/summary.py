@@ -12,6 +12,7 @@ import numpy as np
 from ..units import GAS_CONSTANT, kT
 from .autocorrelation import integrated_time
 from .bonded import bonded_statistics, compare_bonded, z_score
+from .cis_trans import CIS, cis_populations, free_omegas, is_cis
 from .conformations import MOST as MOST_CONFORMATIONS
 from .conformations import find_conformations
 from .convergence import circular_ess, circular_rhat, ess, rhat, slower
@@ -38,8 +39,9 @@ SCHEMA = 2
 def diagnose(trajectory: TrajectoryLike, angles: Mapping[str, np.ndarray] | None = None) -> dict[str, dict[str, float]]:
     """Nested R-hat and ESS of each quantity by which a run is judged.
 
-    These are every named torsion (the worse of sine and cosine), the potential energy, and the indicator of each
-    ``phi > 0`` that has frames on both sides. Everything that says an R-hat of a run has it from here.
+    These are every named torsion (the worse of sine and cosine), the potential energy, the indicator of each
+    ``phi > 0`` that has frames on both sides, and that of each peptide bond's being cis that is both cis and trans.
+    Everything that says an R-hat of a run has it from here.
 
     Args:
         trajectory: with the superchains between which R-hat compares.
@@ -56,6 +58,8 @@ def diagnose(trajectory: TrajectoryLike, angles: Mapping[str, np.ndarray] | None
     for name, x in angles.items():
         if name.startswith("phi_") and 0 < (positive := np.asarray(x) > 0).mean() < 1:
             plain[f"{name} > 0"] = positive.astype(np.float64)
+        if name.startswith("omega_") and 0 < (cis := is_cis(x)).mean() < 1:
+            plain[f"{name}{CIS}"] = cis.astype(np.float64)
     rhats |= {name: rhat(x, labels) for name, x in plain.items()}
     sizes |= {name: ess(x) for name, x in plain.items()}
     return {"rhat": rhats, "ess": sizes}
@@ -68,6 +72,7 @@ def analyse(
     summary: Mapping[str, Any] | None = None,
     start: Any | None = None,
     unturned: Sequence[str] = (),
+    cis_trans: str = "fixed",
     progress: Callable[[str], None] | None = None,
 ) -> dict[str, Any]:
     """Convergence, populations, energies, geometry and acceptance of one run.
@@ -78,6 +83,7 @@ def analyse(
         summary: the run's own ``summary.json``, for acceptance.
         start: reference frame (atoms, 3) for chirality and cis/trans; the first frame by default.
         unturned: torsions that no move of the run turns.
+        cis_trans: which peptide bonds may be cis as well as trans (:data:`timewarp.restriction.CIS_TRANS`).
         progress: called with the name of each part before it is done.
 
     Returns:
@@ -107,7 +113,7 @@ def analyse(
     energy_mean, energy_sd = mean(energies), fluctuation(energies)
     conformations = find_conformations(angles)
     tell("geometry")
-    check = check_geometry(trajectory.positions, trajectory.atoms, start, energies)
+    check = check_geometry(trajectory.positions, trajectory.atoms, start, energies, cis_trans)
     tell("bonds and angles")
     bonded = bonded_statistics(trajectory.positions, trajectory.atoms)
     repeats = _longest_repeat(energies)
@@ -124,6 +130,10 @@ def analyse(
         "torsions": torsions,
         "unturned": list(unturned),
         "phi_basins": basins,
+        "cis_trans": {
+            "setting": cis_trans,
+            "bonds": cis_populations(angles, free_omegas(trajectory.atoms, cis_trans), trajectory.superchains),
+        },
         "profiles": {
             "degrees": np.rad2deg(bin_centres(PROFILE_BINS)).round(3).tolist(),
             **{name: _profile(free_energy(angles[name])) for name in _turning(angles)},

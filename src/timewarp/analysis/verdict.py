@@ -85,6 +85,7 @@ def judge(analysis: Mapping[str, Any], comparison: Mapping[str, Any] | None = No
         *_unturned(analysis),
         *_movement(analysis),
         *_basins(analysis),
+        *_cis_trans(analysis),
         *_geometry(analysis),
     ]
     if comparison is not None:
@@ -95,7 +96,13 @@ def judge(analysis: Mapping[str, Any], comparison: Mapping[str, Any] | None = No
 def quantities(analysis: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
     """R-hat and ESS (``rhat``, ``ess``) of each quantity that :func:`~timewarp.analysis.diagnose` looked at."""
     indicators = {f"{n} > 0": b for n, b in analysis["phi_basins"].items() if 0 < b["population"] < 1}
+    indicators |= {f"{n} cis": b for n, b in _free_bonds(analysis).items() if 0 < b["cis"] < 1}
     return {**analysis["torsions"], "energy": analysis["energy"], **indicators}
+
+
+def _free_bonds(analysis: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Peptide bonds that may be cis as well as trans; analyses of earlier versions know of none."""
+    return analysis.get("cis_trans", {}).get("bonds", {})
 
 
 def largest_rhat(analysis: Mapping[str, Any]) -> float | None:
@@ -225,6 +232,18 @@ def _basins(analysis: Mapping[str, Any]) -> Iterator[Check]:
             "warn",
             f"{side} of {name} was never visited, so nothing is known of its population; start chains there too.",
         )
+
+
+def _cis_trans(analysis: Mapping[str, Any]) -> Iterator[Check]:
+    for name, bond in _free_bonds(analysis).items():
+        if not 0 < bond["cis"] < 1:
+            side = "cis" if bond["cis"] == 0 else "trans"
+            text = f"No sample of {name} is {side}, though it may be: nothing is known of that population."
+        elif bond["crossings"] < FEW_CROSSINGS:
+            text = f"The cis population of {name} rests on {bond['crossings']} crossings: its error bar is a guess."
+        else:
+            continue
+        yield Check(f"cis and trans of {name}", "warn", text)
 
 
 def _geometry(analysis: Mapping[str, Any]) -> Iterator[Check]:

@@ -87,6 +87,11 @@ def _text(run: Run, verdict: Verdict | str, files: list[str], call: Call) -> str
         ]
     if (until := summary.get("until")) and not until["met"]:
         lines += _lacking(until, summary, run, call)
+    lines += [
+        f"{name:15} {100 * bond['cis']:.3g} ± {100 * bond['error']:.2g} % cis, ESS {bond['ess']:,.0f}, "
+        f"{bond['crossings']:,} crossings"
+        for name, bond in summary.get("cis_trans", {}).get("free", {}).items()
+    ]
     if summary["chirality_flips"] or summary["cis_trans_flips"]:
         lines.append("WARNING: samples left the restriction; this is a bug, please report it")
     if files:
@@ -156,9 +161,9 @@ def _run_list(call: Call, settings: dict[str, Any], export_format: str | None) -
 VERB = Verb(
     help="exact Boltzmann samples of a peptide",
     description="Exact Boltzmann samples of a peptide: a trained network proposes large moves, Metropolis-Hastings "
-    "accepts or rejects them, and local moves relax the rest. Chirality and the cis/trans pattern of peptide bonds are "
-    "those of the start. The run can be killed at any moment: the same command goes on with it, bit for bit, and a "
-    "larger --samples extends it.",
+    "accepts or rejects them, and local moves relax the rest. Chirality is that of the start, and so is the cis/trans "
+    "pattern of peptide bonds unless --cis-trans says otherwise. The run can be killed at any moment: the same command "
+    "goes on with it, bit for bit, and a larger --samples extends it.",
     run=run,
     settings=(SampleSettings, ListSettings, ExportOption),
     arguments=(MOLECULE_OR_LIST,),

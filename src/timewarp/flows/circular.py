@@ -57,8 +57,17 @@ def sample(logits: Float[Tensor, "*batch n"], uniform: Float[Tensor, "*batch"]) 
 
 def resample(n: int, to: int) -> Float[Tensor, "n to"]:
     """Matrix of the Fourier interpolation from a grid of n angles to one of ``to``, both from -pi (float64)."""
+    return _interpolate(n, torch.arange(to, dtype=torch.float64) * (2 * math.pi / to))
+
+
+def resample_at(n: int, angles: Float[Tensor, " to"]) -> Float[Tensor, "n to"]:
+    """Matrix of the Fourier interpolation from a grid of n angles from -pi to any angles (float64)."""
+    return _interpolate(n, angles + math.pi)
+
+
+def _interpolate(n: int, target: Tensor) -> Tensor:
+    """To angles that count from the grid's first."""
     source = torch.arange(n, dtype=torch.float64) * (2 * math.pi / n)
-    target = torch.arange(to, dtype=torch.float64) * (2 * math.pi / to)
     gap = target[None, :] - source[:, None]
     total = torch.ones_like(gap)
     for m in range(1, (n + 1) // 2):

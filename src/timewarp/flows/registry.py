@@ -60,6 +60,20 @@ class Network(nn.Module):
         """
         raise NotImplementedError
 
+    def begin_with(self, other: Network) -> None:
+        """Take over the weights of another network, from which a training starts.
+
+        Raises:
+            ValueError: it is of another kind or size.
+        """
+        try:
+            self.load_state_dict(other.state_dict())
+        except RuntimeError:
+            raise ValueError(
+                f"the training starts from weights of another kind or size ({other.kind}, {other.config}); give the "
+                f"same settings as theirs, got {self.config}"
+            ) from None
+
 
 KINDS: dict[str, type[Network]] = {}
 """Networks by their kind."""

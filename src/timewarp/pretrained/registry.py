@@ -22,6 +22,9 @@ SAME_RESIDUE = {"HIE": "HIS", "HSE": "HIS"}
 TRAINED_NAME = "model"
 """Name of the model in a folder that ``timewarp train`` wrote."""
 
+EARLIER = "earlier"
+"""Folder of networks that were shipped under a name before, for runs that go on with them."""
+
 
 @dataclass(frozen=True)
 class LoadedModel:
@@ -71,8 +74,13 @@ def names() -> list[str]:
     return sorted(path.stem for path in package_folder().glob("*.toml"))
 
 
-def find(name_or_path: str | Path) -> WeightsFile:
+def find(name_or_path: str | Path, sha256: str | None = None) -> WeightsFile:
     """Describe a network by its shipped name, its folder, or its ``.toml`` or ``.safetensors`` file.
+
+    Args:
+        name_or_path: which one.
+        sha256: of the weights that a run began with. Where a shipped name stands for other weights now, those of an
+            earlier version are found, if they are kept: a run goes on with the network that it began with.
 
     Raises:
         FileNotFoundError: there is none; the message lists the shipped ones.
@@ -82,7 +90,11 @@ def find(name_or_path: str | Path) -> WeightsFile:
         training = {"molecule": "any molecule, untrained"}
         return WeightsFile(Path(PRIOR), PRIOR, "C2", "any molecule", "", dict(_PRIOR_SIZE), training, "untrained")
     if isinstance(name_or_path, str) and name_or_path in names():
-        return describe_weights(package_folder() / f"{name_or_path}.toml")
+        now = describe_weights(package_folder() / f"{name_or_path}.toml")
+        if sha256 in (None, now.sha256):
+            return now
+        kept = map(describe_weights, sorted((package_folder() / EARLIER).glob("*.toml")))
+        return next((d for d in kept if d.name == now.name and d.sha256 == sha256), now)
     path = Path(name_or_path)
     if path.is_dir():
         toml = path / f"{TRAINED_NAME}.toml"
@@ -99,14 +111,14 @@ def find(name_or_path: str | Path) -> WeightsFile:
     )
 
 
-def load(name_or_path: str | Path, atoms: Atoms) -> LoadedModel:
-    """Load a trained network for a molecule.
+def load(name_or_path: str | Path, atoms: Atoms, sha256: str | None = None) -> LoadedModel:
+    """Load a trained network for a molecule; see :func:`find`.
 
     Raises:
         FileNotFoundError: there is no such model.
         ValueError: it was trained for another molecule, or its files are damaged.
     """
-    described = find(name_or_path)
+    described = find(name_or_path, sha256)
     if described.name == PRIOR and described.toml == Path(PRIOR):
         # The read-out of a new network is zero, so that whatever its other weights are, nothing corrects the prior.
         return LoadedModel(

@@ -102,7 +102,8 @@ def render_page(
         extra = draw_figure(drawn["acceptance"]) if "acceptance" in drawn else ""
         sections.append(("kernels", "Acceptance", _kernels(analysis) + extra))
     sections.append(("bonded", drawn["bonded"].title, draw_figure(drawn["bonded"], key) + beside["bonded"]))
-    sections.append(("exactness", "How exactness is ensured", _exactness(provenance)))
+    free = list(analysis.get("cis_trans", {}).get("bonds", {}))
+    sections.append(("exactness", "How exactness is ensured", _exactness(provenance, free)))
     sections.append(("provenance", "Provenance", _provenance(provenance)))
     body = "".join(f"<section id='{n}'><h2>{escape(title)}</h2>{content}</section>" for n, title, content in sections)
     contents = "".join(f"<a href='#{n}'>{escape(title)}</a>" for n, title, _ in sections)
@@ -237,7 +238,7 @@ def _convergence(analysis: Mapping[str, Any], comparison: Mapping[str, Any] | No
             " JSD is the Jensen-Shannon divergence from the reference (0 equal, 1 disjoint; 100 bins), its noise "
             "floor that between two independent halves of the reference."
         )
-    return text + "</p>" + tables.torsion_table(analysis, comparison)
+    return text + "</p>" + tables.torsion_table(analysis, comparison) + tables.cis_trans_table(analysis)
 
 
 def _distance(comparison: Mapping[str, Any]) -> str:
@@ -256,9 +257,14 @@ def _kernels(analysis: Mapping[str, Any]) -> str:
     )
 
 
-def _exactness(provenance: Provenance) -> str:
+def _exactness(provenance: Provenance, free: Sequence[str] = ()) -> str:
     restricted = (
-        "<p>The target is the Boltzmann distribution <em>restricted to the starting chirality and cis/trans "
+        "<p>The target is the Boltzmann distribution <em>restricted to the starting chirality, and to the starting "
+        f"cis/trans pattern of all peptide bonds but {escape(', '.join(free))}</em>, which may be cis as well as "
+        "trans: every kernel rejects any other crossing. Populations of other stereoisomers, or of other cis peptide "
+        "bonds, cannot be read from these samples.</p>"
+        if free
+        else "<p>The target is the Boltzmann distribution <em>restricted to the starting chirality and cis/trans "
         "pattern</em>, that of X-Pro bonds included: every kernel rejects a crossing. Populations of other "
         "stereoisomers, or of cis peptide bonds, cannot be read from these samples.</p>"
     )

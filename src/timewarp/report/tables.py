@@ -110,6 +110,23 @@ def basin_table(analysis: Mapping[str, Any], comparison: Mapping[str, Any] | Non
     return table(head, rows, name="basin-table")
 
 
+def cis_trans_table(analysis: Mapping[str, Any]) -> str:
+    """The cis population of each peptide bond that may be either; empty without any."""
+    rows = [
+        [
+            f"{escape(symbol(name))} <code>{escape(name)}</code>",
+            measured(bond["cis"], bond["error"], 100),
+            measured(bond["delta_F"], bond["delta_F_error"]),
+            rhat_text(bond["rhat"]),
+            f"{bond['ess']:,.0f}" if is_number(bond["ess"]) else ABSENT,
+            f"{bond['crossings']:,}",
+        ]
+        for name, bond in analysis.get("cis_trans", {}).get("bonds", {}).items()
+    ]
+    head = ["peptide bond", "cis / %", "ΔF (cis) / kT", "nested R-hat", "ESS", "crossings"]
+    return table(head, rows, "Peptide bonds that may be cis as well as trans.", "cis-trans-table") if rows else ""
+
+
 def conformation_table(
     analysis: Mapping[str, Any], comparison: Mapping[str, Any] | None, names: tuple[str, str], most: int = 16
 ) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..analysis import diagnose
+from ..analysis import cis_populations, diagnose, torsion_angles
 from ..geometry import dihedrals, jumps
 from ..shapes import Float
 from ..trajectories import Trajectory
@@ -40,6 +40,7 @@ def summarise(trajectory: Trajectory, record: ChainRecord, restriction: Restrict
         "rhat": convergence["rhat"],
         "ess": convergence["ess"],
         "ess_per_second": {name: value / wall_s for name, value in convergence["ess"].items()},
+        "cis_trans": _cis_trans(trajectory, restriction),
         "chirality_rejected": sum(int(o.flipped.sum()) for o in record.tally.values()),
         "chirality_flips": flips,
         "cis_trans_flips": turns,
@@ -48,6 +49,18 @@ def summarise(trajectory: Trajectory, record: ChainRecord, restriction: Restrict
         "warmup_energy_evaluations": record.warmup_energy_evaluations,
         "warmup_force_evaluations": record.warmup_force_evaluations,
         "tuning": record.tuning,
+    }
+
+
+def _cis_trans(trajectory: Trajectory, restriction: Restriction) -> dict[str, Any]:
+    """Which peptide bonds stayed as they were, and how often the others are cis."""
+    names = [f"omega_{trajectory.atoms.residue_numbers[row[1]]}" for row in restriction.peptide_bonds.tolist()]
+    free = [name for name, is_free in zip(names, restriction.free.tolist(), strict=True) if is_free]
+    kinds = ["cis" if is_cis else "trans" for is_cis in restriction.is_cis.tolist()]
+    return {
+        "setting": restriction.cis_trans,
+        "kept": {name: kind for name, kind in zip(names, kinds, strict=True) if name not in free},
+        "free": cis_populations(torsion_angles(trajectory, names=free), free, trajectory.superchains),
     }
 
 

@@ -19,7 +19,8 @@ class TorsionMove(Move):
     A rotatable bond turns by an angle drawn uniformly from ``[-window, window]``; with the default of half a turn the
     new angle is uniform on the circle. A stiff bond that is in no ring (a peptide bond) turns by at most the smaller
     ``stiff_window``: local dynamics takes long to move the heavy halves of a molecule about such a bond, and this move
-    takes one energy. Where there are bonds of both kinds, each kind is chosen half of the time.
+    takes one energy. Where there are bonds of both kinds, each kind is chosen half of the time. A stiff bond that may
+    be cis as well as trans turns by half a turn more every other time.
 
     Turning a rigid part of the molecule about a bond preserves Cartesian volume, and a turn is as likely as its
     reverse, so the proposal is symmetric. Which bond turns does not depend on the state.
@@ -31,6 +32,8 @@ class TorsionMove(Move):
             molecule's tree, none with another.
         window_degrees: largest turn of a rotatable bond, at most 180.
         stiff_window_degrees: largest turn of a stiff bond, at most 180.
+        free: those of ``stiff`` whose bonds may be cis as well as trans; by default those that the target's restriction
+            leaves free.
         name: the key of its outcomes.
 
     Raises:
@@ -47,8 +50,11 @@ class TorsionMove(Move):
         stiff: Sequence[int] | None = None,
         window_degrees: float = 180.0,
         stiff_window_degrees: float = 25.0,
+        free: Sequence[int] | None = None,
         name: str | None = None,
     ) -> None:
+        if free is None:
+            free = () if target.restriction is None else target.restriction.free_torsions
         if tree is None:
             if target.atoms is None:
                 raise ValueError("this target does not know its atoms: give the torsion move a tree")
@@ -68,6 +74,7 @@ class TorsionMove(Move):
         self.cost = 1.0 + 110.0 / len(tree.order)
         self.bonds = torch.tensor([tree.references[i][:2] for i in turning])
         self.turning = beyond_bonds(tree, turning)
+        self.flips = torch.tensor([i in free for i in turning])
         n_soft, n_stiff = len(tree.rotatable), len(stiff)
         windows = [window_degrees] * n_soft + [stiff_window_degrees] * n_stiff
         self.windows = torch.deg2rad(torch.tensor(windows, dtype=torch.float64))
@@ -85,6 +92,9 @@ class TorsionMove(Move):
         which = torch.multinomial(weights, state.n_chains, replacement=True, generator=generator)
         uniform = torch.rand(state.n_chains, generator=generator, device=x.device, dtype=x.dtype)
         angle = self.windows.to(x)[which] * (2 * uniform - 1)
+        if self.flips.any():
+            other = torch.rand(state.n_chains, generator=generator, device=x.device, dtype=x.dtype) < 0.5
+            angle = angle + torch.pi * (other & self.flips.to(x.device)[which])
         return Proposal(turn(x, self.bonds.to(x.device)[which], self.turning.to(x.device)[which], angle))
 
 

@@ -16,6 +16,7 @@ KINDS = ("C", "C2", "B", "A")
 """Names of presets and kinds of network, written out so that ``--help`` loads neither OpenMM nor torch; tests "
 "compare."""
 PRECISIONS = ("float32", "float64")
+CIS_TRANS = ("fixed", "proline", "all")
 LOCAL = ("torsion", "hmc")
 PUCKER, CONCERTED = "pucker", "concerted"
 LEARNED = ("flow", "flow_suffix", "flow_subset")
@@ -158,6 +159,13 @@ class ChainOptions(MoleculeSettings, ModelSettings):
         metavar="START",
         shown="spread",
         key="starts",
+        group="how much",
+    )
+    cis_trans: str = setting(
+        "fixed",
+        "which peptide bonds may be cis as well as trans: fixed, none (they stay as they are in the start); proline, "
+        "those before proline; all, every one that is in no ring",
+        choices=CIS_TRANS,
         group="how much",
     )
     seed: int = setting(

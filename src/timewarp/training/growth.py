@@ -19,13 +19,26 @@ from ..energies import Parameters
 from ..flows import build_network
 from ..flows.acceptance import acceptance_probability
 from ..flows.circular import log_prob
-from ..flows.growth import Features, GrowthFlow, GrowthPlan, Regrowth, Static, build_plan, random_order
+from ..flows.growth import (
+    Features,
+    GrowthConfig,
+    GrowthFlow,
+    GrowthPlan,
+    Regrowth,
+    Static,
+    build_plan,
+    random_order,
+)
 from ..flows.growth.compiled_features import features_of
+from ..flows.growth.profiles import ANGLES
+from ..flows.growth.scale import SHUT, own_well
+from ..flows.growth.twist import Twists, wells_of
 from ..trajectories.compact import CompactMolecule
 from ..units import kT
-from .growth_energy import Drawn, EnergyPairs, energy_loss, plan_and_energy
+from .growth_energy import Drawn, EnergyPairs, energy_loss, own_wells, plan_and_energy
 from .settings import TrainingSettings
 from .tasks import Metrics, Shard, Task, part_of
+from .twists import fit_twists
 
 CHUNK = 256
 GROUPS, GPU_GROUPS = 4, 2
@@ -101,6 +114,7 @@ class _Bucket:
             s.sites[which],
             s.relations[which],
             s.is_step[which],
+            s.twisting[which],
         )
 
 
@@ -117,8 +131,11 @@ class _Objective(nn.Module):
                 energy, metrics["acceptance"] = energy_loss(self.flow.network, tensors)
                 continue
             f, static = Features(*tensors[:5]), Static(*tensors[5:])
-            logits = self.flow.network(f, static)
-            losses.append(-log_prob(logits.float(), f.angle).sum(-1))
+            logits = self.flow.network(f, static).float()
+            if self.flow.config.omega:
+                # Frames say nothing of how much the other well weighs: what is learnt is the density within their own.
+                logits = logits.masked_fill(static.twisting[..., None] & own_well(ANGLES, f.angle), SHUT)
+            losses.append(-log_prob(logits, f.angle).sum(-1))
         loss = torch.cat(losses).mean()
         return loss + self.energy_weight * energy, {"loss": loss.detach(), **metrics}
 
@@ -158,8 +175,12 @@ class GrowthTask(Task):
         }
 
     def flow(self) -> GrowthFlow:
-        """A new network: the physics prior."""
-        return build_network(self.data.train[0].atoms, self.settings.family, self.settings.flow)
+        """A new network: the physics prior; the head that draws peptide bonds first is fitted, if there is one."""
+        flow = build_network(self.data.train[0].atoms, self.settings.family, self.settings.flow)
+        if flow.config.twists:
+            fit_twists(flow.network.twist, self.data.train, seed=self.settings.seed)
+            flow.network.twist.requires_grad_(False)
+        return flow
 
     def objective(self, flow: Any) -> nn.Module:
         """Mean -log q, and the acceptance term."""
@@ -173,8 +194,9 @@ class GrowthTask(Task):
             self._pairs = EnergyPairs(self.data.train, self.settings.energy_frames, device)
         generator = torch.Generator().manual_seed(self.settings.seed + 11)
         rows: dict[int, list[tuple[Features, GrowthPlan]]] = {}
+        config = GrowthConfig(**self.settings.flow)
         tasks = [
-            (m, random_order(m.atoms, generator) if n else None)
+            (m, random_order(m.atoms, generator, config.omega) if n else None, config)
             for m in self.data.train
             for n in range(self.settings.orders)
         ]
@@ -212,9 +234,10 @@ class GrowthTask(Task):
         }
 
 
-def plan_of(m: CompactMolecule, device: torch.device, order: Sequence[int] | None = None) -> GrowthPlan:
-    """A growth plan of a packed peptide, in single precision."""
-    return build_plan(m.atoms, Parameters(**m.parameters), kT(m.temperature_K), order).to(device, torch.float32)
+def plan_of(m: CompactMolecule, device: torch.device, order: Sequence[int] | None, config: GrowthConfig) -> GrowthPlan:
+    """A growth plan of a packed peptide for a network, in single precision."""
+    plan = build_plan(m.atoms, Parameters(**m.parameters), kT(m.temperature_K), order, **config.told)
+    return plan.to(device, torch.float32)
 
 
 @torch.no_grad()
@@ -226,9 +249,14 @@ def validate_growth(
     generator = torch.Generator(device).manual_seed(settings.seed + 1)
     density = flow.with_engine()
     for m in molecules:
-        plan, potential = plan_and_energy(m, device)
-        way = Regrowth(plan)
+        plan, potential = plan_and_energy(m, device, flow.config)
         current = m.positions.to(device, torch.float64)
+        twists = None
+        if flow.config.twists:
+            parameters = Parameters(**m.parameters)
+            twists = Twists.build(m.atoms, parameters, kT(m.temperature_K), flow.config.chirality)
+        first = () if twists is None else wells_of(twists, current)
+        way = Regrowth(plan, 0, own_wells(plan, current), twists, first)
         candidates, forward, backward = density.redraw(current, way, generator)
         assert backward is not None
         before, after = (potential.energy(x) / kT(m.temperature_K) for x in (current, candidates))
@@ -237,7 +265,7 @@ def validate_growth(
     return rows
 
 
-_Task = tuple[CompactMolecule, Sequence[int] | None]
+_Task = tuple[CompactMolecule, Sequence[int] | None, GrowthConfig]
 
 
 def _all_features(tasks: Sequence[_Task], device: torch.device) -> Iterator[tuple[Features, GrowthPlan]]:
@@ -252,14 +280,18 @@ def _all_features(tasks: Sequence[_Task], device: torch.device) -> Iterator[tupl
         return
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(workers, context, torch.set_num_threads, (1,)) as pool:
-        for numbers, (m, order) in zip(pool.map(_numbers_of, tasks, chunksize=4), tasks, strict=True):
-            yield Features(*map(torch.from_numpy, numbers)), plan_of(m, torch.device("cpu"), order)
+        for numbers, (m, order, config) in zip(pool.map(_numbers_of, tasks, chunksize=4), tasks, strict=True):
+            yield Features(*map(torch.from_numpy, numbers)), plan_of(m, torch.device("cpu"), order, config)
 
 
 def _features_of(task: _Task) -> tuple[Features, GrowthPlan]:
-    m, order = task
-    plan = plan_of(m, torch.device("cpu"), order)
-    return _features(plan, m.positions), plan
+    m, order, config = task
+    plan = plan_of(m, torch.device("cpu"), order, config)
+    x = m.positions
+    if config.chirality and not len(m.atoms.stereocentres):
+        # Nothing says in which mirror a molecule without a stereocentre is seen: it is as likely in either.
+        x = torch.where(torch.arange(len(x))[:, None, None] % 2 == 0, x, x * torch.tensor([-1.0, 1.0, 1.0]))
+    return _features(plan, x), plan
 
 
 def _numbers_of(task: _Task) -> list[Any]:
@@ -287,5 +319,6 @@ def _bucket(parts: list[tuple[Features, GrowthPlan]]) -> _Bucket:
             torch.stack([p.sites for p in plans]).float().to(device),
             torch.stack([p.relations for p in plans]).float().to(device),
             torch.ones(len(plans), plans[0].n_steps, dtype=torch.bool, device=device),
+            torch.tensor([[step.twisting for step in p.steps] for p in plans], device=device),
         ),
     )

@@ -81,7 +81,7 @@ def train(
     torch.manual_seed(settings.seed)
     flow = task.flow()
     if start_from is not None:
-        flow.load_state_dict(start_from.state_dict())
+        flow.begin_with(start_from)
     # Only now: what fails before must not leave a folder behind.
     resuming = on_main(fabric, lambda: claim(out, settings, task.identity()))
     optimiser = torch.optim.AdamW(

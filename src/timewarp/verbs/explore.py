@@ -15,8 +15,8 @@ from ..settings.sampling import ExploreSettings
 from ..starts import check_starts
 from ..system import System
 from ..trajectories import RunFolder
-from .kernels import load_model
-from .sample import as_system, chain_facts, engines, keep_energy, model_name, stored_config
+from .kernels import load_model, restrict
+from .sample import as_system, chain_facts, cis_trans_facts, engines, keep_energy, model_name, stored_config
 
 DEFAULT_CHAINS = 100
 
@@ -61,12 +61,15 @@ def explore(
     system = as_system(molecule, chosen, None)
     threads = set_sampling_threads(chosen.threads, system.device)
     path = Path(out or f"{folder_name(system.name)}-exploration")
-    check_starts(system.atoms, chosen.starts)
+    check_starts(system.atoms, chosen.starts, restriction=system.restriction)
     state_torsions(system.atoms)
-    loaded = load_model(system, model, chosen.family)
-    learned = loaded.proposers(system.parameters, system.kT, device=system.device, threads=threads)["flow"]
+    stored = stored_config(path)
+    loaded = load_model(system, model, chosen.family, sha256=stored.get("weights_sha256"))
+    made = loaded.proposers(system.parameters, system.kT, device=system.device, threads=threads)
+    restrict(made, system)
+    learned = made["flow"]
     kernel = ExplorationKernel(system, learned, threshold_kJ_mol=chosen.threshold_kJ_mol)
-    n_chains = chosen.chains or stored_config(path).get("n_chains") or DEFAULT_CHAINS
+    n_chains = chosen.chains or stored.get("n_chains") or DEFAULT_CHAINS
     chains = ChainSettings(
         n_chains=n_chains,
         n_samples=chosen.samples,
@@ -90,6 +93,7 @@ def explore(
             "weights_sha256": loaded.sha256,
             "threshold_kJ_mol": chosen.threshold_kJ_mol,
             "starts": list(chosen.starts),
+            **cis_trans_facts(system),
             **chain_facts(chains, system, threads),
         },
         may_change=("n_samples", "threads"),

@@ -11,7 +11,8 @@ import torch
 
 from ..analysis import named_torsions, soft_torsions, turning_torsions
 from ..files import read_json
-from ..flows import Proposer, SpeculativeProposer
+from ..flows import Proposer, RegrowthProposer, SpeculativeProposer
+from ..flows.growth.scale import NEAR_PI, NEAR_ZERO
 from ..pretrained import PRIOR, LoadedModel, default_for, load, names, outside
 from ..sampling import (
     HMC,
@@ -42,7 +43,11 @@ Measured on a CPU core (22 atoms, 3.3 million parameters): one chain makes 34 st
 
 
 def load_model(
-    system: System, model: str | Path | LoadedModel | None = None, family: str | None = None, instead: str = ""
+    system: System,
+    model: str | Path | LoadedModel | None = None,
+    family: str | None = None,
+    instead: str = "",
+    sha256: str | None = None,
 ) -> LoadedModel:
     """The network that was asked for, or the shipped one for the molecule.
 
@@ -51,6 +56,7 @@ def load_model(
         model: name of a shipped network, folder of one's own, or a network; None: the default.
         family: family of the network; None: any.
         instead: what else could be done, for the message if there is none.
+        sha256: of the weights of a run that is gone on with.
 
     Raises:
         ValueError: there is none, or it is of another family or molecule.
@@ -66,7 +72,7 @@ def load_model(
             f"no shipped network{kind} covers {system.atoms.residues} (there are: {', '.join(names()) or 'none'}); "
             f"train one and give its folder as `model`{instead}"
         )
-    loaded = load(name, system.atoms)
+    loaded = load(name, system.atoms, sha256)
     if name == PRIOR and model is None:
         logger.warning(
             f"no shipped network has learnt molecules like {system.name}: the physics prior proposes. Samples are "
@@ -132,6 +138,7 @@ def learned_moves(
             f"{model.name} cannot serve an energy of one's own: {error}; sample with `no_flow`, or make the kernel of "
             "moves that you choose"
         ) from None
+    restrict(made, system)
     filled = max(1, min(filled, MOST_PROPOSALS))
     if (proposals or flow_steps) and not any(isinstance(p, SpeculativeProposer) for p in made.values()):
         raise ValueError(
@@ -142,6 +149,13 @@ def learned_moves(
         name: learned_move(system, proposer, name, proposals=proposals, n_steps=flow_steps, most_proposals=filled)
         for name, proposer in made.items()
     }
+
+
+def restrict(proposers: Mapping[str, Proposer], system: System) -> None:
+    """Let proposals of peptide bonds enter no well that the system's restriction shuts: they would all be rejected."""
+    for proposer in proposers.values():
+        if isinstance(proposer, RegrowthProposer):
+            proposer.wells = {i: NEAR_ZERO if zero else NEAR_PI for i, zero in system.restriction.wells.items()}
 
 
 def Flow(
@@ -264,10 +278,14 @@ def build_kernel(
     if balanced:
         learned = [moves[name] for name in wanted if name in LEARNED]
         local = [moves[name] for name in wanted if name not in LEARNED for _ in range(repeats.get(name, 1))]
-        return Balanced(
-            learned, local, _rows((turning_torsions if CONCERTED in moves else soft_torsions)(system.atoms))
-        )
+        return Balanced(learned, local, _watched(system, rings=CONCERTED in moves))
     return Cycle([moves[name] for name in wanted for _ in range(repeats.get(name, 1))])
+
+
+def _watched(system: System, *, rings: bool = False) -> torch.Tensor:
+    """Torsions that moves are balanced by: soft ones, those in rings, and peptide bonds that may be cis or trans."""
+    free = system.restriction.peptide_bonds[system.restriction.free].cpu()
+    return torch.cat([_rows((turning_torsions if rings else soft_torsions)(system.atoms)), free])
 
 
 def _hmc(system: System, settings: KernelSettings, others: float) -> HMC:

@@ -47,7 +47,8 @@ def sample(
     """Draw exact samples of the Boltzmann distribution of a molecule, into a run folder.
 
     A trained network proposes large moves, Metropolis-Hastings accepts or rejects them, and local moves relax the rest.
-    Chirality and the cis/trans pattern of peptide bonds are those of the start. A process that is killed loses at most
+    Chirality is that of the start, and so is the cis/trans pattern of peptide bonds, but for those that ``cis_trans``
+    leaves free. A process that is killed loses at most
     one open segment: the same call goes on, bit for bit, and a larger ``samples`` extends the run.
 
     With ``until`` (``"rhat=1.01,ess=1000"``), ``minutes`` or ``observables`` in place of ``samples``, the run goes on
@@ -94,7 +95,7 @@ def sample(
     n_chains = chosen.chains or stored.get("n_chains") or default_chains(threads)
     superchains = min(SUPERCHAINS, n_chains)
     if chosen.start_from is None:
-        check_starts(system.atoms, chosen.starts)
+        check_starts(system.atoms, chosen.starts, restriction=system.restriction)
         starts, states, n_states = chosen.starts, None, 0
     else:
         starts, states, n_states = _states_of(chosen, system, n_chains)
@@ -103,7 +104,7 @@ def sample(
     if kernel is None:
         if chosen.learned:
             instead = ", or sample without a network: `no_flow`"
-            loaded = load_model(system, model, chosen.family, instead)
+            loaded = load_model(system, model, chosen.family, instead, stored.get("weights_sha256"))
         # A run that began without concerted rotations goes on without them.
         rings = CONCERTED in stored.get("kernels", (CONCERTED,))
         made: Kernel = build_kernel(system, chosen, loaded, n_chains=n_chains, threads=threads, rings=rings)
@@ -137,6 +138,7 @@ def sample(
         "start_from": None if chosen.start_from is None else str(chosen.start_from),
         "start_states": None if states is None else digest(states),
         "superchains": superchains if states is None else n_states,
+        **cis_trans_facts(system),
         **chain_facts(chains, system, threads),
         "warmup": chains.warmup,
         "tuning": tuning,
@@ -233,7 +235,12 @@ def as_system(molecule: str | Path | Molecule | System, settings: ChainOptions, 
             temperature_K=temperature_K,
             precision=settings.precision,
             device=settings.device,
+            cis_trans=settings.cis_trans,
             **files_of(settings),
+        )
+    if settings.cis_trans not in (ChainOptions.cis_trans, molecule.restriction.cis_trans):
+        raise ValueError(
+            f"the system has cis_trans {molecule.restriction.cis_trans}, not {settings.cis_trans}; leave it out"
         )
     if given := [name for name, value in files_of(settings).items() if value]:
         raise ValueError(f"the system is built already, and `{given[0]}` is for building it; leave it out")
@@ -268,6 +275,12 @@ def chain_facts(chains: ChainSettings, system: System, threads: int) -> dict[str
         "threads": threads,
         "frames_per_segment": chains.frames_per_segment,
     }
+
+
+def cis_trans_facts(system: System) -> dict[str, Any]:
+    """Which peptide bonds are free, where any may be: runs that keep them all say nothing, as those of version 0.1."""
+    setting = system.restriction.cis_trans
+    return {} if setting == ChainOptions.cis_trans else {"cis_trans": setting}
 
 
 def keep_energy(folder: RunFolder, system: System) -> None:

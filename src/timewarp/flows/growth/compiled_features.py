@@ -16,9 +16,10 @@ from ... import native
 from ...energies.parameters import HIGHEST_PERIODICITY
 from ...shapes import Float
 from ...units import COULOMB_CONSTANT
-from ..circular import grid, resample
+from ..circular import grid
 from .plan import GrowthPlan
-from .profiles import ANGLES, COARSE, N_SPATIAL, Features, features, outlook_at, step_features
+from .profiles import ANGLES, COARSE, N_SPATIAL, Features, features, interpolation, outlook_at, step_features
+from .scale import angles_of, log_slope
 
 _kernels: weakref.WeakKeyDictionary[GrowthPlan, Any] = weakref.WeakKeyDictionary()
 
@@ -36,7 +37,9 @@ def growth_kernel(plan: GrowthPlan) -> Any:
 
 
 def _compile(plan: GrowthPlan) -> Any:
-    angle = torch.arange(HIGHEST_PERIODICITY + 1).double()[:, None] * grid(ANGLES, torch.zeros(1).double())
+    double = torch.zeros(1, dtype=torch.float64)
+    multiples = torch.arange(HIGHEST_PERIODICITY + 1).double()[:, None]
+    grids = [_grid_tables(multiples * angles_of(ANGLES, twisting, double), twisting) for twisting in (False, True)]
     s = plan.solvent
     none = torch.zeros(0)
     tables = [none] * 8
@@ -54,14 +57,14 @@ def _compile(plan: GrowthPlan) -> Any:
         _flat(plan.site_charge),
         _flat(plan.site_heavy),
         plan.beyond.to(torch.uint8).flatten().contiguous(),
-        _flat(angle.cos()),
-        _flat(angle.sin()),
-        _flat(resample(COARSE, ANGLES)),
+        *(torch.cat(tables) for tables in zip(*grids, strict=True)),
+        _flat(log_slope(grid(ANGLES, double))),
+        plan.centres[0].to(torch.int32).contiguous(),
         COULOMB_CONSTANT * plan.inverse_kT,
         _flat(plan.map_patches),
         plan.map_size,
     )
-    for step in plan.steps:
+    for k, step in enumerate(plan.steps):
         kernel.add_step(
             torch.tensor(step.corners, dtype=torch.int32),
             *(t.to(torch.int32).flatten().contiguous() for t in (step.fragment, step.old, step.turning)),
@@ -69,8 +72,14 @@ def _compile(plan: GrowthPlan) -> Any:
             *(t.to(torch.int32).flatten().contiguous() for t in (step.terms, step.periodicity)),
             *(_flat(t) for t in (step.phase, step.k, step.unplaced)),
             *(t.to(torch.int32).flatten().contiguous() for t in (step.maps.turning, step.maps.fixed, step.maps.first)),
+            plan.centres[k + 1].to(torch.int32).contiguous(),
+            step.twisting,
         )
     return kernel
+
+
+def _grid_tables(angle: Tensor, twisting: bool) -> tuple[Tensor, Tensor, Tensor]:
+    return _flat(angle.cos()), _flat(angle.sin()), _flat(interpolation(twisting))
 
 
 def features_of(plan: GrowthPlan, x: Float[Tensor, "batch atoms 3"], dtype: torch.dtype = torch.float32) -> Features:

@@ -72,11 +72,11 @@ def map_energy(
     maps: StepMaps,
     x: Float[Tensor, "batch atoms 3"],
     now: Float[Tensor, " batch"],
-    angles: Float[Tensor, " angles"],
+    angles: Float[Tensor, "batch angles"],
 ) -> Float[Tensor, "batch angles"]:
     """Energy in kT of a step's maps, of ``size`` points a side, for each angle of the torsion, which is at ``now``."""
     offset = dihedrals(x, maps.turning) - now[:, None]
-    turning = (offset[..., None] + angles).transpose(0, 1).flatten(1)
-    fixed = dihedrals(x, maps.fixed)[..., None].expand(-1, -1, len(angles)).transpose(0, 1).flatten(1)
+    turning = (offset[..., None] + angles[:, None]).transpose(0, 1).flatten(1)
+    fixed = dihedrals(x, maps.fixed)[..., None].expand(-1, -1, angles.shape[1]).transpose(0, 1).flatten(1)
     energy, _, _ = interpolate(patches, maps.first, size, turning, fixed)
-    return energy.sum(0).view(len(x), len(angles))
+    return energy.sum(0).view(angles.shape)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -15,6 +16,7 @@ from ...energies.rows import moved
 from ...geometry import beyond_bonds
 from ...state import Atoms
 from ..chemistry import FARTHEST, N_TORSION_FEATURES, atom_chemistry, graph_distance
+from .handedness import nearest_centres, no_centres
 from .maps import StepMaps, map_patches, step_maps, turns_with
 from .solvent import Solvent
 
@@ -22,7 +24,8 @@ TYPICAL_NM = (0.0, 0.14, 0.245, 0.31, 0.39, 0.46, 0.53, 0.60, 0.66, 0.72, 0.78, 
 """Distance of two atoms by the number of bonds between them, for atoms whose place is not known yet."""
 N_FRAGMENT = 8
 N_SITE = N_TORSION_FEATURES + N_FRAGMENT + 2
-N_STATIC = N_SITE + 8
+N_STATIC = N_SITE + 9
+"""The last one, which says that a step is a peptide bond's, is read by networks that draw these."""
 N_RELATION = 6
 
 
@@ -40,6 +43,7 @@ class Step:
         maps: correction maps that the step completes.
         unplaced: sum of mean descreening by atoms placed later, of old and fragment atoms.
         pairs: (2, n) pairs of old atoms, positions within ``old``.
+        twisting: whether it is a peptide bond's torsion, drawn on the scale of :mod:`.scale`.
     """
 
     corners: tuple[int, int, int, int]
@@ -56,6 +60,7 @@ class Step:
     maps: StepMaps
     unplaced: Tensor
     pairs: Tensor
+    twisting: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,7 +68,10 @@ class GrowthPlan:
     """A molecule, an order of its soft torsions, and the numbers of its energy at a temperature.
 
     Attributes:
-        order: the torsions, as places in ``atoms.tree.rotatable``.
+        order: the torsions, as places in ``torsions``.
+        torsions: atoms that carry the torsions which are drawn (:func:`growing_torsions`).
+        centres: (steps + 1, 4), the stereocentre nearest to each fragment and its first three neighbours (-1 for none),
+            as :mod:`.handedness` has them: the network sees each step in the mirror in which this centre is L.
         steps: one per torsion, in order.
         solvent: generalised Born, or None.
         map_patches, map_size: correction maps in kT, and their points a side; 0 for none.
@@ -77,6 +85,8 @@ class GrowthPlan:
     """
 
     order: tuple[int, ...]
+    torsions: tuple[int, ...]
+    centres: Tensor
     steps: tuple[Step, ...]
     solvent: Solvent | None
     map_patches: Tensor
@@ -102,20 +112,39 @@ class GrowthPlan:
 
 @dataclass(frozen=True, eq=False)
 class Regrowth:
-    """What is redrawn: of the torsions in the plan's order all but the first ``kept``."""
+    """What is redrawn: of the torsions in the plan's order all but the first ``kept``.
+
+    Attributes:
+        plan: the order of growth and its tables.
+        kept: torsions that stay.
+        wells: for each step, which wells may be entered (:mod:`.scale`); empty: all.
+        twists: peptide bonds that are drawn first (:class:`.twist.Twists`), or None.
+        twist_wells: for each of these, which wells may be entered; empty: all.
+    """
 
     plan: GrowthPlan
     kept: int = 0
+    wells: tuple[int, ...] = ()
+    twists: Any = None
+    twist_wells: tuple[int, ...] = ()
 
 
-def random_order(atoms: Atoms, generator: torch.Generator) -> tuple[int, ...]:
+def growing_torsions(atoms: Atoms, omega: bool) -> tuple[int, ...]:
+    """Atoms that carry the torsions which a growth draws, outwards: of soft bonds, with ``omega`` of peptide bonds."""
+    if not omega:
+        return atoms.tree.rotatable
+    drawn = {*atoms.tree.rotatable, *atoms.twisting}
+    return tuple(i for i in atoms.tree.proper if i in drawn)
+
+
+def random_order(atoms: Atoms, generator: torch.Generator, omega: bool = False) -> tuple[int, ...]:
     """A random order of the soft torsions in which each comes after those that it hangs on."""
-    return order_by(atoms, torch.rand(len(atoms.tree.rotatable), generator=generator).tolist())
+    return order_by(atoms, torch.rand(len(growing_torsions(atoms, omega)), generator=generator).tolist(), omega)
 
 
-def order_by(atoms: Atoms, priority: Sequence[float]) -> tuple[int, ...]:
+def order_by(atoms: Atoms, priority: Sequence[float], omega: bool = False) -> tuple[int, ...]:
     """The order in which the free torsion of lowest priority is always the next one."""
-    above = _above(atoms)
+    above = _above(atoms, growing_torsions(atoms, omega))
     left, order = set(range(len(priority))), []
     while left:
         free = [k for k in left if not (above[k] & left)]
@@ -124,10 +153,15 @@ def order_by(atoms: Atoms, priority: Sequence[float]) -> tuple[int, ...]:
     return tuple(order)
 
 
-def _above(atoms: Atoms) -> list[set[int]]:
-    """For each soft torsion, those that turn it."""
-    turning = beyond_bonds(atoms.tree, atoms.tree.rotatable)
-    axis = atoms.tree.torsions[:, 1]
+def _corners(atoms: Atoms, torsions: Sequence[int]) -> Tensor:
+    rows = [(i, *atoms.tree.references[i]) for i in torsions]
+    return torch.tensor(rows, dtype=torch.long).reshape(-1, 4)
+
+
+def _above(atoms: Atoms, torsions: Sequence[int]) -> list[set[int]]:
+    """For each of these torsions, those that turn it."""
+    turning = beyond_bonds(atoms.tree, torsions)
+    axis = _corners(atoms, torsions)[:, 1]
     return [{j for j in range(len(axis)) if j != k and bool(turning[j, axis[k]])} for k in range(len(axis))]
 
 
@@ -136,6 +170,9 @@ def build_plan(
     parameters: Parameters,
     kT: float,
     order: Sequence[int] | None = None,
+    *,
+    omega: bool = False,
+    chirality: bool = False,
 ) -> GrowthPlan:
     """Tables for a molecule, in float64 on the CPU.
 
@@ -144,26 +181,32 @@ def build_plan(
         parameters: of its energy.
         kT: in kJ/mol.
         order: of the torsions; outwards from the root by default.
+        omega: whether peptide bonds are drawn too.
+        chirality: whether handedness is told.
 
     Raises:
         ValueError: no rotatable bond, or an order in which a torsion comes before one that it hangs on.
     """
     tree = atoms.tree
-    if not tree.rotatable:
+    torsions = growing_torsions(atoms, omega)
+    if not torsions:
         raise ValueError(f"{atoms.residues} has no rotatable bond: there is no torsion to propose")
-    order = tuple(range(len(tree.rotatable))) if order is None else tuple(order)
-    if sorted(order) != list(range(len(tree.rotatable))):
-        raise ValueError(f"an order names each of {len(tree.rotatable)} torsions once, got {order}")
-    above = _above(atoms)
+    order = tuple(range(len(torsions))) if order is None else tuple(order)
+    if sorted(order) != list(range(len(torsions))):
+        raise ValueError(f"an order names each of {len(torsions)} torsions once, got {order}")
+    above = _above(atoms, torsions)
     if any(above[k] & set(order[place:]) for place, k in enumerate(order)):
         raise ValueError("an order must bring each torsion after those that it hangs on")
-    turning = beyond_bonds(tree, tree.rotatable)[list(order)]
-    corners = tree.torsions[list(order)]
+    turning = beyond_bonds(tree, torsions)[list(order)]
+    corners = _corners(atoms, torsions)[list(order)]
+    twisting = [torsions[k] in atoms.twisting for k in order]
     place = torch.arange(1, len(order) + 1)[:, None] * turning
     time = place.amax(0)  # 0 for the root's fragment
-    pairs = [table / kT for table in _pairs(parameters)]
+    pairs = [table / kT for table in pair_tables(parameters)]
     solvent = Solvent.build(parameters, kT, torch.tensor(TYPICAL_NM, dtype=torch.float64)[graph_distance(atoms)])
-    steps = tuple(_step(k, corners[k], turning[k], time, pairs, parameters, kT, solvent) for k in range(len(order)))
+    steps = tuple(
+        _step(k, corners[k], turning[k], time, pairs, parameters, kT, solvent, twisting[k]) for k in range(len(order))
+    )
     membership = F.one_hot(time, len(order) + 1).T.double()
     magnitude = parameters.charge.abs() + 1e-3
     weights = membership * magnitude
@@ -184,11 +227,14 @@ def build_plan(
             torch.linspace(0, 1, len(order), dtype=torch.float64)[:, None],
             torch.full((len(order), 1), len(order) / 20, dtype=torch.float64),
             (site_charge.sum() * torch.ones(len(order), 1, dtype=torch.float64)),
+            torch.tensor(twisting, dtype=torch.float64)[:, None],
         ],
         1,
     )
     return GrowthPlan(
         order=order,
+        torsions=torsions,
+        centres=nearest_centres(atoms, corners, membership) if chirality else no_centres(len(order) + 1),
         steps=steps,
         solvent=solvent,
         map_patches=map_patches(parameters, kT),
@@ -204,7 +250,7 @@ def build_plan(
     )
 
 
-def _pairs(p: Parameters) -> list[Tensor]:
+def pair_tables(p: Parameters) -> list[Tensor]:
     """4 epsilon sigma^12, -4 epsilon sigma^6 and the Coulomb constant of each two atoms; tables are added."""
     epsilon, sigma, charge, _ = pair_columns(p)
     sigma6 = sigma**6
@@ -223,6 +269,7 @@ def _step(
     p: Parameters,
     kT: float,
     solvent: Solvent | None,
+    twisting: bool,
 ) -> Step:
     fragment = (time == k + 1).nonzero()[:, 0]
     old = (time <= k).nonzero()[:, 0]
@@ -250,7 +297,19 @@ def _step(
         maps=step_maps(p, k, (a, b), turning, time),
         unplaced=unplaced,
         pairs=torch.triu_indices(len(old), len(old), 1),
+        twisting=twisting,
     )
+
+
+def proper_terms(p: Parameters, corners: Tensor, turning: Tensor) -> Tensor:
+    """Which torsion terms change with a torsion (i, a, b, c), of which the atoms ``turning`` turn."""
+    a, b = int(corners[1]), int(corners[2])
+    middle = p.torsion_atoms[:, 1:3].sort(1).values
+    about = (middle == torch.tensor(sorted((a, b)))).all(1)
+    ends = turning[p.torsion_atoms[:, [0, 3]]]
+    outer = p.torsion_atoms[:, [0, 3]]
+    # An improper about the same bond has both ends on one side and does not change; it must not be counted.
+    return about & (ends.sum(1) == 1) & ~((outer == a) | (outer == b)).any(1)
 
 
 def _site_features(atoms: Atoms, corners: Tensor, membership: Tensor, charge: Tensor) -> Tensor:

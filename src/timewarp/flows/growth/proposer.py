@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import torch
@@ -12,6 +12,8 @@ from ...geometry import InternalTree
 from ...shapes import Float
 from ..proposer import Proposal
 from .plan import GrowthPlan, Regrowth
+from .scale import ANYWHERE
+from .twist import Twists
 
 if TYPE_CHECKING:
     from .compiled import NativeGrowthFlow
@@ -40,6 +42,12 @@ class RegrowthProposer:
         plan: makes the tables of an order of growth; asked when they are needed.
         orders: of growth.
         in_part: whether torsions at the beginning of the order stay.
+        torsions: atoms of the tree that carry the torsions which orders name; the rotatable ones by default.
+        twists: peptide bonds that are drawn before them.
+
+    Attributes:
+        wells: which wells of a torsion may be entered (:mod:`.scale`), by the atom that carries it; all by default.
+            It never depends on the state.
     """
 
     def __init__(
@@ -50,15 +58,23 @@ class RegrowthProposer:
         orders: Sequence[tuple[int, ...]],
         *,
         in_part: bool = False,
+        torsions: Sequence[int] | None = None,
+        twists: Twists | None = None,
     ) -> None:
         self.density, self.plan, self.orders, self.in_part = density, plan, tuple(orders), in_part
         self.engine = density.engine
+        self.torsions = tree.rotatable if torsions is None else tuple(torsions)
+        self.twists = twists
+        self.wells: Mapping[int, int] = {}
         self.redraws = torch.zeros(tree.n_atoms, 3, dtype=torch.bool)
         for order in orders:
-            self.redraws[[tree.rotatable[k] for k in order[1 if in_part else 0 :]], 2] = True
+            self.redraws[[self.torsions[k] for k in order[1 if in_part else 0 :]], 2] = True
+        if twists is not None:
+            self.redraws[list(twists.carriers), 2] = True
         share = 0.5 if in_part else 1.0
-        self.cost_of_scoring = COST[self.engine][0]
-        self.cost = self.cost_of_scoring + share * COST[self.engine][1]
+        steps = len(self.torsions) / max(len(tree.rotatable), 1)
+        self.cost_of_scoring = COST[self.engine][0] * steps
+        self.cost = self.cost_of_scoring + share * COST[self.engine][1] * steps
 
     def __repr__(self) -> str:
         return f"RegrowthProposer({len(self.orders[0])} torsions, {len(self.orders)} orders, {self.engine} engine)"
@@ -66,11 +82,17 @@ class RegrowthProposer:
     def choose(self, generator: torch.Generator) -> Regrowth:
         """An order of growth, and how many of its torsions stay."""
         if not self.in_part:
-            return Regrowth(self.plan(self.orders[0]))
+            return self._regrowth(self.orders[0], 0)
         which = torch.randint(len(self.orders), (1,), generator=generator, device=generator.device)
         order = self.orders[int(which)]
         kept = torch.randint(1, len(order), (1,), generator=generator, device=generator.device)
-        return Regrowth(self.plan(order), int(kept))
+        return self._regrowth(order, int(kept))
+
+    def _regrowth(self, order: tuple[int, ...], kept: int) -> Regrowth:
+        wells = tuple(self.wells.get(self.torsions[k], ANYWHERE) for k in order)
+        carriers = () if self.twists is None else self.twists.carriers
+        first = tuple(self.wells.get(i, ANYWHERE) for i in carriers)
+        return Regrowth(self.plan(order), kept, wells if any(wells) else (), self.twists, first if any(first) else ())
 
     @torch.no_grad()
     def redraw(
