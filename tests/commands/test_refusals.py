@@ -42,8 +42,10 @@ def run(tmp_path_factory):
 def test_analyse_and_report_keep_foreign_files(run, tmp_path, capsys):
     precious = tmp_path / "thesis.txt"
     precious.write_text("precious")
-    assert "is not an analysis" in refused(capsys, "analyse", str(run), "--quiet", "--out", str(precious))
-    assert "not a report" in refused(capsys, "report", str(run), "--quiet", "--out", str(tmp_path))
+    assert "no record of writing it" in refused(capsys, "analyse", str(run), "--quiet", "--out", str(precious))
+    assert "no record of writing to it (it holds thesis.txt)" in refused(
+        capsys, "report", str(run), "--quiet", "--out", str(tmp_path)
+    )
     assert precious.read_text() == "precious"
     assert [p.name for p in tmp_path.iterdir()] == ["thesis.txt"]
 

@@ -68,6 +68,15 @@ def write_compact(path: Path | str, molecules: Sequence[CompactMolecule]) -> Non
     Raises:
         ValueError: two molecules have the same name.
     """
+    write_atomically(path, compact_bytes(molecules))
+
+
+def compact_bytes(molecules: Sequence[CompactMolecule]) -> bytes:
+    """The content of a file of molecules.
+
+    Raises:
+        ValueError: two molecules have the same name.
+    """
     if len({m.name for m in molecules}) != len(molecules):
         raise ValueError("a compact set holds each molecule once; pack each peptide from one run")
     tensors, table = {}, []
@@ -79,7 +88,15 @@ def write_compact(path: Path | str, molecules: Sequence[CompactMolecule]) -> Non
         row = {"name": m.name, "split": m.split, "preset": m.preset, "temperature_K": m.temperature_K}
         table.append(row | {"atoms": m.atoms.to_json()})
     metadata = {"format": FORMAT, "molecules": json.dumps(table, separators=(",", ":"))}
-    write_atomically(path, safetensors.torch.save(tensors, metadata))
+    return safetensors.torch.save(tensors, metadata)
+
+
+def peptides_in(path: Path) -> set[tuple[str, str]] | None:
+    """Name and fingerprint of each molecule of a compact set; None where the file is not one."""
+    try:
+        return {(m.name, m.atoms.fingerprint) for m in read_compact(path)}
+    except (OSError, ValueError):
+        return None
 
 
 def is_compact(path: Path) -> bool:

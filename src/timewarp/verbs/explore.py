@@ -92,7 +92,7 @@ def explore(
         },
         may_change=("n_samples", "threads"),
     )
-    with listening(progress):
+    with listening(progress), folder.lock():
         record = run_chains(
             kernel,
             lambda generator: system.starts(n_chains, generator, chosen.starts, superchains=n_chains),
@@ -101,23 +101,23 @@ def explore(
             device=system.device,
             quiet=progress is not True,
         )
-    run = Run(folder)
-    folder.write_summary(
-        {
-            "schema": 1,
-            "molecule": system.name,
-            "model": loaded.name,
-            **summarise_exploration(run.trajectory, record, system.restriction),
-            "family": loaded.kind,
-            "preset": system.preset,
-            "threshold_kJ_mol": chosen.threshold_kJ_mol,
-            "starts": list(chosen.starts),
-            "seed": chains.seed,
-            "thin": chains.thin,
-            "precision": system.precision,
-            **describe(system.device, threads),
-            "engines": engines(system, (learned,)),
-            "weights_sha256": loaded.sha256,
-        }
-    )
+        run = Run(folder)
+        folder.write_summary(
+            {
+                "schema": 1,
+                "molecule": system.name,
+                "model": loaded.name,
+                **summarise_exploration(run.trajectory, record, system.restriction),
+                "family": loaded.kind,
+                "preset": system.preset,
+                "threshold_kJ_mol": chosen.threshold_kJ_mol,
+                "starts": list(chosen.starts),
+                "seed": chains.seed,
+                "thin": chains.thin,
+                "precision": system.precision,
+                **describe(system.device, threads),
+                "engines": engines(system, (learned,)),
+                "weights_sha256": loaded.sha256,
+            }
+        )
     return run

@@ -134,7 +134,6 @@ def sample(
         config=config,
         may_change=("n_samples", "threads", "start_from"),
     )
-    keep_energy(folder, system)
 
     def begin(generator: torch.Generator) -> Tensor:
         if states is not None:
@@ -144,7 +143,8 @@ def sample(
             )
         return system.starts(n_chains, generator, starts, superchains=superchains)
 
-    with listening(progress):
+    with listening(progress), folder.lock():
+        keep_energy(folder, system)
         record = run_chains(
             made,
             begin,
@@ -155,29 +155,29 @@ def sample(
             quiet=progress is not True,
             heartbeat=heartbeat,
         )
-    run = Run(folder)
-    folder.write_summary(
-        {
-            "schema": 1,
-            "molecule": system.name,
-            "model": config["model"],
-            **summarise(run.trajectory, record, system.restriction),
-            "preset": system.preset,
-            "temperature_K": system.temperature_K,
-            "seed": chains.seed,
-            "warmup": chains.warmup,
-            **describe(system.device, threads),
-            "weights_sha256": config["weights_sha256"],
-            "family": None if loaded is None else loaded.kind,
-            "proposals": getattr(batched, "proposals", None),
-            "flow_steps": getattr(batched, "n_steps", None),
-            "engines": engines(system, parts),
-            "thin": chains.thin,
-            "starts": list(starts),
-            "start_from": config["start_from"],
-            "precision": system.precision,
-        }
-    )
+        run = Run(folder)
+        folder.write_summary(
+            {
+                "schema": 1,
+                "molecule": system.name,
+                "model": config["model"],
+                **summarise(run.trajectory, record, system.restriction),
+                "preset": system.preset,
+                "temperature_K": system.temperature_K,
+                "seed": chains.seed,
+                "warmup": chains.warmup,
+                **describe(system.device, threads),
+                "weights_sha256": config["weights_sha256"],
+                "family": None if loaded is None else loaded.kind,
+                "proposals": getattr(batched, "proposals", None),
+                "flow_steps": getattr(batched, "n_steps", None),
+                "engines": engines(system, parts),
+                "thin": chains.thin,
+                "starts": list(starts),
+                "start_from": config["start_from"],
+                "precision": system.precision,
+            }
+        )
     return run
 
 
