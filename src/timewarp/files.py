@@ -26,6 +26,7 @@ _OLD_TEMPORARY = re.compile(
 _REASONS = {
     errno.ENOSPC: "no space is left on the disk; make room, and run the same command again",
     errno.EDQUOT: "the quota is used up; make room, and run the same command again",
+    errno.EFBIG: "it would be larger than is allowed here; raise the limit (ulimit -f), or choose another place",
     errno.EROFS: "the disk is read-only; choose another place",
     errno.EACCES: "permission is denied; choose another place, or change its permissions",
     errno.EPERM: "this is not permitted; choose another place, or change its permissions",
@@ -36,6 +37,11 @@ _REASONS = {
     errno.ELOOP: "its links lead in a circle; choose another place",
 }
 """What a failure to write means, and what to do."""
+DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG)
+
+
+held: list[Path] = []
+"""Locks that this process holds: while there is one, a signal must not end it at once."""
 
 
 class Locked(FileExistsError):
@@ -50,6 +56,11 @@ def not_written(path: Path | str, error: OSError) -> NotWritten:
     """An error of the system in the words of the program."""
     why = _REASONS.get(error.errno or 0) or f"{error.strerror or error}; choose another place, or try again"
     return NotWritten(f"{path} cannot be written: {why} (what was there before is unchanged)")
+
+
+def reason(error: OSError) -> str | None:
+    """What to do about a disk that is full or read-only; None for another error of the system."""
+    return _REASONS[error.errno] if error.errno in DISK_ERRORS else None
 
 
 def is_temporary(path: Path) -> bool:
@@ -71,17 +82,26 @@ def make_folder(path: Path) -> None:
         NotADirectoryError: a file, or a link to nowhere, is in the way.
         NotWritten: it cannot be made.
     """
+    check_folder(path)
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise not_written(path, error) from None
+
+
+def check_folder(path: Path) -> None:
+    """Refuse a path at which there is no folder and none can be made.
+
+    Raises:
+        NotADirectoryError: a file, or a link to nowhere, is in the way.
+    """
     for part in (path, *path.parents):
         if part.is_symlink() and not part.exists():
             raise NotADirectoryError(f"{part} is a link to nowhere; remove it, or choose another folder")
         if part.exists():
             if not part.is_dir():
                 raise NotADirectoryError(f"{part} is a file; give a folder")
-            break
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise not_written(path, error) from None
+            return
 
 
 def write_atomically(path: Path | str, data: bytes | str) -> None:
@@ -153,9 +173,11 @@ def exclusive(folder: Path, name: str = LOCK_FILE, *, remove: bool = False) -> I
                 handle.flush()
             except OSError as error:
                 raise not_written(path, error) from None
+            held.append(path)
             try:
                 yield
             finally:
+                held.remove(path)
                 if remove:
                     with contextlib.suppress(OSError):
                         path.unlink(missing_ok=True)

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from .files import (
+    DISK_ERRORS,
     exclusive,
     is_temporary,
     make_folder,
@@ -158,6 +159,10 @@ def publishing(
                 outputs.check(names)
                 yield outputs
                 outputs.publish()
+            except OSError as error:
+                if error.errno in DISK_ERRORS:  # of a library that draws or writes: in which file does not matter
+                    raise not_written(folder, error) from None
+                raise
             finally:
                 shutil.rmtree(work, ignore_errors=True)
     finally:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ..executors import Executor, Outcome, Task
-from ..files import read_json, write_json
+from ..files import check_folder, read_json, write_json
 from ..progress import Progress
 from ..trajectories import open_campaign, run_in_campaign
 
@@ -83,6 +83,7 @@ def run_list(
     """
     if not sequences or len(set(sequences)) != len(sequences):
         raise ValueError(f"sequences must be one or more, each once; got {len(sequences)}")
+    check_folder(Path(out))
     out = Path(out).resolve()  # workers have other working directories
     with open_campaign(out, dict(shared), may_grow=may_grow):
         table = _Table(out, sequences, row, amount, each)
