@@ -16,6 +16,9 @@ from pathlib import Path
 from typing import Any
 
 LOCK_FILE = ".lock"
+LARGEST_TABLE = 64 * 2**20
+"""Bytes of a JSON or TOML file that is read."""
+LARGEST_INTEGER = 2**63 - 1
 TEMPORARY_SUFFIX = ".timewarp-part"
 _TEMPORARY = re.compile(r".+\.\d+" + re.escape(TEMPORARY_SUFFIX))
 # Version 0.1 called them NAME.PID.part, which may be anybody's: only where NAME is that of a file of the program.
@@ -295,13 +298,32 @@ def _value(value: Any) -> str:
 
 
 def _read_table(path: Path, parse: Any, what: str) -> dict[str, Any]:
+    if path.exists() and not path.is_file():
+        raise ValueError(f"{path} is not a {what}: it is no file")
+    if path.exists() and path.stat().st_size > LARGEST_TABLE:
+        raise ValueError(f"{path} is not a {what}: it is larger than {LARGEST_TABLE // 2**20} MiB")
     try:
         data = parse(path.read_text(encoding="utf-8"))
+        if not isinstance(data, dict):
+            raise ValueError(f"it holds a {type(data).__name__}")
+        _check_numbers(data, "")
+    except RecursionError:
+        raise ValueError(f"{path} is not a {what}: it is nested too deeply") from None
     except (UnicodeDecodeError, ValueError) as error:
         raise ValueError(f"{path} is not a {what}: {error}") from None
-    if not isinstance(data, dict):
-        raise ValueError(f"{path} is not a {what}: it holds a {type(data).__name__}")
     return data
+
+
+def _check_numbers(value: Any, name: str) -> None:
+    """Refuse whole numbers that no machine number holds, anywhere in a table."""
+    if isinstance(value, int) and not -LARGEST_INTEGER <= value <= LARGEST_INTEGER:
+        raise ValueError(f"{name} is a number beyond 64 bits")
+    if isinstance(value, dict):
+        for key, part in value.items():
+            _check_numbers(part, f"{name}.{key}" if name else str(key))
+    elif isinstance(value, list):
+        for part in value:
+            _check_numbers(part, name)
 
 
 def _finite(value: Any) -> Any:

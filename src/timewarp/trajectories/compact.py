@@ -12,7 +12,10 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
+from ..energies import Parameters
+from ..energies.parameters import DECLARED
 from ..files import write_atomically
+from ..schemas import CompactRow, check
 from ..shapes import Float
 from ..state import Atoms
 
@@ -115,6 +118,7 @@ def read_compact(path: Path | str) -> list[CompactMolecule]:
     if not path.is_file():
         raise FileNotFoundError(f"no compact training set at {path}; make one with `timewarp pack`")
     molecules = []
+    seen: set[str] = set()
     try:
         with safetensors.safe_open(str(path), framework="pt") as handle:
             metadata = handle.metadata() or {}
@@ -124,14 +128,23 @@ def read_compact(path: Path | str) -> list[CompactMolecule]:
             for key in handle.keys():  # noqa: SIM118
                 keys.setdefault(key.split("/")[0], []).append(key)
             for row in json.loads(metadata["molecules"]):
+                check(CompactRow, row, "a molecule of its metadata")
                 name = row["name"]
                 atoms = Atoms.from_json(row["atoms"])
                 frames = handle.get_tensor(f"{name}/frames")
-                if frames.dtype != torch.int16 or frames.shape[1:] != (atoms.n_atoms, 3):
+                if name in seen:
+                    raise ValueError(f"{name} is there twice")
+                seen.add(name)
+                if frames.dtype != torch.int16 or frames.shape[1:] != (atoms.n_atoms, 3) or not len(frames):
                     raise ValueError(f"frames of {name} are {frames.dtype} {tuple(frames.shape)}")
                 parameters = {
                     key.split("/")[2]: _wide(handle.get_tensor(key)) for key in keys[name] if "/parameters/" in key
                 }
+                if set(parameters) != set(DECLARED):
+                    wrong = sorted(set(parameters) ^ set(DECLARED))[0]
+                    raise ValueError(f"parameters of {name}: {wrong!r} is missing or unknown")
+                if Parameters(**parameters).n_atoms != atoms.n_atoms:
+                    raise ValueError(f"parameters of {name} are of another number of atoms")
                 molecules.append(
                     CompactMolecule(
                         name, row["split"], atoms, frames, parameters, row["preset"], float(row["temperature_K"])

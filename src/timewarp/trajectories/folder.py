@@ -152,7 +152,10 @@ class RunFolder:
             if not (path / name).exists():
                 raise FileNotFoundError(f"{path} is not a run folder: it has no {name}")
         head, config = _read_config(path)
-        atoms = Atoms.from_json(read_json(path / "atoms.json"))
+        try:
+            atoms = Atoms.from_json(read_json(path / "atoms.json"))
+        except ValueError as error:
+            raise ValueError(f"{path}: {error}") from None
         if head.get("fingerprint") != atoms.fingerprint:
             raise ValueError(f"{path}: atoms.json and config.toml are of different molecules")
         return cls(path, head["kind"], str(head.get("name")), atoms, config)
@@ -268,8 +271,14 @@ class RunFolder:
 
     def summary(self) -> dict[str, Any] | None:
         """What ``summary.json`` holds, or None before it is written."""
+        from ..schemas import SummaryFile, check
+
         path = self.path / "summary.json"
-        return read_json(path) if path.exists() else None
+        if not path.exists():
+            return None
+        found = read_json(path)
+        check(SummaryFile, found, path)
+        return found
 
     @property
     def temperature_K(self) -> float:
@@ -333,6 +342,31 @@ class RunFolder:
         earlier = self._segments.get(stream)
         return segments.read_state(earlier[-1].path) if earlier else None
 
+    def check_state(self, stream: int, state: Mapping[str, Tensor], expected: segments.Like, also: str = "") -> None:
+        """Compare a stream's state with what it should be: see :func:`~timewarp.trajectories.segments.check_state`.
+
+        The entry ``step`` or ``cycle`` must be the step of the last frame.
+
+        Raises:
+            ValueError: it is damaged, or of other kernels.
+        """
+        last = self.last_segment(stream)
+        segments.check_state(state, expected, str(last.path), also)
+        for name in ("step", "cycle"):
+            if name in expected and int(state[name]) != last.last_step:
+                raise ValueError(
+                    f"the checkpoint in {last.path} is damaged: it is of step {int(state[name])}, the last frame of "
+                    f"step {last.last_step}; move that segment and later ones away"
+                )
+
+    def last_segment(self, stream: int) -> SegmentHeader:
+        """The last closed segment of a stream, which holds its checkpoint.
+
+        Raises:
+            KeyError: the stream has none.
+        """
+        return self._segments[stream][-1]
+
     def refresh(self) -> None:
         """Look again for segments, which other processes may have closed."""
         self._segments = self._scan()
@@ -369,6 +403,8 @@ class RunFolder:
         first = 0
         for row, (stream, chains) in enumerate(zip(chosen, kept, strict=True)):
             for start, header in self._starts(stream):
+                if header.n_chains != self.last_segment(stream).n_chains:
+                    raise ValueError(f"{header.path} holds {header.n_chains} chains, unlike the last segment")
                 skip = max(discard - start, -(start - discard) % stride)
                 place = max(start - discard + stride - 1, 0) // stride
                 wanted = min(len(range(skip, header.n_frames, stride)), n_frames - place)
