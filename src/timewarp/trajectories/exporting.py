@@ -163,7 +163,10 @@ def structure(topology_pdb: str, n_atoms: int) -> mdtraj.Trajectory:
     with tempfile.TemporaryDirectory() as work:
         file = Path(work) / "topology.pdb"
         file.write_text(topology_pdb, encoding="utf-8")
-        frame = mdtraj.load_pdb(str(file), standard_names=False)
+        try:
+            frame = mdtraj.load_pdb(str(file), standard_names=False)
+        except Exception as error:  # whatever its parser stumbles over
+            raise ValueError(f"topology_pdb cannot be read as PDB text ({type(error).__name__}: {error})") from None
     if frame.n_atoms != n_atoms:
         raise ValueError(f"topology_pdb has {frame.n_atoms} atoms, the trajectory {n_atoms}")
     return frame

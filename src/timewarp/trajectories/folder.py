@@ -242,7 +242,11 @@ class RunFolder:
     @property
     def topology_pdb(self) -> str:
         """PDB text of the start positions."""
-        return (self.path / "topology.pdb").read_text(encoding="utf-8")
+        path = self.path / "topology.pdb"
+        try:
+            return path.read_text(encoding="utf-8")
+        except UnicodeDecodeError as error:
+            raise ValueError(f"{path} is not text ({error}); it is damaged") from None
 
     @cached_property
     def stereochemistry(self) -> str | None:
