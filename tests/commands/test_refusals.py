@@ -11,7 +11,7 @@ from timewarp.commands import main, verb_of
 from timewarp.trajectories import RunFolder
 
 
-def refused(capsys, *arguments: str) -> str:
+def refused(capsys, *arguments: str, bug: bool = False) -> str:
     try:
         status = main(list(arguments))
     except SystemExit as stop:
@@ -19,6 +19,7 @@ def refused(capsys, *arguments: str) -> str:
     err = capsys.readouterr().err
     assert status not in (0, None)
     assert "Traceback" not in err
+    assert "please report it" not in err or bug
     assert err.startswith("timewarp: error: ")
     assert err.count("\n") == 1
     return err
@@ -105,4 +106,4 @@ def test_a_training_that_cannot_start_leaves_its_folder_free(run, tmp_path, caps
 def test_a_bug_is_one_line_too(monkeypatch, capsys):
     broken = replace(verb_of("models"), run=lambda call: [][1])
     monkeypatch.setattr("timewarp.commands.models.VERB", broken)
-    assert "unexpected IndexError" in refused(capsys, "models")
+    assert "unexpected IndexError" in refused(capsys, "models", bug=True)

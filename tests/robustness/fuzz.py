@@ -11,13 +11,13 @@ from pathlib import Path
 
 from mutations import HOSTILE, mutate_json, mutate_safetensors, mutate_text, mutate_toml
 
-from commands import Ended, call
+from commands import SECONDS, Ended, call
 from timewarp.commands import VERBS, verb_of
 
 SMALL = ["--preset", "amber14-vacuum", "--threads", "1"]
 CHAIN = ["Ace-A-Nme", *SMALL, "--no-flow", "--chains", "2", "--warmup", "2"]
 MD = ["Ace-A-Nme", *SMALL, "--replicas", "2", "--burn-in", "0.1", "--frame-spacing", "0.05"]
-TRAIN = ["--threads", "1", "--quiet"]
+TRAIN = ["--threads", "1", "--minutes", "0.02", "--quiet"]
 CONFIG = """[training]
 family = "C"
 steps = 4
@@ -184,7 +184,7 @@ def cases(inputs: Path, folder: Path, n: int, seed: int) -> Iterator[tuple[Case,
     (inputs.parent / "file").write_text("a file")
     for _ in range(n):
         case = options(inputs.parent, rng) if rng.random() < 0.2 else mutated(inputs, folder, rng)
-        yield case, call(case.arguments)
+        yield case, call(case.arguments, 30 if case.arguments[0] == "report" else SECONDS)
 
 
 if __name__ == "__main__":

@@ -40,8 +40,8 @@ def commands(inputs, out):
     return {
         "report": ["report", chain, "--out", out, "--quiet"],
         "evaluate": ["evaluate", chain, "--reference", md, "--out", out, "--quiet"],
-        "conditional": ["conditional", md, "--n", "4", "--md-runs", "4", "--lag", "0.05", "--threads", "1", "--out", out,
-                        "--quiet"],
+        "conditional": ["conditional", md, "--n", "4", "--md-runs", "4", "--lag", "0.05", "--threads", "1", "--out",
+                        out, "--quiet"],
         "export": ["export", chain, "--out", out],
         "analyse": ["analyse", chain, "--out", f"{out}/analysis.json", "--quiet"],
         "pack": ["pack", md, "--out", f"{out}/model.safetensors"],

@@ -34,4 +34,4 @@ def check_readable(path: Path, suffix: str) -> None:
         raise ValueError(f"{path} is damaged: its reader was ended by {name}; get the whole file again")
     if found.returncode:
         last = (found.stderr.strip().splitlines() or ["no reason given"])[-1]
-        raise ValueError(f"{path} cannot be read ({last[:200]}); get the whole file again")
+        raise ValueError(f"{path} was cut short or is damaged ({last[:200]}); get the whole file again")

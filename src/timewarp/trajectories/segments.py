@@ -147,7 +147,7 @@ def read_frames(path: Path) -> tuple[Tensor, Tensor, Tensor]:
     positions, energies, steps = tensors
     if not bool(torch.isfinite(positions).all() and torch.isfinite(energies).all()):
         raise _unreadable(path, ValueError("positions or energies are not finite"))
-    if int(steps[0]) < 1 or bool((steps.diff() <= 0).any()) or str(int(steps[-1])) != metadata.get("last_step"):
+    if int(steps[0]) < 0 or bool((steps.diff() <= 0).any()) or str(int(steps[-1])) != metadata.get("last_step"):
         raise _unreadable(path, ValueError("the steps of its frames do not increase to its last step"))
     return tensors
 
