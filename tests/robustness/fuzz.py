@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 import shutil
 import sys
@@ -192,12 +193,13 @@ if __name__ == "__main__":
     if not (where / "inputs").exists():
         (where / "inputs").mkdir(parents=True)
         make_inputs(where / "inputs")
-    bad = refused = 0
+    rows: dict[str, dict[str, int]] = {}
     for number, (case, ended) in enumerate(cases(where / "inputs", where / f"work{seed}", count, seed)):
-        refused += ended.code != 0
+        row = rows.setdefault(case.kind, {"tried": 0, "refused": 0, "right": 0, "faults": 0})
+        row["tried"] += 1
+        row["faults" if ended.fault else "right" if ended.code == 0 else "refused"] += 1
         if ended.fault:
-            bad += 1
-            print(
-                f"{number}: {case.kind}: {case.what}: {ended.fault}\n    {' '.join(case.arguments)[:300]}", flush=True
-            )
-    print(f"{count} cases, {refused} refused, {bad} faults")
+            print(f"{number}: {case.kind}: {case.what}: {ended.fault.strip()}", flush=True)
+        if number % 10 == 9 or number == count - 1:
+            (where / f"fuzz{seed}.json").write_text(json.dumps(rows, indent=2))
+    print(f"{count} cases, {sum(row['faults'] for row in rows.values())} faults")
