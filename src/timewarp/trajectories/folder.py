@@ -492,4 +492,11 @@ def _read_config(path: Path) -> tuple[Mapping[str, Any], dict[str, Any]]:
     head = config.pop("run", {})
     if not isinstance(head, Mapping) or head.get("schema") != SCHEMA or head.get("kind") not in KINDS:
         raise ValueError(f"{path / 'config.toml'} is not the configuration of a run (schema {SCHEMA} expected)")
+    timestep = config.get("timestep_fs")
+    known = isinstance(timestep, int | float) and not isinstance(timestep, bool) and 0 < timestep < 1e12
+    if head["kind"] == "md" and not known:
+        raise ValueError(
+            f"{path / 'config.toml'}: timestep_fs must be a positive number of femtoseconds, got {timestep!r}; the file "
+            "is damaged or was edited"
+        )
     return head, config
