@@ -496,7 +496,7 @@ def _read_config(path: Path) -> tuple[Mapping[str, Any], dict[str, Any]]:
     known = isinstance(timestep, int | float) and not isinstance(timestep, bool) and 0 < timestep < 1e12
     if head["kind"] == "md" and not known:
         raise ValueError(
-            f"{path / 'config.toml'}: timestep_fs must be a positive number of femtoseconds, got {timestep!r}; the file "
+            f"{path / 'config.toml'}: timestep_fs must be a positive number of femtoseconds, got {timestep!r}; it "
             "is damaged or was edited"
         )
     return head, config
