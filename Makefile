@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 STAMP = $(VENV)/.installed
 
-.PHONY: install native test test-slow test-all demo lint docs check wheel-test clean
+.PHONY: install native sanitise test test-slow test-all demo lint docs check wheel-test clean
 
 install: $(STAMP)
 
@@ -23,6 +23,18 @@ native:
 	PATH=$(abspath $(BIN)):$$PATH cmake --build build/native
 	rm -f src/timewarp/native/_core*.so  # a new file: processes that run keep the old one
 	cp build/native/_core*.so src/timewarp/native/
+
+# The compiled kernels under AddressSanitizer and UBSan, and their tests; Python itself leaks at exit, which is not looked at.
+SANITISED = build/sanitised
+SANITISED_TESTS ?= tests/native tests/flows/test_native_flow.py tests/flows/test_native_growth.py tests/energies/test_energy_engines.py \
+  tests/simulation/test_batched_langevin.py
+sanitise: install
+	PATH=$(abspath $(BIN)):$$PATH cmake -S . -B $(SANITISED) -G Ninja -DTIMEWARP_SANITISE=ON -DPython_EXECUTABLE=$(abspath $(BIN))/python > /dev/null
+	PATH=$(abspath $(BIN)):$$PATH cmake --build $(SANITISED)
+	rm -rf $(SANITISED)/src && cp -r src $(SANITISED)/src && rm -f $(SANITISED)/src/timewarp/native/_core*.so
+	cp $(SANITISED)/_core*.so $(SANITISED)/src/timewarp/native/
+	PYTHONPATH=$(abspath $(SANITISED))/src LD_PRELOAD="$$(gcc -print-file-name=libasan.so) $$(gcc -print-file-name=libubsan.so)" \
+	  ASAN_OPTIONS=detect_leaks=0:allocator_may_return_null=1 $(BIN)/python -m pytest -n 2 -p no:cacheprovider $(SANITISED_TESTS)
 
 lint: install
 	$(BIN)/ruff check .

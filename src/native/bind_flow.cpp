@@ -34,6 +34,9 @@ void check_tokens(const std::int32_t* tokens, std::size_t n, int n_tokens) {
 
 std::shared_ptr<FlowNetwork> make_network(int width, int n_heads, double epsilon, D2 base, D2 embed, D2 from_context,
                                           const std::vector<BlockArrays>& blocks, I1 active, D2 read, D1 read_bias) {
+  expect(width > 0 && width <= kMostWide && n_heads > 0 && n_heads <= width && width % n_heads == 0,
+         "a width that is a multiple of the heads");
+  expect(base.shape(0) <= kMostWide && embed.shape(0) <= kMostWide && read.shape(0) <= kMostWide, "a network of that size");
   auto network = std::make_shared<FlowNetwork>();
   FlowNetwork& w = *network;
   NetworkTables& n = w.view;
@@ -46,7 +49,6 @@ std::shared_ptr<FlowNetwork> make_network(int width, int n_heads, double epsilon
   n.epsilon = float(epsilon);
   n.n_active = int(active.size());
   const std::size_t padded = n.padded, tokens = n.n_tokens;
-  expect(width > 0 && n_heads > 0 && width % n_heads == 0, "a width that is a multiple of the heads");
   expect(tokens > 0 && base.shape(1) == 2 * padded && embed.shape(1) == 2 * padded, "embeddings (n, 2 padded)");
   expect(from_context.shape(0) == 0 || (from_context.shape(0) == 2 * padded && from_context.shape(1) == std::size_t(width)),
          "context weights (2 padded, width)");
@@ -134,7 +136,7 @@ std::unique_ptr<Flow> make_flow(I1 order, I2 references, I1 sibling, I2 stiff, D
            "a context of all atoms, read at four corners");
   }
   t.corners = f.corners.data();
-  expect(bins >= 1 && !couplings.empty(), "at least one bin and one coupling");
+  expect(bins >= 1 && bins <= kMostWide && !couplings.empty(), "at least one bin, not too many, and one coupling");
   f.networks = couplings;
   f.fixed.reserve(couplings.size());
   for (const auto& network : couplings) {
@@ -161,7 +163,8 @@ void add_stiff(Flow& f, D2 cholesky, const std::vector<std::tuple<std::shared_pt
   const std::size_t n_stiff = t.tree.n_stiff;
   expect(!t.has_context, "a flow without context");
   expect(cholesky.shape(0) == n_stiff && cholesky.shape(1) == n_stiff, "a factor (stiff, stiff)");
-  expect(bins >= 1 && !couplings.empty() && f.stiff_couplings.empty(), "at least one bin and one coupling");
+  expect(bins >= 1 && bins <= kMostWide && !couplings.empty() && f.stiff_couplings.empty(),
+         "at least one bin, not too many, and one coupling");
   f.cholesky = copied<double>(cholesky);
   f.torsion_of.assign(t.tree.n_atoms, -1);
   for (int k = 0; k < t.tree.n_torsions; ++k) f.torsion_of[t.tree.torsions[k]] = k;

@@ -175,7 +175,9 @@ std::shared_ptr<GrowthNetwork> make_growth_network(int width, int n_heads, int h
   auto network = std::make_shared<GrowthNetwork>();
   GrowthNetwork& w = *network;
   GrowthNetworkTables& n = w.view;
-  expect(width > 0 && n_heads > 0 && width % n_heads == 0 && !blocks.empty(), "a width that is a multiple of the heads");
+  expect(width > 0 && width <= kMostWide && n_heads > 0 && width % n_heads == 0 && !blocks.empty(),
+         "a width that is a multiple of the heads");
+  expect(harmonics > 0 && harmonics <= kMostWide, "some harmonics, not too many");
   n.width = width;
   n.padded = (width + kTile - 1) / kTile * kTile;
   n.n_heads = n_heads;

@@ -18,7 +18,14 @@ namespace nb = nanobind;
 template <class T, int N>
 using Array = nb::ndarray<const T, nb::ndim<N>, nb::c_contig, nb::device::cpu>;
 template <class T, int N>
-using Out = nb::ndarray<T, nb::ndim<N>, nb::c_contig, nb::device::cpu>;
+struct Out : nb::ndarray<T, nb::ndim<N>, nb::c_contig, nb::device::cpu> {
+  using Base = nb::ndarray<T, nb::ndim<N>, nb::c_contig, nb::device::cpu>;
+  Out() = default;
+  Out(Base base) : Base(std::move(base)) {}
+};
+
+// Sizes of networks beyond this are a mistake, and sums of them would leave an int.
+constexpr int kMostWide = 1 << 16;
 
 inline void expect(bool good, const char* what) {
   if (!good) throw std::invalid_argument(std::string("timewarp.native: expected ") + what);
@@ -49,3 +56,22 @@ void bind_growth(nb::module_& m);
 void bind_langevin(nb::module_& m);
 
 }  // namespace timewarp
+
+// An output of another type or layout is refused: converted, what is written to it would be lost with the copy.
+namespace nanobind::detail {
+
+template <class T, int N>
+struct type_caster<timewarp::Out<T, N>> {
+  using Output = timewarp::Out<T, N>;
+  using Base = typename Output::Base;
+  NB_TYPE_CASTER(Output, make_caster<Base>::Name)
+
+  bool from_python(handle source, uint8_t flags, cleanup_list* cleanup) noexcept {
+    make_caster<Base> inner;
+    if (!inner.from_python(source, uint8_t(flags & ~uint8_t(cast_flags::convert)), cleanup)) return false;
+    value = Output(std::move(inner.value));
+    return true;
+  }
+};
+
+}  // namespace nanobind::detail

@@ -6,6 +6,7 @@
 #include <cstdlib>
 #include <exception>
 #include <new>
+#include <system_error>
 #include <thread>
 #include <vector>
 
@@ -49,7 +50,12 @@ void parallel(long n, long grain, int n_threads, long scratch_bytes, const Work&
     }
   };
   std::vector<std::thread> others;
-  for (int k = 1; k < threads; ++k) others.emplace_back(body, k);
+  others.reserve(threads - 1);
+  try {
+    for (int k = 1; k < threads; ++k) others.emplace_back(body, k);
+  } catch (const std::system_error&) {
+    // No more threads are to be had: those that are there, and this one, do the work.
+  }
   body(0);
   for (auto& other : others) other.join();
   for (auto& error : errors)

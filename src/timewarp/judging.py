@@ -12,7 +12,7 @@ from .analysis.slow import SlowMotions, slow_motions
 from .analysis.speed import compare_speed
 from .analysis.tica import LAG_PS
 from .analysis.torsions import ring_torsions
-from .trajectories import Source, Trajectory
+from .trajectories import Source, Trajectory, check_same_molecule
 
 FEWEST_FRAMES = 8
 """Of each chain, for any estimate."""
@@ -144,8 +144,7 @@ def check_comparable(source: Source, reference: Source) -> None:
         ValueError: it is.
     """
     reference.check_unbiased()
-    if source.atoms.fingerprint != reference.atoms.fingerprint:
-        raise ValueError(f"{reference.path} holds another molecule: {reference.name}, not {source.name}")
+    check_same_molecule(source, reference)
     if source.kind != "exploration" and abs(source.temperature_K - reference.temperature_K) > 1e-6:
         raise ValueError(
             f"{reference.path} is at {reference.temperature_K:g} K and {source.path} at {source.temperature_K:g} K; "

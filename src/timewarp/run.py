@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .judging import Judged, judge_run
-from .trajectories import RunFolder, Source, Trajectory
+from .trajectories import RunFolder, Source, Trajectory, check_same_molecule
 
 if TYPE_CHECKING:
     import mdtraj
@@ -234,8 +234,7 @@ class Run:
     def _angles(self, reference: Run | None) -> dict[str, dict[str, np.ndarray]]:
         angles = {self.kind: self.torsions}
         if reference is not None:
-            if reference.atoms.fingerprint != self.atoms.fingerprint:
-                raise ValueError(f"{reference.path} holds another molecule: {reference.name}, not {self.name}")
+            check_same_molecule(self.folder, reference.folder)
             name = "MD" if reference.kind == "md" else reference.kind
             angles[name if name not in angles else f"{name}, reference"] = reference.torsions
         return angles

@@ -172,6 +172,9 @@ class Atoms:
         Raises:
             ValueError: a field is missing or of the wrong kind.
         """
+        from .schemas import AtomsFile, check  # pydantic, which takes a while to load
+
+        check(AtomsFile, data, "a description of atoms (atoms.json)")
         try:
             return cls(
                 elements=tuple(str(v) for v in data["elements"]),

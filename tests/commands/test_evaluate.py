@@ -102,14 +102,13 @@ def test_what_is_wrong_is_flagged(cases, tmp_path, name, measure):
     assert bad["measures"][measure]["value"] > 1.2 * good["measures"][measure]["value"]
 
 
-def test_it_goes_on_and_takes_in_what_has_grown(cases, md, tmp_path):
+def test_it_goes_on_and_takes_in_what_has_grown(cases, md, tmp_path, capsys):
     out = tmp_path / "out"
     first = evaluated(cases, "good", out)
     stored = out / "peptides" / "Ace-A-Nme.json"
-    data = json.loads(stored.read_text())
-    data["row"]["ess"] = 12345.0
-    stored.write_text(json.dumps(data))
-    assert evaluated(cases, "good", out)["ess"] == 12345.0  # nothing has changed: not done again
+    before = stored.stat().st_mtime_ns
+    assert evaluated(cases, "good", out) == first
+    assert stored.stat().st_mtime_ns == before  # nothing has changed: not done again
     run = RunFolder.open(cases["good"])
     t = run.trajectory()
     again = copy(md, tmp_path / "grown", t.positions, t.energies)
@@ -118,6 +117,15 @@ def test_it_goes_on_and_takes_in_what_has_grown(cases, md, tmp_path):
     row = json.loads((out / "evaluation.json").read_text())["rows"][0]
     assert row["ess"] == pytest.approx(first["ess"])
     assert np.isfinite(row["measures"]["tica_w2"]["value"])
+    assert stored.stat().st_mtime_ns > before
+    data = json.loads(stored.read_text())
+    data["row"]["ess"] = 12345.0
+    stored.write_text(json.dumps(data))
+    assert main(argv) == 2
+    assert "was changed after this program wrote it" in capsys.readouterr().err
+    assert json.loads(stored.read_text()) == data
+    assert main([*argv, "--force"]) == 0
+    assert json.loads((out / "evaluation.json").read_text())["rows"][0]["ess"] == pytest.approx(first["ess"])
 
 
 def test_refusals(cases, tmp_path, capsys):
@@ -132,5 +140,5 @@ def test_refusals(cases, tmp_path, capsys):
     full.mkdir()
     (full / "mine.txt").write_text("keep")
     assert main(["evaluate", str(cases["good"]), *reference, str(full)]) == 2
-    assert "not an evaluation" in capsys.readouterr().err
+    assert "no record of writing to it (it holds mine.txt)" in capsys.readouterr().err
     assert main(["evaluate", str(tmp_path / "none"), *reference, str(tmp_path / "y")]) == 2

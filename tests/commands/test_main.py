@@ -130,7 +130,7 @@ def test_sigterm_is_an_interrupt(capsys, monkeypatch):
     before = signal.getsignal(signal.SIGTERM)
     exporting(monkeypatch, lambda call: signal.raise_signal(signal.SIGTERM))
     try:
-        assert main(["export", "x"]) == 130
+        assert main(["export", "x"]) == 143
     finally:
         signal.signal(signal.SIGTERM, before)
     assert "same command again" in capsys.readouterr().err

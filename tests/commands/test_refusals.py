@@ -11,7 +11,7 @@ from timewarp.commands import main, verb_of
 from timewarp.trajectories import RunFolder
 
 
-def refused(capsys, *arguments: str) -> str:
+def refused(capsys, *arguments: str, bug: bool = False) -> str:
     try:
         status = main(list(arguments))
     except SystemExit as stop:
@@ -19,6 +19,7 @@ def refused(capsys, *arguments: str) -> str:
     err = capsys.readouterr().err
     assert status not in (0, None)
     assert "Traceback" not in err
+    assert "please report it" not in err or bug
     assert err.startswith("timewarp: error: ")
     assert err.count("\n") == 1
     return err
@@ -42,8 +43,10 @@ def run(tmp_path_factory):
 def test_analyse_and_report_keep_foreign_files(run, tmp_path, capsys):
     precious = tmp_path / "thesis.txt"
     precious.write_text("precious")
-    assert "is not an analysis" in refused(capsys, "analyse", str(run), "--quiet", "--out", str(precious))
-    assert "not a report" in refused(capsys, "report", str(run), "--quiet", "--out", str(tmp_path))
+    assert "no record of writing it" in refused(capsys, "analyse", str(run), "--quiet", "--out", str(precious))
+    assert "no record of writing to it (it holds thesis.txt)" in refused(
+        capsys, "report", str(run), "--quiet", "--out", str(tmp_path)
+    )
     assert precious.read_text() == "precious"
     assert [p.name for p in tmp_path.iterdir()] == ["thesis.txt"]
 
@@ -103,4 +106,4 @@ def test_a_training_that_cannot_start_leaves_its_folder_free(run, tmp_path, caps
 def test_a_bug_is_one_line_too(monkeypatch, capsys):
     broken = replace(verb_of("models"), run=lambda call: [][1])
     monkeypatch.setattr("timewarp.commands.models.VERB", broken)
-    assert "unexpected IndexError" in refused(capsys, "models")
+    assert "unexpected IndexError" in refused(capsys, "models", bug=True)

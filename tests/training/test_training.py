@@ -218,9 +218,9 @@ def md_run(path: Path) -> Path:
 def test_what_a_killed_writer_left_is_cleared_away(stage, tmp_path):
     if stage != "config.toml":
         train(DATA, settings(steps=40), tmp_path, minutes=1e-6, quiet=True)
-    (tmp_path / f"{stage}.4711.part").write_bytes(b"half")
+    (tmp_path / f"{stage}.4711.timewarp-part").write_bytes(b"half")
     train(DATA, settings(steps=40), tmp_path, quiet=True)
-    assert not list(tmp_path.glob("*.part"))
+    assert not list(tmp_path.glob("*.timewarp-part"))
 
 
 @pytest.mark.slow
@@ -252,7 +252,7 @@ def test_ten_kills_lose_nothing(tmp_path):
     assert kills >= 1
     assert "trained" in done.stdout
     assert find(tmp_path / "killed").sha256 == find(tmp_path / "whole").sha256
-    assert not list((tmp_path / "killed").glob("*.part"))
+    assert not list((tmp_path / "killed").glob("*.timewarp-part"))
 
 
 def test_a_trained_folder_loads_and_other_molecules_are_refused(tmp_path):

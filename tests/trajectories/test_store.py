@@ -95,7 +95,10 @@ def test_create_resumes_the_same_run_only(tmp_path):
     with pytest.raises(FileExistsError, match=r"whose nested\.a is"):
         create(tmp_path, config={**CONFIG, "nested": {"a": [1]}})
     assert before == {p: p.read_bytes() for p in tmp_path.rglob("*") if p.is_file()}
-    create(tmp_path, config={**CONFIG, "length_ns": 2.0}, may_change=("length_ns",))
+    longer = create(tmp_path, config={**CONFIG, "length_ns": 2.0}, may_change=("length_ns",))
+    assert before == {p: p.read_bytes() for p in tmp_path.rglob("*") if p.is_file()}  # who may write is not known yet
+    with longer.lock():
+        pass
     assert RunFolder.open(tmp_path).config["length_ns"] == 2.0
 
 
@@ -185,7 +188,7 @@ def test_append_checks(tmp_path):
 
 def test_one_writer_at_a_time(tmp_path):
     run = create(tmp_path)
-    (tmp_path / "segments" / "s000.1.part").write_text("left over")
+    (tmp_path / "segments" / "s000.1.timewarp-part").write_text("left over")
     with run.lock(), pytest.raises(FileExistsError, match="another process"), create(tmp_path).lock():
         pass
     assert not list((tmp_path / "segments").iterdir())

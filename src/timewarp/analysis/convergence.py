@@ -18,6 +18,9 @@ RHAT_LIMIT = 1.01
 """Largest R-hat that counts as converged (Vehtari et al. 2021), unless chance gives larger ones "
 "(:func:`rhat_by_chance`)."""
 
+STILL_RAD = 1e-4
+"""A torsion whose sine and cosine change by less than this in a whole chain stands still."""
+
 BY_CHANCE = 1e-3
 """Chance of a larger R-hat than :func:`rhat_by_chance` for one quantity; a run has some ten or twenty."""
 
@@ -103,13 +106,26 @@ def ess(series: np.ndarray) -> float:
 
 
 def circular_rhat(angles: np.ndarray, superchains: Sequence[int] | np.ndarray | None = None) -> float:
-    """The larger :func:`rhat` of sine and cosine of angles (chains, frames) in rad."""
+    """The larger :func:`rhat` of sine and cosine of angles (chains, frames) in rad; NaN where :func:`stands_still`."""
+    if stands_still(angles).all():
+        return float("nan")
     return float(np.max([rhat(part, superchains) for part in _sine_cosine(angles)]))
 
 
 def circular_ess(angles: np.ndarray) -> float:
-    """The smaller ESS of sine and cosine of angles (chains, frames) in rad."""
+    """The smaller ESS of sine and cosine of angles (chains, frames) in rad; NaN where :func:`stands_still`."""
+    if stands_still(angles).all():
+        return float("nan")
     return float(np.min([ess(part) for part in _sine_cosine(angles)]))
+
+
+def stands_still(angles: np.ndarray) -> np.ndarray:
+    """In which chains angles (chains, frames) in rad change by no more than the rounding of stored positions.
+
+    Positions are stored in single precision, and turned and shifted now and then: the angles of a chain that never
+    moves differ by 1e-7 to 1e-5 rad. A bond that turns, or vibrates, changes them by 1e-2 rad and more.
+    """
+    return np.ptp(_sine_cosine(angles), axis=-1).max(0) < STILL_RAD
 
 
 def slower(angles: np.ndarray) -> np.ndarray:

@@ -7,10 +7,12 @@ from typing import Any
 
 import numpy as np
 import torch
+from scipy.spatial import cKDTree
 from torch import Tensor
 
 from ..geometry import distances
 from ..restriction import Restriction
+from ..shapes import Bool, Float, Int
 from ..state import Atoms
 from .torsions import as_positions
 
@@ -21,6 +23,10 @@ CLASH_NM = 0.085
 """Atoms four or more bonds apart and closer than this overlap."""
 
 FRAMES_AT_ONCE = 20_000
+MOST_PAIRS = 5_000
+"""So many pairs of atoms, of some 100 atoms, are all measured."""
+NUMBERS_AT_ONCE = 20_000_000
+"""Of one temporary array, so that memory does not grow with the molecule, and a signal is soon heard."""
 
 
 @dataclass(frozen=True)
@@ -93,12 +99,12 @@ def check_geometry(
 
     counts = torch.zeros(5, dtype=torch.long)
     flipped, turned = torch.zeros(len(centres), dtype=torch.bool), torch.zeros(len(peptide), dtype=torch.bool)
-    for chunk in frames.split(FRAMES_AT_ONCE):
+    for chunk in frames.split(max(1, min(FRAMES_AT_ONCE, NUMBERS_AT_ONCE // (3 * min(len(far), MOST_PAIRS) + 1)))):
         finite = torch.isfinite(chunk).all(-1).all(-1)
         good = chunk[finite]
         wrong_hand, wrong_side = restriction.flipped_centres(good), restriction.turned_bonds(good)
         broken = (distances(good, bonds) > longest).any(-1)
-        clash = (distances(good, far) < CLASH_NM).any(-1)
+        clash = clashing(good, far)
         flipped |= wrong_hand.any(0)
         turned |= wrong_side.any(0)
         counts += torch.stack(
@@ -122,6 +128,30 @@ def _label_of_bond(atoms: Atoms, row: list[int]) -> str:
     if tuple(row) in atoms.main_chain_bonds:
         return f"omega_{atoms.residue_numbers[row[1]]}"
     return f"{label(atoms, row[1])}-{atoms.names[row[2]]}"
+
+
+def clashing(positions: Float[Tensor, "frames atoms 3"], far: Int[Tensor, "n 2"]) -> Bool[Tensor, " frames"]:
+    """Which frames have two atoms of the given pairs closer than :data:`CLASH_NM`.
+
+    All pairs of a small molecule are measured. Those of a large one, whose number grows with the square of its size,
+    are looked for with a tree.
+
+    Args:
+        positions: in nm, finite.
+        far: pairs of atoms.
+    """
+    if len(far) <= MOST_PAIRS:
+        return (distances(positions, far) < CLASH_NM).any(-1)
+    n = positions.shape[1]
+    is_far = np.zeros((n, n), dtype=bool)
+    is_far[far[:, 0], far[:, 1]] = is_far[far[:, 1], far[:, 0]] = True
+    found = torch.zeros(len(positions), dtype=torch.bool)
+    for number, frame in enumerate(positions):
+        close = cKDTree(frame.numpy()).query_pairs(1.001 * CLASH_NM, output_type="ndarray")
+        close = torch.from_numpy(close[is_far[close[:, 0], close[:, 1]]])
+        if len(close):
+            found[number] = bool((distances(frame, close) < CLASH_NM).any())
+    return found
 
 
 def far_pairs(atoms: Atoms) -> Tensor:

@@ -15,7 +15,7 @@ from .bonded import bonded_statistics, compare_bonded, z_score
 from .cis_trans import CIS, cis_populations, free_omegas, is_cis
 from .conformations import MOST as MOST_CONFORMATIONS
 from .conformations import find_conformations
-from .convergence import circular_ess, circular_rhat, ess, rhat, slower
+from .convergence import circular_ess, circular_rhat, ess, rhat, slower, stands_still
 from .distributions import bin_centres, halves, jsd_plane, jsd_torsion, noise_floor, wasserstein
 from .evaluation import evaluate
 from .free_energy import (
@@ -117,6 +117,7 @@ def analyse(
     tell("bonds and angles")
     bonded = bonded_statistics(trajectory.positions, trajectory.atoms)
     repeats = _longest_repeat(energies)
+    still = np.all([stands_still(series) for series in angles.values()], axis=0) if angles else np.zeros(n_chains, bool)
     return {
         "schema": SCHEMA,
         "molecule": trajectory.atoms.residues,
@@ -152,7 +153,7 @@ def analyse(
         "kernels": kernel_rows((summary or {}).get("kernels", {})),
         "stuck": {
             "longest_repeat": repeats.max(initial=0) / max(n_frames, 1),
-            "never_moved": np.flatnonzero(repeats >= n_frames).tolist() if n_frames > 1 else [],
+            "never_moved": np.flatnonzero((repeats >= n_frames) | still).tolist() if n_frames > 1 else [],
         },
     }
 

@@ -7,6 +7,7 @@ TICA: Perez-Hernandez et al., J. Chem. Phys. 139, 015102 (2013); Koopman reweigh
 from __future__ import annotations
 
 import contextlib
+import itertools
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -25,6 +26,10 @@ FIT_FRAMES = 200_000
 LAG_PS = 20.0
 """Lag where none is asked for."""
 FRAMES_AT_ONCE = 5_000
+ALL_PAIRS_UP_TO = 4
+"""Amino acids of which all pairs of atoms are features: their number grows with the square of the length."""
+SEPARATIONS = (2, 3, 4, 6, 8, 12, 16, 24, 32, 48)
+"""Residues between the alpha carbons of a pair, in longer peptides."""
 CLUSTERS = 80
 MOST_STATES = 6
 RARE = 1e-3
@@ -32,17 +37,19 @@ RARE = 1e-3
 
 
 def tica_features(positions: Any, atoms: Atoms) -> np.ndarray:
-    """Distances (nm) between C, N, S and P atoms, sine and cosine of torsions but chi: (..., features), float32.
+    """Distances (nm) between atoms, and sine and cosine of torsions but chi: (..., features), float32.
+
+    Of up to :data:`ALL_PAIRS_UP_TO` amino acids, the distances are those between all C, N, S and P atoms. Of more, they
+    are those between alpha carbons that lie 2, 3, 4, 6, 8, 12, ... residues apart along the chain, so that the number
+    of features is in proportion to the length; sine and cosine of chi1 then stand for the side chains.
 
     Args:
         positions: (chains, frames, atoms, 3) in nm.
         atoms: the molecule.
     """
     x = as_positions(positions, atoms)
-    heavy = [i for i, element in enumerate(atoms.elements) if element in _FEATURED]
-    pairs = torch.combinations(torch.tensor(heavy), 2)
-    names = _featured_torsions(atoms)
-    angles = torsion_angles(x, atoms, names)
+    angles = torsion_angles(x, atoms, _feature_torsions(atoms))
+    pairs = torch.tensor(feature_pairs(atoms)).reshape(-1, 2)
     parts = [distances(x, pairs).numpy().astype(np.float32)]
     parts += [part(angle)[..., None] for angle in angles.values() for part in (np.sin, np.cos)]
     return np.concatenate(parts, -1).astype(np.float32)
@@ -50,15 +57,29 @@ def tica_features(positions: Any, atoms: Atoms) -> np.ndarray:
 
 def n_features(atoms: Atoms) -> int:
     """How many :func:`tica_features` a molecule has."""
-    heavy = sum(element in _FEATURED for element in atoms.elements)
-    return heavy * (heavy - 1) // 2 + 2 * len(_featured_torsions(atoms))
+    return len(feature_pairs(atoms)) + 2 * len(_feature_torsions(atoms))
 
 
 _FEATURED = ("C", "N", "S", "P")
 
 
-def _featured_torsions(atoms: Atoms) -> list[str]:
-    return [name for name in named_torsions(atoms) if kind_of_torsion(name) != "chi"]
+def feature_pairs(atoms: Atoms) -> list[tuple[int, int]]:
+    """The pairs of atoms whose distances are features."""
+    if atoms.n_amino_acids <= ALL_PAIRS_UP_TO:
+        heavy = [i for i, element in enumerate(atoms.elements) if element in _FEATURED]
+        return list(itertools.combinations(heavy, 2))
+    alphas = [i for i, name in enumerate(atoms.names) if name == "CA"]
+    apart = [n for n in SEPARATIONS if n < len(alphas)]
+    return [(alphas[k], alphas[k + n]) for n in apart for k in range(len(alphas) - n)]
+
+
+def _feature_torsions(atoms: Atoms) -> list[str]:
+    """All but side chains'; of a long chain chi1 too."""
+    with_chi1 = atoms.n_amino_acids > ALL_PAIRS_UP_TO
+    return [
+        name for name in named_torsions(atoms)
+        if kind_of_torsion(name) != "chi" or (with_chi1 and name.startswith("chi1"))
+    ]  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False)

@@ -179,6 +179,13 @@ def _movement(analysis: Mapping[str, Any]) -> Iterator[Check]:
     dead = stuck["never_moved"]
     groups = analysis["n_superchains"] if 1 < analysis["n_superchains"] < analysis["n_chains"] else 0
     frozen = {k["name"]: _frozen_chains(k, groups) for k in analysis["kernels"]}
+    if analysis["n_chains"] == 1:
+        yield Check(
+            "chains",
+            "warn",
+            "There is one chain alone: nothing tells whether it is stuck where it began. Run several, from different "
+            "starts.",
+        )
     if dead:
         yield Check("movement", "fail", f"{len(dead)} of {analysis['n_chains']} chains never moved.")
     elif stuck["longest_repeat"] > LONGEST_REPEAT and analysis["n_frames"] > 50:

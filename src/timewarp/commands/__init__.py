@@ -6,12 +6,11 @@ import argparse
 import contextlib
 import importlib
 import logging
-import signal
 import sys
 import traceback
 from collections.abc import Sequence
-from types import FrameType
 
+from ..interrupts import code_of, guarded
 from ..version import version
 from .parser import Parser, Verb, add_verb, call_of, with_flags
 
@@ -60,14 +59,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: the arguments without the program's name; the process's by default.
 
     Returns:
-        0, 2 after an error that is the user's to mend (one line on stderr), 1 after a bug, or 130 after an interrupt.
+        0, 2 after an error that is the user's to mend (one line on stderr), 1 after a bug, or 130 or 143 after
+        an interrupt.
     """
     debug, verb = False, None
     try:
         args = parser().parse_args(argv)
         debug, verb = args.debug, verb_of(args.verb)
-        _interrupt_on_sigterm()
-        with _notes_on_stderr():
+        with guarded(), _notes_on_stderr():
             result = verb.run(call_of(verb, args))
         if args.json:
             from ..files import to_json
@@ -76,9 +75,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         elif result.text:
             print(result.text)
         return result.code
-    except KeyboardInterrupt:
-        print("timewarp: interrupted; run the same command again to go on from what is saved", file=sys.stderr)
-        return 130
+    except KeyboardInterrupt as error:
+        with guarded() as guard:
+            guard.say()
+        return code_of(error)
     except BrokenPipeError:
         return 141
     except USER_ERRORS as error:
@@ -102,8 +102,11 @@ def one_line(error: BaseException) -> str:
     'a b'
     """
     if isinstance(error, OSError) and error.strerror:
+        from ..files import reason
+
         named = f": {error.filename}" if error.filename else ""
-        return f"{error.strerror}{named}"
+        what = reason(error)
+        return f"{error.strerror}{named}" + (f"; {what.rpartition('; ')[2]}" if what else "")
     return " ".join(str(error).split()) or type(error).__name__
 
 
@@ -121,11 +124,3 @@ def _notes_on_stderr():
     finally:
         logger.removeHandler(handler)
         logger.setLevel(before)
-
-
-def _interrupt_on_sigterm() -> None:
-    def interrupt(signum: int, frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
-
-    with contextlib.suppress(ValueError):  # not in the main thread: the caller handles signals
-        signal.signal(signal.SIGTERM, interrupt)

@@ -14,29 +14,29 @@ if TYPE_CHECKING:
 
 def run(call: Call) -> Result:
     """Analyse, write, say what was found."""
-    from ..files import write_json
+    from ..files import to_json
     from ..judging import judge_run
-    from ..verbs.report import is_analysis
+    from ..publishing import publishing
+    from ..trajectories import run_identity
     from ..verbs.sources import source_of, teller
 
     settings = AnalyseSettings.make(call.settings)
     out = call.arguments["run"] / "analysis.json" if call.out is None else call.out
-    if call.out is not None and out.exists() and not is_analysis(out):
-        raise FileExistsError(f"{out} exists and is not an analysis; choose another --out")
     source, reference = source_of(call.arguments["run"]), None
     if settings.reference is not None:
         reference = source_of(settings.reference, top=settings.top, spacing_ps=settings.spacing_ps, molecule=source)
-    judged = judge_run(
-        source,
-        reference,
-        discard=settings.discard,
-        stride=settings.stride,
-        slow=True,
-        lag_ps=settings.lag_ps,
-        progress=teller(not call.quiet, "analysing"),
-    )
-    out.parent.mkdir(parents=True, exist_ok=True)
-    write_json(out, judged.to_json())
+    of = f"analysis of {run_identity(source)}"
+    with publishing(out.parent, of, names=[out.name], force=settings.force, beside=True) as outputs:
+        judged = judge_run(
+            source,
+            reference,
+            discard=settings.discard,
+            stride=settings.stride,
+            slow=True,
+            lag_ps=settings.lag_ps,
+            progress=teller(not call.quiet, "analysing"),
+        )
+        outputs.put(out.name, to_json(judged.to_json()) + "\n")
     return Result(f"{as_text(judged)}\n\nwritten to {out}", judged.to_json())
 
 

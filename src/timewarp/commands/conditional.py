@@ -12,15 +12,21 @@ from .parser import Argument, Call, Result, Verb
 def run(call: Call) -> Result:
     """Draw, simulate, write, say what was found."""
     from ..files import write_json
+    from ..publishing import publishing
     from ..report.write import save_plots
+    from ..trajectories import RunFolder, run_identity
     from ..verbs.conditional import conditional
 
     out = call.out or call.arguments["run"] / "conditional"
-    if out.exists() and not out.is_dir():
-        raise NotADirectoryError(f"{out} is a file; give a folder to --out")
     formats = FigureSettings.make(call.of(FigureSettings)).format
-    found = conditional(call.arguments["run"], progress=not call.quiet, **call.of(ConditionalSettings))
-    data = found.to_json()
+    settings = call.of(ConditionalSettings)
+    force = settings.pop("force", False)
+    of = f"conditional of {run_identity(RunFolder.open(call.arguments['run']))}"
+    with publishing(out, of, names=["conditional.json"], force=force) as outputs:
+        found = conditional(call.arguments["run"], progress=not call.quiet, **settings)
+        data = found.to_json()
+        figures = save_plots([found.plot()], outputs.work, formats)
+        write_json(outputs.work / "conditional.json", data)
     angles = ", ".join(f"{name} {math.degrees(angle):.0f}" for name, angle in found.start.items())
     accepted = data["acceptance"]
     lines = [
@@ -29,10 +35,9 @@ def run(call: Call) -> Result:
         f"acceptance from this state: {100 * accepted['value']:.3g} +- {100 * accepted['error']:.2g} %",
         f"{'torsion':<12}{'JSD/bit':>10}{'floor':>10}",
         *(f"{name:<12}{row['value']:>10.3f}{row['floor']:>10.3f}" for name, row in data["jsd"].items()),
-        *(f"figure     {path}" for path in save_plots([found.plot()], out, formats)),
+        *(f"figure     {out / path.name}" for path in figures),
         f"numbers    {out / 'conditional.json'}",
     ]
-    write_json(out / "conditional.json", data)
     return Result("\n".join(lines), data)
 
 

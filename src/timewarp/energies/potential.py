@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import cached_property
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -15,6 +16,9 @@ from .leapfrog import leapfrog
 from .native import native_potential
 from .parameters import Parameters
 
+Positions = Float[Tensor, "batch atoms 3"] | Float[np.ndarray, "batch atoms 3"]
+FAR_NM = 100.0
+"""Beyond this distance from the origin a molecule is moved there, or single precision is spent on the distance."""
 ENGINES = ("auto", "native", "torch", "compiled")
 DEFAULT_ENGINE = "auto"
 
@@ -80,29 +84,27 @@ class Potential:
             f"{self.engine} engine)"
         )
 
-    def energy(self, positions: Float[Tensor, "batch atoms 3"]) -> Float[Tensor, " batch"]:
-        """Potential energy in kJ/mol, differentiable with respect to ``positions``.
+    def energy(self, positions: Positions) -> Float[Tensor, " batch"]:
+        """Potential energy in kJ/mol, differentiable with respect to ``positions``, in nm; NumPy's arrays will do.
 
         Raises:
             ValueError: the positions have another shape or device than this potential.
         """
         return differentiable_energy(self._check(positions), self._evaluate)
 
-    def forces(self, positions: Float[Tensor, "batch atoms 3"]) -> Float[Tensor, "batch atoms 3"]:
+    def forces(self, positions: Positions) -> Float[Tensor, "batch atoms 3"]:
         """Minus the gradient of the energy, in kJ/(mol nm). Carries no gradient itself."""
         return self.energy_and_forces(positions)[1]
 
     @torch.no_grad()
-    def energy_and_forces(
-        self, positions: Float[Tensor, "batch atoms 3"]
-    ) -> tuple[Float[Tensor, " batch"], Float[Tensor, "batch atoms 3"]]:
+    def energy_and_forces(self, positions: Positions) -> tuple[Float[Tensor, " batch"], Float[Tensor, "batch atoms 3"]]:
         """Both in one pass, hardly more than the forces alone. Carries no gradient."""
         energy, forces = self._evaluate(self._check(positions), with_forces=True)
         assert forces is not None
         return energy, forces
 
     @torch.no_grad()
-    def energy_terms(self, positions: Float[Tensor, "batch atoms 3"]) -> dict[str, Float[Tensor, " batch"]]:
+    def energy_terms(self, positions: Positions) -> dict[str, Float[Tensor, " batch"]]:
         """The energy by term (in torch), such terms as there are.
 
         Of bonds, angles, torsions, impropers, cmap, nonbonded and solvent.
@@ -146,7 +148,8 @@ class Potential:
             return x, p
         return leapfrog(self.forces, positions, momenta, masses, step_ps, n_steps)
 
-    def _check(self, positions: Tensor) -> Tensor:
+    def _check(self, positions: Tensor | np.ndarray) -> Tensor:
+        positions = torch.as_tensor(positions)
         if positions.ndim != 3 or tuple(positions.shape[1:]) != (self.n_atoms, 3):
             raise ValueError(f"positions must have shape (batch, {self.n_atoms}, 3), got {tuple(positions.shape)}")
         if not positions.is_floating_point():
@@ -156,6 +159,8 @@ class Potential:
         return positions
 
     def _evaluate(self, positions: Tensor, with_forces: bool) -> tuple[Tensor, Tensor | None]:
+        if positions.device.type == "cpu" and positions.numel() and float(positions.detach().abs().amax()) > FAR_NM:
+            positions = positions - positions.mean(1, keepdim=True)  # the energy does not know where the molecule is
         if self._native is None:
             return self._torch.evaluate(positions, with_forces)
         # The kernel takes the two precisions; others (float16) are converted on the way in and out.

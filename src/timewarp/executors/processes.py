@@ -135,16 +135,18 @@ def _exit_with_parent() -> None:
 
 @contextlib.contextmanager
 def interrupts_ignored() -> Iterator[None]:
-    """Processes started meanwhile ignore SIGINT from their first moment on."""
-    try:
-        before = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    except ValueError:  # not in the main thread
+    """Processes started meanwhile do not hear SIGINT from their first moment on; this one does, or hears it afterwards.
+
+    They inherit what this thread blocks. To ignore it instead would lose a signal that arrives meanwhile.
+    """
+    if not hasattr(signal, "pthread_sigmask"):  # Windows
         yield
         return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, before)
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 @contextlib.contextmanager

@@ -13,6 +13,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 
 from ..files import read_toml, sha256, write_atomically, write_toml
+from ..schemas import ModelFile, check
 from ..state import Atoms
 from .registry import Network, build_network, network_class
 
@@ -92,6 +93,7 @@ def describe_weights(toml: Path | str) -> WeightsFile:
     data = read_toml(toml)
     if data.get("schema") != SCHEMA:
         raise ValueError(f"{toml} is not a model description: expected schema = {SCHEMA}, got {data.get('schema')!r}")
+    check(ModelFile, data, toml)
     try:
         described = WeightsFile(
             toml=toml,

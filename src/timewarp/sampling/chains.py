@@ -13,6 +13,7 @@ from ..progress import Progress
 from ..shapes import Float
 from ..state import State
 from ..trajectories import RunFolder
+from ..trajectories.segments import Like
 from .kernel import Info, Kernel, Outcome, Tuning, add_infos
 
 STREAM = 0
@@ -122,6 +123,7 @@ def run_chains(
         if tuning:
             kernel.retune(tuning)
         if checkpoint is not None:
+            run.check_state(STREAM, checkpoint, chains.expected(checkpoint, run.atoms.n_atoms), "tuning. tally.")
             chains.restore(checkpoint, device)
         else:
             chains.warm_up(starts, quiet, heartbeat)
@@ -214,6 +216,23 @@ class _Chains:
         for name, outcome in record.tally.items():
             tensors |= {f"tally.{name}.{key}": value for key, value in outcome.tensors().items()}
         return tensors
+
+    def expected(self, checkpoint: Mapping[str, Tensor], n_atoms: int) -> Like:
+        """Type and shape of each tensor of a checkpoint, as far as they are known before the kernels are."""
+        n = self.settings.n_chains
+        precision = getattr(self.kernel.target, "precision", None)
+        kind = None if precision is None else getattr(torch, precision)
+        found: dict[str, tuple[torch.dtype | None, tuple[int, ...]]] = {
+            "positions": (kind, (n, n_atoms, 3)),
+            "energies": (None, (n,)),
+            "generator": (torch.uint8, tuple(self.generator.get_state().shape)),
+            "cycle": (torch.int64, ()),
+            **{f"record.{name}": (kind, ()) for name, kind in _NUMBERS.items()},
+        }
+        for name in {key.rpartition(".")[0] for key in checkpoint if key.startswith("tally.")}:
+            kinds = {f.name: None if f.name == "acceptance" else torch.int64 for f in fields(Outcome)}
+            found |= {f"{name}.{field}": (dtype, (n,)) for field, dtype in kinds.items()}
+        return found
 
     def restore(self, checkpoint: Mapping[str, Tensor], device: str | torch.device) -> None:
         """Go back to a checkpoint.

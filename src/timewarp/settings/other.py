@@ -83,7 +83,18 @@ class LagSettings(Settings):
 
 
 @dataclass(frozen=True, kw_only=True)
-class AnalyseSettings(ThinSettings, ForeignSettings, LagSettings):
+class ForceSettings(Settings):
+    """Whether results replace files of others."""
+
+    force: bool = setting(
+        False,
+        "write where other files are, and replace those of the same names; without it, only what this program wrote "
+        "for the same run is replaced",
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class AnalyseSettings(ThinSettings, ForeignSettings, LagSettings, ForceSettings):
     """How to judge a run."""
 
     reference: Path | None = setting(
@@ -94,7 +105,7 @@ class AnalyseSettings(ThinSettings, ForeignSettings, LagSettings):
 
 
 @dataclass(frozen=True, kw_only=True)
-class EvaluateSettings(ForeignSettings, LagSettings):
+class EvaluateSettings(ForeignSettings, LagSettings, ForceSettings):
     """How to evaluate runs beside references."""
 
     reference: tuple[Path, ...] = setting(
@@ -108,7 +119,7 @@ class EvaluateSettings(ForeignSettings, LagSettings):
 
 
 @dataclass(frozen=True, kw_only=True)
-class ConditionalSettings(Settings):
+class ConditionalSettings(ForceSettings):
     """From which state, by which network, and beside how much MD."""
 
     model: str | None = setting(
@@ -141,17 +152,16 @@ class FigureSettings(Settings):
 
 
 @dataclass(frozen=True, kw_only=True)
-class ExportSettings(Settings):
+class ExportSettings(ForceSettings):
     """How to write frames for other programs."""
 
     format: str = setting("dcd", f"file format; {XTC_ADVICE}", choices=EXPORT_FORMATS)
     stride: int = setting(1, "every N-th frame", least=1, most=LARGEST_FRAME)
     no_superpose: bool = setting(False, "do not turn the frames onto the first one")
-    force: bool = setting(False, "replace files that exist")
 
 
 @dataclass(frozen=True, kw_only=True)
-class PackSettings(Settings):
+class PackSettings(ForceSettings):
     """How to pack runs into a training set."""
 
     validation: tuple[Path, ...] = setting(

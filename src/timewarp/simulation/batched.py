@@ -243,6 +243,8 @@ class BatchedRun:
         }
 
     def _restore(self, state: dict[str, torch.Tensor]) -> None:
+        expected = {name: (tensor.dtype, tuple(tensor.shape)) for name, tensor in self._state().items()}
+        self.run.check_state(STREAM, state, expected)
         arrays = {name: tensor.numpy().copy() for name, tensor in state.items()}
         self.replicas = Replicas(
             self.replicas.ids,

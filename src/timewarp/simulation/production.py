@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import openmm
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
 from .. import native
@@ -118,7 +118,7 @@ def simulate(
             if starts is None:
                 starts = replica_starts(molecule, settings, temperature_K, parameters)
             write_atomically(path / STARTS_FILE, save({"positions": torch.from_numpy(starts)}))
-        starts = _load_starts(path, settings.n_replicas)
+        starts = _load_starts(path, settings.n_replicas, molecule.atoms.n_atoms)
         workers = processes or available_cores()
         if choice.parameters is not None:
             batched = BatchedRun(run, choice.parameters, masses, settings, temperature_K, starts, workers)
@@ -292,12 +292,19 @@ class _Reporter:
 # --- files beside the segments --------------------------------------------------------------------------------------
 
 
-def _load_starts(path: Path, replicas: int) -> np.ndarray:
+def _load_starts(path: Path, replicas: int, n_atoms: int) -> np.ndarray:
     """The start positions that the run was created with: what it resumes from must not depend on rebuilding."""
-    with safe_open(path / STARTS_FILE, framework="np") as handle:
-        starts = handle.get_tensor("positions")
-    if len(starts) != replicas:
-        raise ValueError(f"{path / STARTS_FILE} has {len(starts)} starts for {replicas} replicas; it is damaged")
+    try:
+        with safe_open(path / STARTS_FILE, framework="np") as handle:
+            starts = handle.get_tensor("positions")
+    except (SafetensorError, OSError, TypeError) as error:
+        raise ValueError(f"{path / STARTS_FILE} cannot be read ({error}); it is damaged") from None
+    expected = (replicas, n_atoms, 3)
+    if starts.dtype != np.float64 or starts.shape != expected or not np.isfinite(starts).all():
+        raise ValueError(
+            f"{path / STARTS_FILE} must hold finite positions of type float64 and shape {expected}, got {starts.dtype} "
+            f"{starts.shape}; it is damaged"
+        )
     return starts
 
 

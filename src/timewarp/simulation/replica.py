@@ -106,6 +106,17 @@ class Replica:
             self.step = 0
             self.positions, self.velocities = self._burn_in()
         else:
+            n = (self.run.atoms.n_atoms, 3)
+            expected: dict[str, tuple[torch.dtype | None, tuple[int, ...]]] = {
+                "positions": (torch.float64, n),
+                "velocities": (torch.float64, n),
+                "step": (torch.int64, ()),
+                "wall_s": (torch.float64, ()),
+            }
+            if self.moves is not None:
+                counts = (torch.int64, self.moves.attempts.shape)
+                expected |= {"torsion_attempts": counts, "torsion_accepts": counts}
+            self.run.check_state(job.stream, state, expected)
             self.step = int(state["step"])
             self.positions, self.velocities = state["positions"].numpy(), state["velocities"].numpy()
             self.wall_s = float(state["wall_s"])

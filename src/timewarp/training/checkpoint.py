@@ -14,6 +14,7 @@ from safetensors.torch import save
 from ..files import write_atomically
 from ..flows import Network
 from ..flows.weights import check_tensors
+from ..schemas import ProgressionData, check
 
 FILE = "checkpoint.safetensors"
 OPTIMISER_STATE = ("step", "exp_avg", "exp_avg_sq")
@@ -77,6 +78,7 @@ def load_checkpoint(
             metadata = handle.metadata() or {}
             tensors = {key: handle.get_tensor(key) for key in handle.keys()}  # noqa: SIM118
         data = json.loads(metadata["progression"])
+        check(ProgressionData, data, "the progression in its metadata")
         progression = Progression(**data)
     except (SafetensorError, KeyError, TypeError, ValueError) as error:
         raise ValueError(
@@ -93,6 +95,14 @@ def load_checkpoint(
         state = {key: tensors.get(f"optimiser.{name}.{key}") for key in OPTIMISER_STATE}
         if remembers and any(value is None for value in state.values()):
             raise ValueError(f"{path} is damaged: it lacks the optimiser's state of {name!r}")
+        shapes = {"step": torch.Size([])}
+        for key, value in state.items():
+            if value is not None and (
+                value.shape != shapes.get(key, parameter.shape)
+                or not value.is_floating_point()
+                or not value.isfinite().all()
+            ):
+                raise ValueError(f"{path} is damaged: the optimiser's {key} of {name!r} is {tuple(value.shape)}")
         if remembers:
             optimiser.state[parameter] = {
                 key: value.to(parameter.device) if key != "step" else value

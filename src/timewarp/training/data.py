@@ -12,7 +12,7 @@ from ..energies import Parameters
 from ..geometry import to_internal
 from ..shapes import Float
 from ..state import Atoms
-from ..trajectories import split_frames
+from ..trajectories import check_same_molecule, split_frames
 from .sources import Given, open_sources
 
 CHUNK = 50_000
@@ -61,7 +61,9 @@ def load_training_data(
         run.check_unbiased()
         if atoms is None:
             atoms = run.atoms
-        elif run.atoms.fingerprint != atoms.fingerprint:
+        elif run.atoms.fingerprint == atoms.fingerprint:
+            check_same_molecule(sources[0], run)
+        else:
             raise ValueError(
                 f"{run.path} holds {run.atoms.residues}, but {sources[0].path} holds {atoms.residues}; "
                 "train on one molecule at a time"

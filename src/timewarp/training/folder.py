@@ -2,27 +2,50 @@
 
 from __future__ import annotations
 
+import contextlib
+import math
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from ..files import TEMPORARY_SUFFIX, read_toml, remove_temporaries, write_json, write_toml
+from ..files import exclusive, make_folder, read_toml, remove_temporaries, write_json, write_toml
 from ..flows import Network
 from ..flows.weights import save_network
+from ..trajectories.claiming import strangers
 from .checkpoint import FILE, Progression
 from .settings import TrainingSettings
 
 MODEL_NAME = "model"
 
 
-def claim(out: Path, settings: TrainingSettings, identity: dict[str, Any]) -> bool:
+def claim(out: Path, settings: TrainingSettings, identity: dict[str, Any], hold: contextlib.ExitStack) -> bool:
     """Take the output folder for this training, or refuse it. True where there is a checkpoint to go on from.
 
+    Args:
+        out: the folder.
+        settings: of the training.
+        identity: of what it learns from.
+        hold: keeps the folder's lock until it is closed.
+
     Raises:
-        FileExistsError: it holds something else, or a training with other settings or data.
+        FileExistsError: it holds something else, or a training with other settings or data; or another process is
+            writing to it.
     """
     table = {"kind": "training", **identity, "training": settings.to_table()}
+    config = out / "config.toml"
+    _check(out, table)
+    make_folder(out)
+    hold.enter_context(exclusive(out))
+    _check(out, table)
+    remove_temporaries(out)
+    if config.is_file():
+        return (out / FILE).is_file()
+    write_toml(config, table)
+    return False
+
+
+def _check(out: Path, table: dict[str, Any]) -> None:
     config = out / "config.toml"
     if config.is_file():
         found = read_toml(config)
@@ -30,14 +53,8 @@ def claim(out: Path, settings: TrainingSettings, identity: dict[str, Any]) -> bo
             raise FileExistsError(f"{out} is not a training run; choose another --out")
         if difference := _difference(found, table):
             raise FileExistsError(f"{out} holds another training: {difference}; choose another --out")
-        remove_temporaries(out)
-        return (out / FILE).is_file()
-    if out.exists() and (not out.is_dir() or any(p.suffix != TEMPORARY_SUFFIX for p in out.iterdir())):
+    elif out.exists() and (not out.is_dir() or strangers(out, {})):
         raise FileExistsError(f"{out} exists and is not a training run; choose another --out")
-    out.mkdir(parents=True, exist_ok=True)
-    remove_temporaries(out)
-    write_toml(config, table)
-    return False
 
 
 def finish(
@@ -49,9 +66,19 @@ def finish(
     provenance: dict[str, Any],
     device: str,
 ) -> None:
-    """Write the model and the summary."""
+    """Write the model and the summary.
+
+    Raises:
+        ValueError: no validation had a finite loss, so that there is no model to keep.
+    """
     assert progression.best is not None
     chosen = progression.best
+    loss = chosen.get("validation_loss")
+    if not isinstance(loss, int | float) or not math.isfinite(loss):
+        raise ValueError(
+            f"the training diverged: no validation up to step {progression.step} has a finite loss, so no model is "
+            "written; train into another folder with a lower learning_rate"
+        )
     lag: dict[str, Any] = {"lag_ps": settings.lag_ps} if settings.lag_ps else {}
     skipped: dict[str, Any] = {"skipped_steps": progression.skipped} if progression.skipped else {}
     size: dict[str, Any] = {name: identity[name] for name in ("frames", "pairs") if name in identity}

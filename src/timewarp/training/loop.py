@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import time
 from collections.abc import Callable, Sequence
@@ -69,7 +70,36 @@ def train(
         FileExistsError: the folder holds something else, or a training with other settings.
         ValueError: data and network do not fit, the energy is missing, or loss and gradient are not finite.
     """
-    out = Path(out)
+    with contextlib.ExitStack() as hold:
+        return _train(
+            data,
+            settings,
+            Path(out),
+            hold,
+            reduced_energy=reduced_energy,
+            provenance=provenance,
+            accelerator=accelerator,
+            devices=devices,
+            minutes=minutes,
+            start_from=start_from,
+            quiet=quiet,
+        )
+
+
+def _train(
+    data: Any,
+    settings: TrainingSettings,
+    out: Path,
+    hold: contextlib.ExitStack,
+    *,
+    reduced_energy: Callable[[torch.device], Any] | None,
+    provenance: dict[str, Any] | None,
+    accelerator: str,
+    devices: int,
+    minutes: float | None,
+    start_from: Network | None,
+    quiet: bool,
+) -> Progression:
     stages = settings.schedule()
     kind: Any = TASKS[network_class(settings.family).trained_on]
     if not isinstance(data, kind.data_type):
@@ -83,7 +113,7 @@ def train(
     if start_from is not None:
         flow.begin_with(start_from)
     # Only now: what fails before must not leave a folder behind.
-    resuming = on_main(fabric, lambda: claim(out, settings, task.identity()))
+    resuming = on_main(fabric, lambda: claim(out, settings, task.identity(), hold))
     optimiser = torch.optim.AdamW(
         flow.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay, betas=(0.9, 0.99)
     )

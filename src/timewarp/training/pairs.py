@@ -12,7 +12,7 @@ from torch import Tensor
 from ..energies import Parameters
 from ..shapes import Float, Int
 from ..state import Atoms
-from ..trajectories import FrameBlocks, LaggedPairs, Source, split_frames, time_lagged_pairs
+from ..trajectories import FrameBlocks, LaggedPairs, Source, check_same_molecule, split_frames, time_lagged_pairs
 from .sources import Given, open_sources
 
 FEWEST_FRAMES = 20
@@ -113,7 +113,9 @@ def load_pairs(
     parameters: list[Parameters | None] = []
     numbers: list[int] = []
     parts: tuple[list[LaggedPairs], list[LaggedPairs]] = ([], [])
+    first: dict[str, Source] = {}
     for run in open_sources(runs):
+        check_same_molecule(first.setdefault(run.atoms.fingerprint, run), run)
         known = [m.fingerprint for m in molecules]
         if run.atoms.fingerprint not in known:
             molecules.append(run.atoms)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -36,8 +37,10 @@ class Score:
         >>> Score(1.0, 0.0).is_better_than(Score(2.0, 0.0))
         True
         """
-        if other is None:
-            return True
+        if other is None or not math.isfinite(other.loss):
+            return math.isfinite(self.loss) or other is None
+        if not math.isfinite(self.loss):
+            return False
         mine, theirs = self.acceptance, other.acceptance
         error = max(self.acceptance_error, other.acceptance_error)
         if mine is not None and theirs is not None and abs(mine - theirs) > error:

@@ -5,6 +5,7 @@ from .exporting import export, mdtraj_topology
 from .folder import ENERGY_FILE, RunFolder
 from .frame_set import FrameSet, Source
 from .frames import open_source, read_frames, read_positions
+from .identity import check_same_molecule, frames_digest, run_identity
 from .splits import FrameBlocks, LaggedPairs, split_frames, time_lagged_pairs, whole
 from .superchains import SUPERCHAINS, superchain_labels, superchains_of_starts
 from .trajectory import Trajectory
@@ -21,13 +22,16 @@ __all__ = [
     "RunFolder",
     "Source",
     "Trajectory",
+    "check_same_molecule",
     "export",
+    "frames_digest",
     "mdtraj_topology",
     "open_campaign",
     "open_source",
     "read_frames",
     "read_positions",
     "run_folders",
+    "run_identity",
     "run_in_campaign",
     "split_frames",
     "superchain_labels",

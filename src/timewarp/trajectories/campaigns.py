@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import time
 import tomllib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from ..files import TEMPORARY_SUFFIX, Locked, read_toml, to_toml, write_toml
+from ..files import Locked, exclusive, make_folder, read_toml, to_toml, write_toml
+from .claiming import check_summary, strangers
 
 CAMPAIGN_FILE = "campaign.toml"
 LOCK_PATIENCE_S = 120.0
@@ -31,8 +33,9 @@ def run_folders(path: Path) -> list[Path]:
     return found
 
 
-def open_campaign(out: Path, config: dict[str, Any], may_grow: str) -> None:
-    """Check that a folder is new or of this campaign, and write its ``campaign.toml``.
+@contextlib.contextmanager
+def open_campaign(out: Path, config: dict[str, Any], may_grow: str) -> Iterator[None]:
+    """Check that a folder is new or of this campaign, hold it, and write its ``campaign.toml``.
 
     Args:
         out: the folder.
@@ -41,10 +44,20 @@ def open_campaign(out: Path, config: dict[str, Any], may_grow: str) -> None:
 
     Raises:
         NotADirectoryError: ``out`` is a file.
-        FileExistsError: the folder holds something else or another campaign.
+        FileExistsError: the folder holds something else or another campaign, or another process is writing to it.
     """
-    path = out / CAMPAIGN_FILE
     wanted = tomllib.loads(to_toml(config))
+    _check_campaign(out, wanted, may_grow)
+    make_folder(out)
+    with exclusive(out):
+        if _check_campaign(out, wanted, may_grow) != wanted:
+            write_toml(out / CAMPAIGN_FILE, wanted)
+        yield
+
+
+def _check_campaign(out: Path, wanted: dict[str, Any], may_grow: str) -> dict[str, Any] | None:
+    """What ``campaign.toml`` holds; None in a new folder."""
+    path = out / CAMPAIGN_FILE
     if out.exists() and not out.is_dir():
         raise NotADirectoryError(f"{out} is a file; give a folder for the campaign")
     if path.exists():
@@ -57,12 +70,11 @@ def open_campaign(out: Path, config: dict[str, Any], may_grow: str) -> None:
                 raise FileExistsError(
                     f"{out} holds a campaign whose {field} is {stored.get(field)!r}, not {wanted.get(field)!r}; {how}"
                 )
-        if stored == wanted:
-            return
-    elif out.exists() and (strangers := sorted(p.name for p in out.iterdir() if p.suffix != TEMPORARY_SUFFIX)):
-        raise FileExistsError(f"{out} is not a campaign and not empty (it holds {strangers[0]}); choose another folder")
-    out.mkdir(parents=True, exist_ok=True)
-    write_toml(path, wanted)
+        check_summary(out / "summary.json")
+        return stored
+    if out.exists() and (found := strangers(out, {})):
+        raise FileExistsError(f"{out} is not a campaign and not empty (it holds {found[0]}); choose another folder")
+    return None
 
 
 def run_in_campaign(

@@ -12,7 +12,10 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
+from ..energies import Parameters
+from ..energies.parameters import DECLARED
 from ..files import write_atomically
+from ..schemas import CompactRow, check
 from ..shapes import Float
 from ..state import Atoms
 
@@ -68,6 +71,15 @@ def write_compact(path: Path | str, molecules: Sequence[CompactMolecule]) -> Non
     Raises:
         ValueError: two molecules have the same name.
     """
+    write_atomically(path, compact_bytes(molecules))
+
+
+def compact_bytes(molecules: Sequence[CompactMolecule]) -> bytes:
+    """The content of a file of molecules.
+
+    Raises:
+        ValueError: two molecules have the same name.
+    """
     if len({m.name for m in molecules}) != len(molecules):
         raise ValueError("a compact set holds each molecule once; pack each peptide from one run")
     tensors, table = {}, []
@@ -79,7 +91,15 @@ def write_compact(path: Path | str, molecules: Sequence[CompactMolecule]) -> Non
         row = {"name": m.name, "split": m.split, "preset": m.preset, "temperature_K": m.temperature_K}
         table.append(row | {"atoms": m.atoms.to_json()})
     metadata = {"format": FORMAT, "molecules": json.dumps(table, separators=(",", ":"))}
-    write_atomically(path, safetensors.torch.save(tensors, metadata))
+    return safetensors.torch.save(tensors, metadata)
+
+
+def peptides_in(path: Path) -> set[tuple[str, str]] | None:
+    """Name and fingerprint of each molecule of a compact set; None where the file is not one."""
+    try:
+        return {(m.name, m.atoms.fingerprint) for m in read_compact(path)}
+    except (OSError, ValueError):
+        return None
 
 
 def is_compact(path: Path) -> bool:
@@ -98,6 +118,7 @@ def read_compact(path: Path | str) -> list[CompactMolecule]:
     if not path.is_file():
         raise FileNotFoundError(f"no compact training set at {path}; make one with `timewarp pack`")
     molecules = []
+    seen: set[str] = set()
     try:
         with safetensors.safe_open(str(path), framework="pt") as handle:
             metadata = handle.metadata() or {}
@@ -107,14 +128,23 @@ def read_compact(path: Path | str) -> list[CompactMolecule]:
             for key in handle.keys():  # noqa: SIM118
                 keys.setdefault(key.split("/")[0], []).append(key)
             for row in json.loads(metadata["molecules"]):
+                check(CompactRow, row, "a molecule of its metadata")
                 name = row["name"]
                 atoms = Atoms.from_json(row["atoms"])
                 frames = handle.get_tensor(f"{name}/frames")
-                if frames.dtype != torch.int16 or frames.shape[1:] != (atoms.n_atoms, 3):
+                if name in seen:
+                    raise ValueError(f"{name} is there twice")
+                seen.add(name)
+                if frames.dtype != torch.int16 or frames.shape[1:] != (atoms.n_atoms, 3) or not len(frames):
                     raise ValueError(f"frames of {name} are {frames.dtype} {tuple(frames.shape)}")
                 parameters = {
                     key.split("/")[2]: _wide(handle.get_tensor(key)) for key in keys[name] if "/parameters/" in key
                 }
+                if set(parameters) != set(DECLARED):
+                    wrong = sorted(set(parameters) ^ set(DECLARED))[0]
+                    raise ValueError(f"parameters of {name}: {wrong!r} is missing or unknown")
+                if Parameters(**parameters).n_atoms != atoms.n_atoms:
+                    raise ValueError(f"parameters of {name} are of another number of atoms")
                 molecules.append(
                     CompactMolecule(
                         name, row["split"], atoms, frames, parameters, row["preset"], float(row["temperature_K"])

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
 import importlib.util
-import os
+import shutil
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
 
-from ..files import write_atomically
+from ..files import not_written, write_atomically
 from ..geometry import superpose
+from ..publishing import publishing
 from .folder import RunFolder
 from .frame_set import FrameSet, Source
+from .identity import run_identity
 from .trajectory import Trajectory
 
 if TYPE_CHECKING:
@@ -47,7 +52,7 @@ def export(
         format: ``"dcd"``, ``"xtc"``, ``"h5"`` or ``"pdb"``.
         stride: keep every ``stride``-th frame.
         superposed: turn each frame onto the first one of the first chain.
-        overwrite: replace files that exist.
+        overwrite: replace files that exist, whatever they are; without it, only those of an export of the same run.
         topology_pdb: PDB text; needed where ``source`` is a trajectory.
 
     Returns:
@@ -55,7 +60,8 @@ def export(
 
     Raises:
         ValueError: unknown format, no frames, or several chains into one file.
-        FileExistsError: a file exists and ``overwrite`` is off; nothing is written.
+        FileExistsError: a file exists that is no export of the same run and ``overwrite`` is off, or another process is
+            writing there; nothing is written.
     """
     import mdtraj
 
@@ -67,31 +73,74 @@ def export(
         trajectory = source
     else:
         trajectory, topology_pdb = source.trajectory(stride=stride), source.topology_pdb
-        stride = 1
     if topology_pdb is None:
         raise ValueError("the export of a trajectory needs topology_pdb, the PDB text of its molecule")
     if stride < 1:
         raise ValueError(f"the stride must be at least 1, got {stride}")
-    positions = trajectory.positions[:, ::stride]
+    every = stride if isinstance(source, Trajectory) else 1  # or it has been taken already
+    positions = trajectory.positions[:, ::every]
     stem = "biased" if trajectory.kind == "exploration" else "chain"
     files = _files(Path(destination), trajectory.n_chains, format, stem)
     pdb = files[0].with_name("topology.pdb") if format in ("dcd", "xtc") else None
     targets = files + ([pdb] if pdb else [])
-    if not overwrite and (there := [f for f in targets if f.exists()]):
-        raise FileExistsError(f"{there[0]} exists; choose another destination, or overwrite (--force)")
+    of = _described(source, stride, superposed)
     topology = structure(topology_pdb, trajectory.atoms.n_atoms).topology
-    files[0].parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=files[0].parent, prefix=".export-") as work:
+    names = [file.name for file in targets]
+    with publishing(files[0].parent, of, names=names, force=overwrite, beside=True) as outputs:
         if pdb:
-            write_atomically(pdb, topology_pdb)
-        times = (trajectory.times[::stride]).numpy()
+            write_atomically(outputs.work / pdb.name, topology_pdb)
+        times = (trajectory.times[::every]).numpy()
         reference = positions[0, 0]
-        for chain, file in zip(positions, files, strict=True):
-            frames = superpose(chain, reference) if superposed else chain
-            part = Path(work) / f"part.{format}"
-            mdtraj.Trajectory(frames.to(torch.float32).numpy(), topology, time=times).save(str(part))
-            os.replace(part, file)
+        with _plain_folder(outputs.work) as plain:
+            for chain, file in zip(positions, files, strict=True):
+                frames = superpose(chain, reference) if superposed else chain
+                _save(mdtraj.Trajectory(frames.to(torch.float32).numpy(), topology, time=times), plain, format)
+                move(plain / f"part.{format}", outputs.work / file.name)
     return files + ([pdb] if pdb else [])
+
+
+def _described(source: RunFolder | FrameSet | Trajectory, stride: int, superposed: bool) -> str:
+    """What an export is of; one of other frames of the same run is another one."""
+    if isinstance(source, Trajectory):
+        name = hashlib.sha256(source.positions.contiguous().numpy().tobytes()).hexdigest()[:16]
+    else:
+        name = run_identity(source)
+    return f"export of {name}, every {stride}. frame{'' if superposed else ', not superposed'}"
+
+
+def _save(frames: mdtraj.Trajectory, folder: Path, format: str) -> None:
+    """Write frames to ``part.FORMAT`` in a folder.
+
+    Raises:
+        NotWritten: the file could not be written in full.
+    """
+    part = folder / f"part.{format}"
+    try:
+        frames.save(str(part))
+    except (OSError, RuntimeError) as error:
+        raise not_written(part, error if isinstance(error, OSError) else OSError(str(error))) from None
+
+
+@contextlib.contextmanager
+def _plain_folder(work: Path) -> Iterator[Path]:
+    """A folder whose path MDTraj's C code can open: in ASCII; ``work`` itself where it is."""
+    if str(work.resolve()).isascii():
+        yield work
+        return
+    with tempfile.TemporaryDirectory(prefix="timewarp-export-") as other:
+        yield Path(other)
+
+
+def move(source: Path, target: Path) -> None:
+    """Move a file, between file systems too.
+
+    Raises:
+        NotWritten: the disk is full, ...
+    """
+    try:
+        shutil.move(source, target)
+    except OSError as error:
+        raise not_written(target, error) from None
 
 
 def mdtraj_topology(run: Source) -> mdtraj.Topology:
@@ -114,7 +163,10 @@ def structure(topology_pdb: str, n_atoms: int) -> mdtraj.Trajectory:
     with tempfile.TemporaryDirectory() as work:
         file = Path(work) / "topology.pdb"
         file.write_text(topology_pdb, encoding="utf-8")
-        frame = mdtraj.load_pdb(str(file), standard_names=False)
+        try:
+            frame = mdtraj.load_pdb(str(file), standard_names=False)
+        except Exception as error:  # whatever its parser stumbles over
+            raise ValueError(f"topology_pdb cannot be read as PDB text ({type(error).__name__}: {error})") from None
     if frame.n_atoms != n_atoms:
         raise ValueError(f"topology_pdb has {frame.n_atoms} atoms, the trajectory {n_atoms}")
     return frame

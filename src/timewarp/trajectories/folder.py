@@ -7,6 +7,7 @@ import math
 import shlex
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +16,12 @@ from torch import Tensor
 
 from ..energies import Parameters
 from ..files import (
-    LOCK_FILE,
-    TEMPORARY_SUFFIX,
     exclusive,
+    make_folder,
     read_json,
     read_toml,
     remove_temporaries,
+    to_json,
     to_toml,
     write_atomically,
     write_json,
@@ -28,6 +29,8 @@ from ..files import (
 )
 from ..state import Atoms
 from . import segments
+from .claiming import check_config, check_summary, strangers
+from .identity import differing, stereochemistry
 from .segments import SegmentHeader, read_header, segment_name, write_segment
 from .superchains import superchains_of_run
 from .trajectory import Trajectory
@@ -40,7 +43,6 @@ BIASED = (
     "`timewarp sample --start-from` confirms them"
 )
 """What is said of an exploration wherever it is met."""
-_OWN_FILES = {"topology.pdb", "atoms.json", "segments", LOCK_FILE}
 
 
 class RunFolder:
@@ -62,6 +64,8 @@ class RunFolder:
 
     def __init__(self, path: Path, kind: str, name: str, atoms: Atoms, config: dict[str, Any]) -> None:
         self.path, self.kind, self.name, self.atoms, self.config = path, kind, name, atoms, config
+        self._stored = config  # what config.toml holds
+        self._held = False
         self._segments: dict[int, list[SegmentHeader]] = self._scan()
 
     def __repr__(self) -> str:
@@ -109,18 +113,26 @@ class RunFolder:
             raise NotADirectoryError(f"{path} is a file; give a folder for the run")
         if (path / "config.toml").exists():
             run = cls.open(path)
-            run._check_same(kind, name, atoms, wanted, may_change)
-            if wanted != run.config:
-                run.config = wanted
-                run._write_config()
+            run._check_same(kind, name, atoms, topology_pdb, wanted, may_change)
+            run.config = wanted
             return run
-        if path.exists() and (strangers := sorted(p.name for p in path.iterdir() if not _is_own(p))):
-            raise FileExistsError(f"{path} is not a run and not empty (it holds {strangers[0]}); choose another folder")
-        (path / "segments").mkdir(parents=True, exist_ok=True)
-        write_atomically(path / "topology.pdb", topology_pdb)
-        write_json(path / "atoms.json", atoms.to_json())
-        run = cls(path, kind, name, atoms, wanted)
-        run._write_config()  # last: a folder with a config is complete
+        texts = {"topology.pdb": topology_pdb, "atoms.json": to_json(atoms.to_json()) + "\n"}
+
+        def check_empty() -> None:
+            if path.is_dir() and (found := strangers(path, texts)):
+                raise FileExistsError(f"{path} is not a run and not empty (it holds {found[0]}); choose another folder")
+
+        check_empty()
+        make_folder(path)
+        with exclusive(path):
+            if (path / "config.toml").exists():
+                raise FileExistsError(f"{path} was made by another process meanwhile; run the command again")
+            check_empty()
+            make_folder(path / "segments")
+            for file, text in texts.items():
+                write_atomically(path / file, text)
+            run = cls(path, kind, name, atoms, wanted)
+            run._write_config()  # last: a folder with a config is complete
         return run
 
     @classmethod
@@ -139,25 +151,41 @@ class RunFolder:
         for name in ("config.toml", "atoms.json", "topology.pdb"):
             if not (path / name).exists():
                 raise FileNotFoundError(f"{path} is not a run folder: it has no {name}")
-        config = read_toml(path / "config.toml")
-        head = config.pop("run", {})
-        if not isinstance(head, Mapping) or head.get("schema") != SCHEMA or head.get("kind") not in KINDS:
-            raise ValueError(f"{path / 'config.toml'} is not the configuration of a run (schema {SCHEMA} expected)")
-        atoms = Atoms.from_json(read_json(path / "atoms.json"))
+        head, config = _read_config(path)
+        try:
+            atoms = Atoms.from_json(read_json(path / "atoms.json"))
+        except ValueError as error:
+            raise ValueError(f"{path}: {error}") from None
         if head.get("fingerprint") != atoms.fingerprint:
             raise ValueError(f"{path}: atoms.json and config.toml are of different molecules")
         return cls(path, head["kind"], str(head.get("name")), atoms, config)
 
     @contextlib.contextmanager
     def lock(self) -> Iterator[None]:
-        """Hold the folder for writing, so that two processes cannot write one run.
+        """Hold the folder for writing, so that two processes cannot write one run; within it, again, for nothing.
+
+        A configuration that was changed by :meth:`create` is written now, and not before.
 
         Raises:
             Locked: another process holds it (a FileExistsError).
+            FileExistsError: another process has changed the run meanwhile, or ``summary.json`` is not the run's.
         """
-        with exclusive(self.path):
-            remove_temporaries(self.path)
+        if self._held:
             yield
+            return
+        with exclusive(self.path):
+            self._held = True
+            try:
+                if _read_config(self.path)[1] != self._stored:
+                    raise FileExistsError(f"{self.path} was changed by another process; run the command again")
+                check_summary(self.path / "summary.json")
+                remove_temporaries(self.path)
+                self.refresh()
+                if self.config != self._stored:
+                    self._write_config()
+                yield
+            finally:
+                self._held = False
 
     # --- writing ------------------------------------------------------------------------------------------------
 
@@ -214,7 +242,21 @@ class RunFolder:
     @property
     def topology_pdb(self) -> str:
         """PDB text of the start positions."""
-        return (self.path / "topology.pdb").read_text(encoding="utf-8")
+        path = self.path / "topology.pdb"
+        try:
+            return path.read_text(encoding="utf-8")
+        except UnicodeDecodeError as error:
+            raise ValueError(f"{path} is not text ({error}); it is damaged") from None
+
+    @cached_property
+    def stereochemistry(self) -> str | None:
+        """Of the start: see :func:`timewarp.trajectories.identity.stereochemistry`."""
+        return stereochemistry(self.topology_pdb, self.atoms)
+
+    @property
+    def segment_files(self) -> list[Path]:
+        """All closed segments, in order."""
+        return [header.path for stream in self.streams for header in self._segments[stream]]
 
     @property
     def parameters(self) -> Parameters | None:
@@ -233,8 +275,14 @@ class RunFolder:
 
     def summary(self) -> dict[str, Any] | None:
         """What ``summary.json`` holds, or None before it is written."""
+        from ..schemas import SummaryFile, check
+
         path = self.path / "summary.json"
-        return read_json(path) if path.exists() else None
+        if not path.exists():
+            return None
+        found = read_json(path)
+        check(SummaryFile, found, path)
+        return found
 
     @property
     def temperature_K(self) -> float:
@@ -303,6 +351,31 @@ class RunFolder:
         earlier = self._segments.get(stream)
         return segments.read_state(earlier[-1].path) if earlier else None
 
+    def check_state(self, stream: int, state: Mapping[str, Tensor], expected: segments.Like, also: str = "") -> None:
+        """Compare a stream's state with what it should be: see :func:`~timewarp.trajectories.segments.check_state`.
+
+        The entry ``step`` or ``cycle`` must be the step of the last frame.
+
+        Raises:
+            ValueError: it is damaged, or of other kernels.
+        """
+        last = self.last_segment(stream)
+        segments.check_state(state, expected, str(last.path), also)
+        for name in ("step", "cycle"):
+            if name in expected and int(state[name]) != last.last_step:
+                raise ValueError(
+                    f"the checkpoint in {last.path} is damaged: it is of step {int(state[name])}, the last frame of "
+                    f"step {last.last_step}; move that segment and later ones away"
+                )
+
+    def last_segment(self, stream: int) -> SegmentHeader:
+        """The last closed segment of a stream, which holds its checkpoint.
+
+        Raises:
+            KeyError: the stream has none.
+        """
+        return self._segments[stream][-1]
+
     def refresh(self) -> None:
         """Look again for segments, which other processes may have closed."""
         self._segments = self._scan()
@@ -339,6 +412,8 @@ class RunFolder:
         first = 0
         for row, (stream, chains) in enumerate(zip(chosen, kept, strict=True)):
             for start, header in self._starts(stream):
+                if header.n_chains != self.last_segment(stream).n_chains:
+                    raise ValueError(f"{header.path} holds {header.n_chains} chains, unlike the last segment")
                 skip = max(discard - start, -(start - discard) % stride)
                 place = max(start - discard + stride - 1, 0) // stride
                 wanted = min(len(range(skip, header.n_frames, stride)), n_frames - place)
@@ -373,6 +448,7 @@ class RunFolder:
     def _write_config(self) -> None:
         head = {"schema": SCHEMA, "kind": self.kind, "name": self.name, "fingerprint": self.atoms.fingerprint}
         write_toml(self.path / "config.toml", {**self.config, "run": head})
+        self._stored = self.config
 
     def _scan(self) -> dict[int, list[SegmentHeader]]:
         found: dict[int, list[SegmentHeader]] = {}
@@ -392,42 +468,40 @@ class RunFolder:
         return found
 
     def _check_same(
-        self, kind: str, name: str, atoms: Atoms, wanted: dict[str, Any], may_change: Sequence[str]
+        self,
+        kind: str,
+        name: str,
+        atoms: Atoms,
+        topology_pdb: str,
+        wanted: dict[str, Any],
+        may_change: Sequence[str],
     ) -> None:
         if atoms.fingerprint != self.atoms.fingerprint:
             raise FileExistsError(f"{self.path} holds another molecule: {self.name}, not {name}; choose another folder")
+        if where := differing(self.stereochemistry, stereochemistry(topology_pdb, atoms), atoms):
+            raise FileExistsError(
+                f"{self.path} holds a stereoisomer of {name}: they differ in {where}; choose another folder"
+            )
         if kind != self.kind:
             raise FileExistsError(f"{self.path} holds a run of kind {self.kind}, not {kind}; choose another folder")
-        old, new = dict(_flatten(self.config)), dict(_flatten(wanted))
-        if {"energy"} <= old.keys() | new.keys() and old.get("energy") != new.get("energy"):
-            theirs, ours = old.get("preset"), new.get("preset")
-            raise FileExistsError(
-                f"{self.path} holds a run under another force field ({theirs}, not {ours}"
-                f"{' with these numbers' * (theirs == ours)}); choose another folder, or give the files and the "
-                "solvent that the run was made with"
-            )
-        for field in sorted(old.keys() | new.keys()):
-            if old.get(field) != new.get(field) and field not in may_change:
-                raise FileExistsError(
-                    f"{self.path} holds a run whose {field} is {_show(old.get(field))}, not "
-                    f"{_show(new.get(field))}; choose another folder, or the same {field} to go on with that run"
-                )
+        check_config(self.path, self.config, wanted, may_change)
 
 
-def _is_own(path: Path) -> bool:
-    """Whether a file may be there from a creation that was interrupted."""
-    if path.name == "segments":
-        return path.is_dir() and not any(path.glob("*.safetensors"))
-    return path.name in _OWN_FILES or path.name.endswith(TEMPORARY_SUFFIX)
+def _read_config(path: Path) -> tuple[Mapping[str, Any], dict[str, Any]]:
+    """The table ``[run]`` of a run's configuration, and the rest.
 
-
-def _flatten(table: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for key, value in table.items():
-        if isinstance(value, Mapping):
-            yield from _flatten(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", value
-
-
-def _show(value: Any) -> str:
-    return "unset" if value is None else repr(value)
+    Raises:
+        ValueError: it is not the configuration of a run.
+    """
+    config = read_toml(path / "config.toml")
+    head = config.pop("run", {})
+    if not isinstance(head, Mapping) or head.get("schema") != SCHEMA or head.get("kind") not in KINDS:
+        raise ValueError(f"{path / 'config.toml'} is not the configuration of a run (schema {SCHEMA} expected)")
+    timestep = config.get("timestep_fs")
+    known = isinstance(timestep, int | float) and not isinstance(timestep, bool) and 0 < timestep < 1e12
+    if head["kind"] == "md" and not known:
+        raise ValueError(
+            f"{path / 'config.toml'}: timestep_fs must be a positive number of femtoseconds, got {timestep!r}; it "
+            "is damaged or was edited"
+        )
+    return head, config

@@ -18,7 +18,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
+from .dcd_structure import check_dcd
 from .matching import FileAtoms, bonds_by_distance, pieces
+from .probing import check_readable
 
 if TYPE_CHECKING:
     import mdtraj
@@ -111,6 +113,9 @@ def iterate(path: Path, topology: mdtraj.Topology | None, chunk: int) -> Iterato
         for start in range(0, whole.n_frames, chunk):
             yield whole[start : start + chunk]
         return
+    if suffix == ".dcd":
+        check_dcd(path)
+    check_readable(path, suffix)
     seen = 0
     own = suffix in HAVE_TOPOLOGY
     with contextlib.ExitStack() as stack:

@@ -14,6 +14,7 @@ from ..energies import Parameters
 from ..shapes import Float
 from ..state import Atoms
 from .folder import ENERGY_FILE, RunFolder
+from .identity import stereochemistry
 from .trajectory import Trajectory
 
 if TYPE_CHECKING:
@@ -63,6 +64,11 @@ class FrameSet:
     def kind(self) -> str:
         """``"md"`` where the time between frames was given, ``"frames"`` otherwise."""
         return "frames" if self.spacing_ps is None else "md"
+
+    @property
+    def stereochemistry(self) -> str | None:
+        """Of the structure that gives the chirality."""
+        return stereochemistry(self.topology_pdb, self.atoms)
 
     @property
     def is_dynamics(self) -> bool:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
+import hashlib
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,15 +14,17 @@ from typing import Any
 from ..analysis.evaluation import MEASURES, summarise
 from ..analysis.tica import LAG_PS
 from ..analysis.verdict import largest_rhat, smallest_ess
-from ..files import read_json, write_atomically, write_json
+from ..files import read_json, to_json, write_atomically, write_json
 from ..judging import Judged, judge_run
 from ..progress import Listener, Progress, listening
+from ..publishing import ADVICE, Outputs, publishing
 from ..report.evaluation import render_evaluation
-from ..trajectories import Source
+from ..trajectories import Source, frames_digest
 from ..version import version
 from .sources import Given, sources_of
 
 SCHEMA = 3
+FILES = ("evaluation.json", "evaluation.csv", "index.html")
 SLOWEST = "TIC 1"
 """The quantity whose speed-up over MD is put into the table: the slowest coordinate of the reference."""
 PLAIN = (
@@ -58,8 +62,18 @@ class Evaluation:
             cells = [row["measures"].get(m.name, {}).get(part, "") for m in MEASURES for part in ("value", "floor")]
             states = row["states"]
             numbers = [row["name"], *cells, states["found"], len(states["missed"]), *(row[key] for key in PLAIN)]
-            writer.writerow(["" if value is None else value for value in numbers])
+            writer.writerow(["" if value is None else plain_cell(value) for value in numbers])
         return buffer.getvalue()
+
+
+def plain_cell(value: Any) -> Any:
+    """A cell that a spreadsheet takes for text: the name of a molecule is anybody's, and ``=...`` a formula.
+
+    >>> plain_cell("=1+1"), plain_cell("AG"), plain_cell(-1.5)
+    ("'=1+1", 'AG', -1.5)
+    """
+    risky = isinstance(value, str) and value[:1] in ("=", "+", "-", "@", "\t", "\r")
+    return f"'{value}" if risky else value
 
 
 def evaluate(
@@ -71,6 +85,7 @@ def evaluate(
     discard: int = 0,
     top: Path | str | None = None,
     spacing_ps: float | None = None,
+    force: bool = False,
     progress: bool | Listener = False,
 ) -> Evaluation:
     """Compare runs with references of the same molecules, by the measures that papers report.
@@ -87,11 +102,12 @@ def evaluate(
         discard: frames dropped from the start of each chain of the runs.
         top: topology of references that are trajectory files of another program.
         spacing_ps: time between their frames in ps, where they are of dynamics.
+        force: write into ``out`` whatever it holds, over files of the same names.
         progress: True for a progress line on standard error, or a function called with a
             :class:`timewarp.progress.Report`.
 
     Raises:
-        FileExistsError: ``out`` holds something else.
+        FileExistsError: ``out`` holds something else, or another process is writing to it.
         ValueError: a run is biased, or has no reference of its molecule, temperature and force field, or several.
 
     Example:
@@ -100,34 +116,46 @@ def evaluate(
         >>> sorted(evaluate(run, md, lag_ps=1).rows[0]["measures"])[:3]
         ['delta_F', 'energy_w2', 'jsd_tica']
     """
-    folder = None if out is None else Path(out)
-    if folder is not None and not _may_hold(folder):
-        raise FileExistsError(f"{folder} is not empty and not an evaluation; choose another folder")
     found = list(sources_of(runs))
     target = {"preset": found[0].config.get("preset"), "temperature_K": found[0].temperature_K}
     pairs = match(found, list(sources_of(references, top=top, spacing_ps=spacing_ps, **target)))
-    if folder is not None:
-        (folder / "peptides").mkdir(parents=True, exist_ok=True)
-    rows: list[dict[str, Any]] = []
-    quiet = progress is not True
-    with listening(progress), Progress("evaluating", len(pairs), unit="run", quiet=quiet) as bar:
-        for name, (run, reference) in pairs.items():
-            kept = None if folder is None else folder / "peptides" / f"{name}.json"
-            rows.append(_row(name, run, reference, lag_ps, discard, kept))
-            bar.advance(1, name)
-    result = Evaluation(rows, summarise(rows), lag_ps)
-    if folder is not None:
-        write_json(folder / "evaluation.json", result.to_json())
-        write_atomically(folder / "evaluation.csv", result.to_csv().encode())
-        write_atomically(folder / "index.html", render_evaluation(rows, result.summary, version()).encode())
+    with contextlib.ExitStack() as stack:
+        outputs = None
+        if out is not None:
+            names = [*FILES, *map(_kept_in, pairs)]
+            opened = publishing(Path(out), "evaluation", names=names, force=force)
+            outputs = stack.enter_context(opened)
+            if not force:
+                _check_takes_in(outputs, set(pairs))
+        rows: list[dict[str, Any]] = []
+        quiet = progress is not True
+        with listening(progress), Progress("evaluating", len(pairs), unit="run", quiet=quiet) as bar:
+            for name, (run, reference) in pairs.items():
+                rows.append(_row(name, run, reference, lag_ps, discard, outputs))
+                bar.advance(1, name)
+        result = Evaluation(rows, summarise(rows), lag_ps)
+        if outputs is not None:
+            write_json(outputs.work / "evaluation.json", result.to_json())
+            write_atomically(outputs.work / "evaluation.csv", result.to_csv().encode())
+            page = render_evaluation(rows, result.summary, version())
+            write_atomically(outputs.work / "index.html", page.encode())
     return result
 
 
-def _may_hold(folder: Path) -> bool:
-    """Whether a folder is new, empty, or an evaluation."""
-    if not folder.exists():
-        return True
-    return folder.is_dir() and (not any(folder.iterdir()) or (folder / "peptides").is_dir())
+def _check_takes_in(outputs: Outputs, names: set[str]) -> None:
+    """Refuse to replace an evaluation of runs that the new one does not have.
+
+    Raises:
+        FileExistsError: there is one.
+    """
+    if not outputs.is_own("evaluation.json"):
+        return
+    old = {str(row["name"]) for row in read_json(outputs.folder / "evaluation.json")["rows"]}
+    if left := sorted(old - names):
+        raise FileExistsError(
+            f"{outputs.folder} holds an evaluation of {left[0]} too, which would be lost; evaluate that run as well, "
+            f"{ADVICE}"
+        )
 
 
 def match(runs: Sequence[Source], references: Sequence[Source]) -> dict[str, tuple[Source, Source]]:
@@ -142,13 +170,13 @@ def match(runs: Sequence[Source], references: Sequence[Source]) -> dict[str, tup
         path, key = run.path, _target(run)
         found = [r for r in references if _target(r) == key and r.path.resolve() != path.resolve()]
         if len(found) != 1:
-            what = f"{run.name} under {key[1]} at {key[2]:g} K"
+            what = f"{run.name} under {key[2]} at {key[3]:g} K"
             raise ValueError(
                 f"{path} needs one reference of {what}, and {len(found)} were given"
                 + (
                     f" ({', '.join(str(r.path) for r in found[:3])})"
                     if found
-                    else "; leave the run out, or simulate one"
+                    else f"; {_isomer(run, references)}leave the run out, or simulate one"
                 )
             )
         found[0].check_unbiased()
@@ -204,30 +232,47 @@ def row_of(name: str, judged: Judged, discard: int = 0) -> dict[str, Any]:
     }
 
 
-def _row(name: str, run: Source, reference: Source, lag_ps: float, discard: int, path: Path | None) -> dict[str, Any]:
+def _row(
+    name: str, run: Source, reference: Source, lag_ps: float, discard: int, outputs: Outputs | None
+) -> dict[str, Any]:
     """The row of one run; the stored one where nothing has changed."""
+    if outputs is None:
+        return row_of(name, judge_run(run, reference, discard=discard, lag_ps=lag_ps), discard)
     inputs = {
         "schema": SCHEMA,
         **{
-            part: {
-                "path": str(folder.path),
-                "frames": [folder.n_frames(s) for s in folder.streams],
-                "config": folder.config,
-            }
+            part: {"path": str(folder.path), "frames": frames_digest(folder), "summary": _digest(folder.summary())}
             for part, folder in (("run", run), ("reference", reference))
         },
         "lag_ps": lag_ps,
         "discard": discard,
+        "version": version(),
     }
-    if path is not None and path.is_file():
-        stored = read_json(path)
+    file = _kept_in(name)
+    if outputs.is_own(file):  # as it was written: its checksum is known
+        stored = read_json(outputs.folder / file)
         if stored.get("inputs") == inputs:
             return dict(stored["row"])
     row = row_of(name, judge_run(run, reference, discard=discard, lag_ps=lag_ps), discard)
-    if path is not None:
-        write_json(path, {"inputs": inputs, "row": row})
+    outputs.put(file, to_json({"inputs": inputs, "row": row}) + "\n")
     return row
 
 
-def _target(run: Source) -> tuple[str, str, float]:
-    return run.atoms.fingerprint, str(run.config.get("preset")), round(run.temperature_K, 6)
+def _kept_in(name: str) -> str:
+    return f"peptides/{name}.json"
+
+
+def _digest(data: Any) -> str:
+    return hashlib.sha256(to_json({"": data}).encode()).hexdigest()[:16]
+
+
+def _isomer(run: Source, references: Sequence[Source]) -> str:
+    """What to say where a reference is of a stereoisomer."""
+    for other in references:
+        if other.atoms.fingerprint == run.atoms.fingerprint and other.stereochemistry != run.stereochemistry:
+            return f"{other.path} is of a stereoisomer; "
+    return ""
+
+
+def _target(run: Source) -> tuple[str, str | None, str, float]:
+    return run.atoms.fingerprint, run.stereochemistry, str(run.config.get("preset")), round(run.temperature_K, 6)

@@ -98,8 +98,8 @@ def explore(
         },
         may_change=("n_samples", "threads"),
     )
-    keep_energy(folder, system)
-    with listening(progress):
+    with listening(progress), folder.lock():
+        keep_energy(folder, system)
         record = run_chains(
             kernel,
             lambda generator: system.starts(n_chains, generator, chosen.starts, superchains=n_chains),
@@ -108,23 +108,23 @@ def explore(
             device=system.device,
             quiet=progress is not True,
         )
-    run = Run(folder)
-    folder.write_summary(
-        {
-            "schema": 1,
-            "molecule": system.name,
-            "model": loaded.name,
-            **summarise_exploration(run.trajectory, record, system.restriction),
-            "family": loaded.kind,
-            "preset": system.preset,
-            "threshold_kJ_mol": chosen.threshold_kJ_mol,
-            "starts": list(chosen.starts),
-            "seed": chains.seed,
-            "thin": chains.thin,
-            "precision": system.precision,
-            **describe(system.device, threads),
-            "engines": engines(system, (learned,)),
-            "weights_sha256": loaded.sha256,
-        }
-    )
+        run = Run(folder)
+        folder.write_summary(
+            {
+                "schema": 1,
+                "molecule": system.name,
+                "model": loaded.name,
+                **summarise_exploration(run.trajectory, record, system.restriction),
+                "family": loaded.kind,
+                "preset": system.preset,
+                "threshold_kJ_mol": chosen.threshold_kJ_mol,
+                "starts": list(chosen.starts),
+                "seed": chains.seed,
+                "thin": chains.thin,
+                "precision": system.precision,
+                **describe(system.device, threads),
+                "engines": engines(system, (learned,)),
+                "weights_sha256": loaded.sha256,
+            }
+        )
     return run

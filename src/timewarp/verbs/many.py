@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ..executors import Executor, Outcome, Task
-from ..files import exclusive, read_json, write_json
+from ..files import check_folder, read_json, write_json
 from ..molecules import folder_name
 from ..progress import Progress
 from ..trajectories import open_campaign, run_in_campaign
@@ -85,9 +85,9 @@ def run_list(
     """
     if not sequences or len(set(sequences)) != len(sequences):
         raise ValueError(f"sequences must be one or more, each once; got {len(sequences)}")
+    check_folder(Path(out))
     out = Path(out).resolve()  # workers have other working directories
-    open_campaign(out, dict(shared), may_grow=may_grow)
-    with exclusive(out):
+    with open_campaign(out, dict(shared), may_grow=may_grow):
         table = _Table(out, sequences, row, amount, each)
         tasks = [
             Task(

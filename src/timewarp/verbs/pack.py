@@ -10,9 +10,12 @@ import torch
 
 from ..energies import Parameters
 from ..files import sha256
+from ..publishing import check_owned, write_owned
 from ..settings.other import PackSettings
 from ..trajectories import RunFolder, run_folders
-from ..trajectories.compact import CompactMolecule, to_fixed_point, write_compact
+from ..trajectories.compact import CompactMolecule, compact_bytes, peptides_in, to_fixed_point
+
+TRAINING_SET = "a training set whose peptides are all in the new one"
 
 
 @dataclass(frozen=True)
@@ -41,6 +44,7 @@ def pack(
     validation: Sequence[Path | str] = (),
     frames: int = 400,
     validation_frames: int = 64,
+    force: bool = False,
 ) -> Packed:
     """Take frames from the runs of many peptides, evenly spread over each, with their force-field parameters.
 
@@ -52,21 +56,30 @@ def pack(
         validation: the same, to choose the network by.
         frames: of each peptide to learn from, at most.
         validation_frames: of each peptide to choose by, at most.
+        force: replace ``out`` whatever it is; without it, only a training set whose peptides are all in the new one.
 
     Raises:
+        FileExistsError: ``out`` is something else than such a training set, or lies in a run folder.
         ValueError: there is no run to learn from, a run is biased, or the file has another suffix.
     """
     out = Path(out)
     settings = PackSettings(validation=tuple(map(Path, validation)), frames=frames, validation_frames=validation_frames)
     if out.suffix != ".safetensors":
         raise ValueError(f"the file must end in .safetensors, got {out}")
+    check_owned(out, lambda path: peptides_in(path) is not None, TRAINING_SET, force)
     parts = (("train", runs, settings.frames), ("validation", settings.validation, settings.validation_frames))
     molecules = [
         _compact(folder, split, most) for split, paths, most in parts for p in paths for folder in run_folders(Path(p))
     ]
     if not any(m.split == "train" for m in molecules):
         raise ValueError("there is no run to learn from: name run folders, or a folder of runs")
-    write_compact(out, molecules)
+    new = {(m.name, m.atoms.fingerprint) for m in molecules}
+
+    def is_ours(path: Path) -> bool:
+        old = peptides_in(path)
+        return old is not None and old <= new
+
+    write_owned(out, compact_bytes(molecules), is_ours, TRAINING_SET, force)
     return Packed(out, len(molecules), sum(len(m.frames) for m in molecules), out.stat().st_size, sha256(out))
 
 

@@ -6,18 +6,21 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ..files import read_json, write_atomically, write_json
+from ..files import write_atomically, write_json
 from ..judging import Judged, judge_run
 from ..progress import Listener
+from ..publishing import publishing
 from ..report import Provenance
 from ..report import write_report as draw_report
 from ..report.exploration import render_exploration
 from ..report.write import save_plots
 from ..settings.other import AnalyseSettings, FigureSettings
-from ..trajectories import Source
+from ..trajectories import Source, run_identity
 from ..version import version
 from .sources import Given, source_of, teller
 from .survey import survey
+
+PAGE = "index.html"
 
 
 def write_report(
@@ -38,40 +41,53 @@ def write_report(
         format: of the figure files: ``png``, ``svg``, ``pdf``.
         progress: True for lines on the logger ``timewarp``, or a function called with a
             :class:`timewarp.progress.Report`.
-        settings: ``discard``, ``stride``, ``lag_ps``, ``top`` and ``spacing_ps`` of
+        settings: ``discard``, ``stride``, ``lag_ps``, ``top``, ``spacing_ps`` and ``force`` of
             :class:`~timewarp.settings.other.AnalyseSettings`.
 
     Returns:
         The page.
 
     Raises:
-        FileExistsError: ``out`` holds something that is no report.
+        FileExistsError: ``out`` holds something that is no report of this run, and ``force`` is not given; or another
+            process is writing to it.
         ValueError: the run is too short, or the reference is of another target.
     """
     chosen, formats = AnalyseSettings.make(settings), FigureSettings(format=tuple(format)).format
     source = source_of(run)
     folder = source.path / "report" if out is None else Path(out)
-    if folder.exists() and not folder.is_dir():
-        raise NotADirectoryError(f"{folder} is a file; give a folder for the report")
-    if out is not None and folder.exists() and any(folder.iterdir()) and not is_analysis(folder / "analysis.json"):
-        raise FileExistsError(f"{folder} is not empty and not a report; choose another folder")
     other = None
     if reference is not None:
         other = source_of(reference, top=chosen.top, spacing_ps=chosen.spacing_ps, molecule=source)
-    if source.kind == "exploration":
-        return _explored(source, other, folder, chosen, formats, progress)
+    names = (PAGE, "analysis.json")
+    with publishing(folder, f"report of {run_identity(source)}", names=names, force=chosen.force) as outputs:
+        if source.kind == "exploration":
+            _explored(source, other, outputs.work, chosen, formats, progress)
+        else:
+            _judged(source, other, outputs.work, chosen, formats, progress)
+    return folder / PAGE
+
+
+def _judged(
+    source: Source,
+    reference: Source | None,
+    folder: Path,
+    settings: AnalyseSettings,
+    formats: Sequence[str],
+    progress: bool | Listener,
+) -> None:
+    """The page of a run that can be judged."""
     judged = judge_run(
         source,
-        other,
-        discard=chosen.discard,
-        stride=chosen.stride,
+        reference,
+        discard=settings.discard,
+        stride=settings.stride,
         slow=True,
-        lag_ps=chosen.lag_ps,
+        lag_ps=settings.lag_ps,
         progress=teller(progress, "analysing"),
     )
     if (tell := teller(progress, "drawing")) is not None:
         tell("the page")
-    page = draw_report(
+    draw_report(
         folder,
         judged.trajectory,
         judged.analysis,
@@ -83,15 +99,6 @@ def write_report(
         formats=formats,
     )
     write_json(folder / "analysis.json", judged.to_json())
-    return page
-
-
-def is_analysis(path: Path) -> bool:
-    """Whether a file was written by `analyse` or `report`, and so may be written again."""
-    try:
-        return path.is_file() and {"run", "verdict"} <= read_json(path).keys()
-    except ValueError:
-        return False
 
 
 def _explored(
@@ -101,7 +108,7 @@ def _explored(
     settings: AnalyseSettings,
     formats: Sequence[str],
     progress: bool | Listener,
-) -> Path:
+) -> None:
     """The page of an exploration."""
     if settings.discard or settings.stride != 1:
         raise ValueError(
@@ -112,10 +119,8 @@ def _explored(
     beside = None if reference is None else f"MD of {reference.name}"
     provenance = Provenance(source.name, source.kind, source.config, found.summary, beside, version())
     save_plots([found.plot()], folder, formats)
-    page = folder / "index.html"
-    write_atomically(page, render_exploration(provenance, found.found, found.plot()).encode())
+    write_atomically(folder / PAGE, render_exploration(provenance, found.found, found.plot()).encode())
     write_json(folder / "analysis.json", found.to_json())
-    return page
 
 
 def _described(judged: Judged) -> str | None:

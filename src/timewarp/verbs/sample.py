@@ -160,7 +160,6 @@ def sample(
         config=config,
         may_change=("n_samples", "until", "observables", "threads", "start_from"),
     )
-    keep_energy(folder, system)
 
     def begin(generator: torch.Generator) -> Tensor:
         if states is not None:
@@ -174,7 +173,8 @@ def sample(
     looking = None
     if goal is not None:
         looking = Looking(folder, goal, chosen.observables, minutes=minutes, began=began, tell=_tell)
-    with listening(progress):
+    with listening(progress), folder.lock():
+        keep_energy(folder, system)
         record = run_chains(
             made,
             begin,
@@ -186,30 +186,30 @@ def sample(
             heartbeat=heartbeat,
             length=looking,
         )
-    run = Run(folder)
-    folder.write_summary(
-        {
-            "schema": 1,
-            "molecule": system.name,
-            "model": config["model"],
-            **summarise(run.trajectory, record, system.restriction),
-            "preset": system.preset,
-            "temperature_K": system.temperature_K,
-            "seed": chains.seed,
-            "warmup": chains.warmup,
-            **describe(system.device, threads),
-            "weights_sha256": config["weights_sha256"],
-            "family": None if loaded is None else loaded.kind,
-            "proposals": getattr(batched, "proposals", None),
-            "flow_steps": getattr(batched, "n_steps", None),
-            "engines": engines(system, parts),
-            "thin": chains.thin,
-            "starts": list(starts),
-            "start_from": config["start_from"],
-            "precision": system.precision,
-            "until": None if looking is None or looking.last is None else looking.last.to_json(),
-        }
-    )
+        run = Run(folder)
+        folder.write_summary(
+            {
+                "schema": 1,
+                "molecule": system.name,
+                "model": config["model"],
+                **summarise(run.trajectory, record, system.restriction),
+                "preset": system.preset,
+                "temperature_K": system.temperature_K,
+                "seed": chains.seed,
+                "warmup": chains.warmup,
+                **describe(system.device, threads),
+                "weights_sha256": config["weights_sha256"],
+                "family": None if loaded is None else loaded.kind,
+                "proposals": getattr(batched, "proposals", None),
+                "flow_steps": getattr(batched, "n_steps", None),
+                "engines": engines(system, parts),
+                "thin": chains.thin,
+                "starts": list(starts),
+                "start_from": config["start_from"],
+                "precision": system.precision,
+                "until": None if looking is None or looking.last is None else looking.last.to_json(),
+            }
+        )
     return run
 
 

@@ -89,11 +89,11 @@ def sample_many(
         with contextlib.suppress(OSError, ValueError, KeyError, TypeError, AttributeError):
             summary = read_json(folder / "summary.json")
             judged = read_json(folder / JUDGEMENT)
+            stored = RunFolder.open(folder).n_frames(0) * n_chains  # what is there counts, not what is said of it
+            said = min(stored, summary["n_samples"])
             reached = summary.get("until") or {}
-            done = (
-                reached.get("goal") == goal and reached.get("met") if wanted is None else summary["n_samples"] >= wanted
-            )
-            if summary["seed"] == seed and judged["samples"] == summary["n_samples"]:
+            done = said >= wanted if wanted is not None else reached.get("goal") == goal and reached.get("met")
+            if summary["seed"] == seed and judged["samples"] == summary["n_samples"] <= stored:
                 found |= {
                     "state": DONE if done else WAITING,
                     "samples": summary["n_samples"],

@@ -15,7 +15,7 @@ from ..machine import available_cores, versions
 from ..molecules import build_molecule, get_preset, read_sequences
 from ..settings.simulation import SimulationSettings
 from ..simulation import SimulationError, resolve_for_presets, simulate
-from ..trajectories import ClosedSteps
+from ..trajectories import ClosedSteps, RunFolder
 from ..units import FEMTOSECONDS_PER_PICOSECOND, PICOSECONDS_PER_NANOSECOND, SECONDS_PER_DAY
 from .many import DONE, WAITING, peptide_seed, run_list
 
@@ -76,7 +76,13 @@ def simulate_many(
             found = read_json(folder / "summary.json")
         mine = of(sequence)
         same = found.get("seed") == mine.seed and found.get("timestep_fs") == mine.timestep_fs
-        done = same and found.get("complete") is True and found.get("length_ns", 0.0) >= mine.length_ns
+        long_enough = isinstance(found.get("length_ns"), int | float) and found["length_ns"] >= mine.length_ns
+        done = same and found.get("complete") is True and long_enough
+        if done:  # what is there counts, not what is said of it
+            with contextlib.suppress(OSError, ValueError):
+                run = RunFolder.open(folder)
+                frames = [run.n_frames(stream) for stream in run.streams]
+                done = bool(frames) and min(frames) >= mine.frames_per_replica
         return {
             "state": DONE if done else WAITING,
             "seed": mine.seed,

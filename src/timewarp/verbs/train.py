@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from ..energies import MixedPotential, Parameters, Potential
-from ..files import read_json, read_toml, sha256
+from ..files import read_toml, sha256
 from ..flows import network_class
 from ..machine import resolve_device, set_threads
 from ..pretrained import LoadedModel, load
@@ -98,7 +98,7 @@ def train(
     lesson = _lesson(files if packed else sources, packed, chosen, options)
     start_from = None if options.start_from is None else load(options.start_from, lesson.atoms).network
     with listening(progress):
-        run_training(
+        reached = run_training(
             lesson.data,
             chosen,
             Path(out),
@@ -115,7 +115,7 @@ def train(
         with contextlib.suppress(ImportError):  # a training box may do without plotting
             from ..report import training_curves
 
-            training_curves(read_json(Path(out) / "curves.json")["rows"], Path(out) / "curves.png")
+            training_curves(reached.history, Path(out) / "curves.png")
     return load(Path(out), lesson.atoms)
 
 
