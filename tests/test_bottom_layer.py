@@ -104,7 +104,7 @@ def test_inconsistent_atoms_are_refused(change):
 
 
 def test_atoms_from_foreign_json():
-    with pytest.raises(ValueError, match="not a description of atoms"):
+    with pytest.raises(ValueError, match="a description of atoms"):
         Atoms.from_json({"schema": 1})
 
 

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mutations import HOSTILE, mutate_json, mutate_safetensors, mutate_text, mutate_toml
+from program_calls import SECONDS, Ended, call
 
-from commands import SECONDS, Ended, call
 from timewarp.commands import VERBS, verb_of
 
 SMALL = ["--preset", "amber14-vacuum", "--threads", "1"]

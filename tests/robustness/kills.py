@@ -16,8 +16,8 @@ from pathlib import Path
 
 import torch
 from fuzz import CONFIG
+from program_calls import hashes, run, start
 
-from commands import hashes, run, start
 from timewarp.interrupts import LINE
 from timewarp.trajectories import RunFolder
 

@@ -6,8 +6,8 @@ import shutil
 import pytest
 import torch
 from fuzz import CHAIN, MD, TRAIN, make_inputs
+from program_calls import call, hashes
 
-from commands import call, hashes
 from timewarp.files import exclusive
 from timewarp.trajectories import RunFolder
 

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from fuzz import CHAIN
 from kills import same_frames
+from program_calls import call, run
 
-from commands import call, run
 from timewarp import native
 from timewarp.files import NotWritten, write_atomically
 from timewarp.trajectories import RunFolder
@@ -125,7 +125,7 @@ def test_other_thread_counts_give_the_same_chain(chain, tmp_path):
 def test_segments_that_were_deleted_are_not_done(tmp_path):
     (tmp_path / "list.txt").write_text("AG\nGA\n")
     argv = ["simulate", "--sequences", str(tmp_path / "list.txt"), "--scheduler", "processes", "--length", "0.002",
-            "--replicas", "2", "--burn-in", "0.1", "--frame-spacing", "0.1", "--preset", "amber14-vacuum", "--out",
+            "--replicas", "2", "--burn-in", "0.1", "--frame-spacing", "0.1", "--out",
             str(tmp_path / "out"), "--threads", "1", "--quiet"]  # fmt: skip
     assert run(argv).code == 0
     deleted = tmp_path / "out" / "GA" / "segments" / "s000-000000.safetensors"

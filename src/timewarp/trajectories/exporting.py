@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import importlib.util
+import os
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -117,6 +119,9 @@ def _save(frames: mdtraj.Trajectory, folder: Path, format: str) -> None:
     part = folder / f"part.{format}"
     try:
         frames.save(str(part))
+    except TypeError:  # MDTraj's DCD writer stumbles over its own message where a write fails
+        code = errno.ENOSPC if shutil.disk_usage(folder).free < frames.xyz.nbytes else errno.EIO
+        raise not_written(part, OSError(code, os.strerror(code))) from None
     except (OSError, RuntimeError) as error:
         raise not_written(part, error if isinstance(error, OSError) else OSError(str(error))) from None
 

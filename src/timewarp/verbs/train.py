@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from ..energies import MixedPotential, Parameters, Potential
-from ..files import read_toml, sha256
+from ..files import check_folder, read_toml, sha256
 from ..flows import network_class
 from ..machine import resolve_device, set_threads
 from ..pretrained import LoadedModel, load
@@ -90,6 +90,7 @@ def train(
     table = _table(config)
     table |= {name: value for name, value in settings.items() if name in names and value is not None}
     sources = list(data) if isinstance(data, Sequence) and not isinstance(data, str) else [data]
+    check_folder(Path(out))
     files = [Path(source) for source in sources if isinstance(source, Path | str)]
     packed = len(files) == len(sources) and all(map(is_compact, files))
     if packed:

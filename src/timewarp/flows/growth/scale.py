@@ -26,7 +26,7 @@ SHUT = -1e4
 def to_scale(angle: Float[Tensor, "*batch"]) -> Float[Tensor, "*batch"]:
     """The place u of an angle (both in rad).
 
-    >>> float(to_scale(torch.tensor(math.pi / 4)))  # tan u = 3
+    >>> float(to_scale(torch.tensor(torch.pi / 4)))  # tan u = 3
     1.2490...
     """
     return torch.atan2(STRETCH * angle.sin(), angle.cos())
