@@ -8,9 +8,11 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
+from ..analysis import backbone_torsions
 from ..flows import CartesianDensity, CartesianFlow, build_network
 from ..flows.acceptance import acceptance_probability
 from ..flows.cartesian.augmentation import Relabelling, jitter, rotate_together, superpose_pairs
+from ..geometry import jumps, measure_dihedrals
 from ..shapes import Bool, Float
 from .losses import MixedEnergy, Reparametrised, acceptance, entropy, log_likelihood, propose
 from .pairs import PairData
@@ -102,6 +104,7 @@ class PairTask:
         self._energy: MixedEnergy | None = None
         self._device = torch.device("cpu")
         self._relabel = Relabelling(data.molecules) if settings.relabel else None
+        self._watched = tuple(map(backbone_torsions, data.molecules))
 
     def identity(self) -> dict[str, Any]:
         """What tells this training's data from another's."""
@@ -183,11 +186,17 @@ class PairTask:
             row["validation_nonfinite"] = totals["nonfinite"].item()
             accepted = float(totals["acceptance"])
             row["validation_move_nm"] = float(totals["move"]) / accepted if accepted > 0 else None
+            if independent := mean["independent"]:
+                # Acceptance times jump (timewarp.training.score), and jump.
+                row["validation_jumping"] = mean["jumping"] / independent
+                spread_of = max(mean["squared_jumping"] - mean["jumping"] ** 2, 0.0)
+                row["validation_jumping_error"] = (spread_of / len(which)) ** 0.5 / independent
+                row["validation_jump"] = row["validation_jumping"] / mean["acceptance"] if accepted > 0 else None
         return row
 
     @torch.no_grad()
     def _figures(self, flow: CartesianDensity, which: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
-        """Sums over pairs: -log q, entropy, softened log r, min(1, r), its square and its product with the rms move."""
+        """Sums over pairs: -log q, entropy, softened log r, min(1, r) and its products with what moved."""
         before, after, molecule, is_atom = self._pairs(self.data.validation, which, generator)
         auxiliaries, latents = self._normal(is_atom, generator)
         dtype = next(flow.parameters()).dtype if isinstance(flow, nn.Module) else before.dtype
@@ -201,7 +210,12 @@ class PairTask:
             accepted = acceptance_probability(torch.where(proposed.finite, proposed.log_ratio, torch.nan))
             squared = (proposed.candidate.positions[0] - before).double().square().sum((-1, -2)) / is_atom.sum(1)
             moved = torch.where(proposed.finite, squared, 0.0).sqrt()
+            there = torch.where(proposed.finite[:, None, None], proposed.candidate.positions[0], before)
+            jumping = accepted * self._jumped(before, there, molecule)
             sums |= {
+                "jumping": jumping.sum(),
+                "squared_jumping": jumping.square().sum(),
+                "independent": self._jumped(before, _partners(before, molecule), molecule).sum(),
                 "acceptance": accepted.sum(),
                 "log_ratio": acceptance(proposed, self.settings.knee_kT).sum(),
                 "squared_acceptance": accepted.square().sum(),
@@ -209,6 +223,17 @@ class PairTask:
                 "nonfinite": (~proposed.finite).sum(),
             }
         return {name: value.cpu() for name, value in sums.items()}
+
+    def _jumped(self, before: Tensor, after: Tensor, molecule: Tensor) -> Float[Tensor, " batch"]:
+        """1 where a phi or psi has changed by more than 60 degrees, else 0."""
+        found = torch.zeros(len(before), dtype=torch.float64, device=before.device)
+        for number in molecule.unique().tolist():
+            rows = (molecule == number).nonzero()[:, 0]
+            torsions = self._watched[number].to(before.device)
+            if len(torsions):
+                angles = (measure_dihedrals(x[rows], torsions) for x in (before, after))
+                found[rows] = jumps(*angles).any(-1).double()
+        return found
 
     def _pairs(self, pairs: Any, which: Tensor, generator: torch.Generator) -> tuple[Tensor, ...]:
         """Aligned pairs numbered ``which``, their molecules, and where there are atoms."""
@@ -233,6 +258,15 @@ class PairTask:
         """Auxiliaries (v, v'), zero where there is no atom, and the latents of a proposal."""
         noise = torch.randn(4, *is_atom.shape, 3, generator=generator)
         return noise[:2].masked_fill(~is_atom[..., None], 0), noise[2:]
+
+
+def _partners(positions: Float[Tensor, "batch atoms 3"], molecule: Tensor) -> Float[Tensor, "batch atoms 3"]:
+    """For each row another of the same molecule, half of them on: as good as an independent sample."""
+    found = positions.clone()
+    for number in molecule.unique().tolist():
+        rows = (molecule == number).nonzero()[:, 0]
+        found[rows] = positions[rows.roll(len(rows) // 2)]
+    return found
 
 
 def _centroid(positions: Tensor, is_atom: Tensor) -> Tensor:

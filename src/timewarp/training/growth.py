@@ -21,7 +21,7 @@ from ..flows.acceptance import acceptance_probability
 from ..flows.circular import log_prob
 from ..flows.growth import Features, GrowthFlow, GrowthPlan, Regrowth, Static, build_plan, random_order
 from ..flows.growth.compiled_features import features_of
-from ..trajectories.compact import CompactMolecule
+from ..trajectories.compact import CompactMolecule, coverage
 from ..units import kT
 from .growth_energy import Drawn, EnergyPairs, energy_loss, plan_and_energy
 from .settings import TrainingSettings
@@ -69,19 +69,7 @@ class GrowthData:
         Raises:
             ValueError: peptides of several presets or temperatures.
         """
-        targets = sorted({(m.preset, m.temperature_K) for m in (*self.train, *self.validation)})
-        if len(targets) > 1:
-            raise ValueError(
-                f"a network learns one target, and the set has {len(targets)}: {targets}; pack one of them"
-            )
-        names = {name for m in self.train for name in m.atoms.residue_names}
-        return {
-            "molecule": f"{len(self.train)} peptides",
-            "preset": targets[0][0],
-            "temperature_K": targets[0][1],
-            "longest_peptide": max(m.atoms.n_amino_acids for m in self.train),
-            "known_residues": sorted(names),
-        }
+        return coverage((*self.train, *self.validation))
 
 
 @dataclass(eq=False)
