@@ -215,7 +215,7 @@ class PairTask:
             sums |= {
                 "jumping": jumping.sum(),
                 "squared_jumping": jumping.square().sum(),
-                "independent": self._jumped(before, _partners(before, molecule), molecule).sum(),
+                "independent": self._independent(before, molecule),
                 "acceptance": accepted.sum(),
                 "log_ratio": acceptance(proposed, self.settings.knee_kT).sum(),
                 "squared_acceptance": accepted.square().sum(),
@@ -234,6 +234,17 @@ class PairTask:
                 angles = (measure_dihedrals(x[rows], torsions) for x in (before, after))
                 found[rows] = jumps(*angles).any(-1).double()
         return found
+
+    def _independent(self, positions: Tensor, molecule: Tensor) -> Tensor:
+        """Sum over states of the fraction of the molecule's other states from which a phi or psi differs by a jump."""
+        total = torch.zeros((), dtype=torch.float64)
+        for number in molecule.unique().tolist():
+            x, torsions = positions[molecule == number], self._watched[number].to(positions.device)
+            if len(torsions) and len(x) > 1:
+                angles = measure_dihedrals(x, torsions)
+                apart = jumps(*torch.broadcast_tensors(angles[:, None], angles[None])).any(-1).double().sum().cpu()
+                total += apart / (len(x) - 1)
+        return total
 
     def _pairs(self, pairs: Any, which: Tensor, generator: torch.Generator) -> tuple[Tensor, ...]:
         """Aligned pairs numbered ``which``, their molecules, and where there are atoms."""
@@ -258,15 +269,6 @@ class PairTask:
         """Auxiliaries (v, v'), zero where there is no atom, and the latents of a proposal."""
         noise = torch.randn(4, *is_atom.shape, 3, generator=generator)
         return noise[:2].masked_fill(~is_atom[..., None], 0), noise[2:]
-
-
-def _partners(positions: Float[Tensor, "batch atoms 3"], molecule: Tensor) -> Float[Tensor, "batch atoms 3"]:
-    """For each row another of the same molecule, half of them on: as good as an independent sample."""
-    found = positions.clone()
-    for number in molecule.unique().tolist():
-        rows = (molecule == number).nonzero()[:, 0]
-        found[rows] = positions[rows.roll(len(rows) // 2)]
-    return found
 
 
 def _centroid(positions: Tensor, is_atom: Tensor) -> Tensor:

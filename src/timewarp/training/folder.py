@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import MISSING, fields
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,9 @@ def claim(out: Path, settings: TrainingSettings, identity: dict[str, Any]) -> bo
         found = read_toml(config)
         if found.get("kind") != table["kind"]:
             raise FileExistsError(f"{out} is not a training run; choose another --out")
+        # A setting that came after the folder was made has its default there.
+        defaults = {f.name: f.default for f in fields(TrainingSettings) if f.default is not MISSING}
+        found["training"] = {**defaults, **found.get("training", {})}
         if difference := _difference(found, table):
             raise FileExistsError(f"{out} holds another training: {difference}; choose another --out")
         remove_temporaries(out)

@@ -20,6 +20,7 @@ from .cartesian import PairTask
 from .checkpoint import Progression, load_checkpoint, save_checkpoint
 from .folder import claim, finish
 from .growth import GrowthTask
+from .optimisers import make_optimiser
 from .parallel import make_fabric, on_main
 from .score import Score
 from .settings import TrainingSettings
@@ -84,9 +85,7 @@ def train(
         flow.load_state_dict(start_from.state_dict())
     # Only now: what fails before must not leave a folder behind.
     resuming = on_main(fabric, lambda: claim(out, settings, task.identity()))
-    optimiser = torch.optim.AdamW(
-        flow.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay, betas=(0.9, 0.99)
-    )
+    optimiser = make_optimiser(flow, settings)
     model, wrapped = fabric.setup(task.objective(flow), optimiser)
     averaged, best = copy.deepcopy(flow).eval(), copy.deepcopy(flow).eval()
     progression = load_checkpoint(out, flow, averaged, best, optimiser) if resuming else Progression()
