@@ -9,7 +9,9 @@ same pair in the other order is one as well. There is one file for each peptide,
 
     python data/lagged_pairs.py data/peptides.safetensors --length 2 --out RUN --merge data/pairs.safetensors --stride 5
 
-puts them into one file, every fifth frame of the stretch.
+puts them into one file, every fifth frame of the stretch. With ``--stand-in``, peptides to learn from whose MD is not
+there yet have pairs of their own equilibrium frames in its place, drawn so that side chains are mostly alike: bonds,
+angles and backbones can be learnt from them long before all MD is done.
 """
 
 from __future__ import annotations
@@ -23,13 +25,17 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from timewarp.analysis import soft_torsions
 from timewarp.energies import Parameters
 from timewarp.files import sha256
+from timewarp.geometry import measure_dihedrals
 from timewarp.restriction import Restriction
 from timewarp.simulation.langevin import BatchedLangevin
 from timewarp.state import repartition_hydrogen_mass
 from timewarp.trajectories.compact import CompactMolecule, read_compact, to_fixed_point, write_compact
 
+STAND_IN_KT = {"chi": 3.0, "phi": 1.0}
+"""Of each kind of torsion, k of the weight exp(-k (1 - cos)) of a turn."""
 TIMESTEP_FS, FRICTION_PER_PS, HYDROGEN_MASS_DA = 2.0, 1.0, 3.0
 
 
@@ -69,6 +75,20 @@ def simulate(molecule: CompactMolecule, args: argparse.Namespace) -> CompactMole
     return dataclasses.replace(molecule, frames=positions, pairs=pairs, lag_ps=args.lag)
 
 
+def stand_in(molecule: CompactMolecule, lag_ps: float, partners: int = 4) -> CompactMolecule:
+    """Pairs of equilibrium frames that could be a lag apart: chi mostly in its well, phi near by, psi anywhere."""
+    torsions = soft_torsions(molecule.atoms)
+    angles = measure_dihedrals(molecule.positions, torch.tensor(list(torsions.values())))
+    stiffness = torch.tensor(
+        [next((k for kind, k in STAND_IN_KT.items() if n.startswith(kind)), 0.0) for n in torsions]
+    )
+    log_weight = -(1 - (angles[:, None] - angles).cos()) @ stiffness
+    weight = log_weight.fill_diagonal_(-torch.inf).softmax(-1)
+    later = torch.multinomial(weight, partners, generator=torch.Generator().manual_seed(0)).flatten()
+    both = torch.stack([torch.arange(len(angles)).repeat_interleave(partners), later], -1)
+    return dataclasses.replace(molecule, pairs=torch.cat([both, both.flip(-1)]), lag_ps=lag_ps)
+
+
 def thinned(molecule: CompactMolecule, stride: int, replicas: int) -> CompactMolecule:
     """Every ``stride``-th time of the stretch, and only the frames that pairs still name."""
     assert molecule.pairs is not None
@@ -91,6 +111,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1, help="of velocities and noise (default 1)")
     parser.add_argument("--threads", type=int, default=1, help="(default 1)")
     parser.add_argument("--merge", type=Path, metavar="FILE", help="put what is there into one file, simulate nothing")
+    parser.add_argument("--stand-in", action="store_true", help="pairs of equilibrium frames where there is no MD yet")
     parser.add_argument("--stride", type=int, default=1, help="of the merged file: every N-th frame (default 1)")
     args = parser.parse_args()
     molecules = [m for path in args.set for m in read_compact(path)]
@@ -98,11 +119,17 @@ def main() -> None:
     if args.length == 2:
         molecules = [m for m in molecules if len(m.name) == 2]  # capped residues are no dipeptides
     if args.merge is not None:
-        files = [args.out / f"{m.name}.safetensors" for m in molecules]
-        found = [thinned(m, args.stride, args.replicas) for f in files if f.exists() for m in read_compact(f)]
+        found = []
+        for m in molecules:
+            path = args.out / f"{m.name}.safetensors"
+            if path.exists():
+                found += [thinned(made, args.stride, args.replicas) for made in read_compact(path)]
+            elif args.stand_in and m.split == "train":
+                found.append(stand_in(m, args.lag))
         write_compact(args.merge, found)
         frames, pairs = (sum(len(getattr(m, n)) for m in found) for n in ("frames", "pairs"))
-        print(f"{len(found)} peptides, {frames} frames, {pairs} pairs, {args.merge.stat().st_size / 2**20:.1f} MiB")
+        size = args.merge.stat().st_size / 2**20
+        print(f"{len(found)} of {len(molecules)} peptides, {frames} frames, {pairs} pairs, {size:.1f} MiB")
         print(f"sha256 {sha256(args.merge)}")
         return
     random.Random(0).shuffle(molecules)  # so that any part of the list has seen all residues

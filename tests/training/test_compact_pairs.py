@@ -12,8 +12,10 @@ import torch
 from lagged_runs import TINY
 
 import timewarp as tw
+from timewarp.analysis import named_torsions
 from timewarp.energies import Parameters
 from timewarp.files import read_json
+from timewarp.geometry import measure_dihedrals, wrap
 from timewarp.pretrained import find
 from timewarp.simulation.langevin import BatchedLangevin
 from timewarp.state import repartition_hydrogen_mass
@@ -89,6 +91,23 @@ def test_a_thinned_set_keeps_the_frames_that_its_pairs_name(script, made):
     assert (len(thin.pairs), len(thin.frames)) == (16, 16)
     wanted = {(made[0].frames[a].sum().item(), made[0].frames[b].sum().item()) for a, b in made[0].pairs.tolist()}
     assert {(thin.frames[a].sum().item(), thin.frames[b].sum().item()) for a, b in thin.pairs.tolist()} <= wanted
+
+
+def test_stand_ins_keep_side_chains_and_turn_psi(script):
+    molecule = still("SG", "train")
+    generator = torch.Generator().manual_seed(0)
+    degrees = [f"psi_1={psi},chi1_1={chi}" for chi in (60, 180) for psi in (0, 120, 150)]
+    starts = tw.System("SG").starts(6, generator, degrees, superchains=6)
+    made = script.stand_in(dataclasses.replace(molecule, frames=to_fixed_point(starts.float())), 500.0, partners=2)
+    angles = torch.stack(
+        [
+            measure_dihedrals(made.positions[p], torch.tensor([named_torsions(molecule.atoms)["chi1_1"]]))
+            for p in made.pairs.T
+        ]
+    )
+    assert (wrap(angles[0] - angles[1]).abs() < 1.0).float().mean() > 0.8
+    assert (made.pairs[:, 0] != made.pairs[:, 1]).all()
+    assert (len(made.pairs), made.lag_ps) == (24, 500.0)
 
 
 def test_a_set_comes_back_from_its_file_and_damaged_pairs_are_refused(made, packed, tmp_path):
