@@ -146,12 +146,14 @@ def figures(run: Any, reference: Any) -> dict[str, Any]:
     here = run.torsions[phi][:, drop:], run.torsions[psi][:, drop:]
     there = reference.torsions[phi], reference.torsions[psi]
     flow = summary.get("kernels", {}).get("flow")
+    rhat = max(circular_rhat(values, trajectory.superchains) for values in angles.values())
+    still = not np.isfinite(rhat)  # chains that stand still in different places: no effective samples at all
     return {
         "wall_s": seconds,
         "worst": worst,
-        "ess": esses[worst],
-        "ess_per_second": esses[worst] / seconds,
-        "rhat": max(circular_rhat(values, trajectory.superchains) for values in angles.values()),
+        "ess": 0.0 if still else esses[worst],
+        "ess_per_second": 0.0 if still else esses[worst] / seconds,
+        "rhat": None if still else rhat,
         "acceptance": flow and flow["acceptance"],
         "jump": flow and flow.get("jump"),
         "energy_z": z_score(mean(trajectory.energies[:, drop:].numpy()), mean(reference.trajectory.energies.numpy())),
@@ -252,7 +254,7 @@ def summarise(rows: list[dict[str, Any]]) -> dict[str, float]:
         if all(label in row.get("chains", {}) for row in rows):
             chains = [row["chains"][label] for row in rows]
             found[f"{label}, ESS per second, median"] = statistics.median(c["ess_per_second"] for c in chains)
-            found[f"{label}, R-hat, median"] = statistics.median(c["rhat"] for c in chains)
+            found[f"{label}, R-hat, median"] = statistics.median(c["rhat"] or np.inf for c in chains)
     if all("states" in row for row in rows):
         for label in ("md", "exploration", "confirmed"):
             found[f"{label}, all states"] = sum(row["states"][label]["all_after_s"] is not None for row in rows)
@@ -268,7 +270,9 @@ def show(row: dict[str, Any]) -> None:
             f" accepted {100 * a['mean']:.4f} % (C2 {100 * c['mean']:.1f}) jump {a['jump'] or 0:.2f} {row['balance']}"
         )
     for label, chain in row.get("chains", {}).items():
-        line += f"; {label} {chain['ess_per_second']:.2f}/s R-hat {chain['rhat']:.3f} z {chain['energy_z']:.1f}"
+        line += (
+            f"; {label} {chain['ess_per_second']:.2f}/s R-hat {chain['rhat'] or np.inf:.3f} z {chain['energy_z']:.1f}"
+        )
     if "states" in row:
         s = row["states"]
         line += "; states " + ", ".join(f"{k} {s[k]['met']}/{s['held']}" for k in ("md", "exploration", "confirmed"))
