@@ -139,6 +139,18 @@ def test_molecules_are_held_out_and_what_does_not_fit_is_refused(made):
         compact_pairs([dataclasses.replace(made[0], pairs=None), *made[1:]], 0.4)
 
 
+def test_batches_are_of_one_size_and_hold_every_pair_once(made):
+    data = compact_pairs(made, 0.4)
+    task = PairTask(data, TrainingSettings(family="A", flow=TINY, lag_ps=0.4, batch_size=6))
+    batches = [task._chosen(step) for step in range(8)]
+    assert torch.cat(batches).sort().values.tolist() == list(range(48)), "an epoch"
+    assert sorted(len(data.train.sizes(b).unique()) for b in batches) == [1] * 8, "24 pairs of each of two molecules"
+    assert len({int(data.train.sizes(b)[0]) for b in batches}) == 2
+    again = PairTask(data, task.settings)
+    assert torch.equal(again._chosen(5), batches[5]), "whatever was asked for before"
+    assert not torch.equal(torch.stack(batches), torch.stack([task._chosen(step) for step in range(8, 16)]))
+
+
 def test_jumps_are_counted_against_independent_states():
     """Half of the frames of a molecule have psi turned: of each frame's three partners, two differ by a jump."""
     molecule = still("AG", "validation")

@@ -21,6 +21,8 @@ from .tasks import Metrics, Shard, frame_indices, part_of, spread
 
 CHUNK = 512
 """Pairs validated at once."""
+DEALT = 8
+"""So many batches are dealt out by size at once."""
 FIT_PAIRS = 2048
 """Pairs that the prior's scales start from."""
 
@@ -104,6 +106,7 @@ class PairTask:
         self._energy: MixedEnergy | None = None
         self._device = torch.device("cpu")
         self._relabel = Relabelling(data.molecules) if settings.relabel else None
+        self._deal: tuple[int, Tensor] | None = None
         self._watched = tuple(map(backbone_torsions, data.molecules))
 
     def identity(self) -> dict[str, Any]:
@@ -145,13 +148,27 @@ class PairTask:
         """
         settings = self.settings
         generator = torch.Generator().manual_seed((settings.seed + 7) * 1_000_003 + step)
-        which = frame_indices(len(self.data.train), settings.batch_size, step, settings.seed)
+        which = self._chosen(step)
         before, after, molecule, is_atom = self._pairs(self.data.train, which, generator)
         before, after = rotate_together(generator, before, after)
         auxiliaries, latents = self._normal(is_atom, generator)
         parts = [part_of(t, shard) for t in (before, after, molecule)]
         parts += [part_of(t.transpose(0, 1), shard).transpose(0, 1) for t in (auxiliaries, latents)]
         return (*(t.contiguous().to(self._device) for t in parts), weights)
+
+    def _chosen(self, step: int) -> Tensor:
+        """Numbers of the pairs of a batch; of some batches dealt out by size, if the data want that."""
+        data, settings = self.data, self.settings
+        if not data.by_size:
+            return frame_indices(len(data.train), settings.batch_size, step, settings.seed)
+        deal, place = divmod(step, DEALT)
+        if self._deal is None or self._deal[0] != deal:
+            steps = range(deal * DEALT, (deal + 1) * DEALT)
+            many = torch.cat([frame_indices(len(data.train), settings.batch_size, s, settings.seed) for s in steps])
+            batches = many[data.train.sizes(many).argsort(stable=True)].reshape(DEALT, -1)
+            generator = torch.Generator().manual_seed((settings.seed + 13) * 1_000_003 + deal)
+            self._deal = deal, batches[torch.randperm(DEALT, generator=generator)]
+        return self._deal[1][place]
 
     def split(self, batch: tuple[Any, ...], parts: int) -> list[tuple[Any, ...]]:
         """Rows of the batch for each of several threads (:func:`timewarp.flows.threads.backward`)."""

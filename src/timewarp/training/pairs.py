@@ -41,11 +41,18 @@ class PairSet:
     def _ends(self) -> Tensor:
         return torch.tensor([len(run) for run in self.runs]).cumsum(0)
 
+    def sizes(self, which: Int[Tensor, " n"]) -> Int[Tensor, " n"]:
+        """Atoms of the molecules of pairs."""
+        return torch.tensor([run.n_atoms for run in self.runs])[self._run_of(which)]
+
+    def _run_of(self, which: Int[Tensor, " n"]) -> Int[Tensor, " n"]:
+        return torch.searchsorted(self._ends, which, right=True)
+
     def take(
         self, which: Int[Tensor, " n"]
     ) -> tuple[Float[Tensor, "n atoms 3"], Float[Tensor, "n atoms 3"], Int[Tensor, " n"]]:
         """Earlier and later frames of pairs, padded to the largest molecule among them, and their molecules."""
-        run = torch.searchsorted(self._ends, which, right=True)
+        run = self._run_of(which)
         present = run.unique().tolist()
         most = max(self.runs[r].n_atoms for r in present)
         before, after = torch.zeros(2, len(which), most, 3).unbind()
@@ -67,6 +74,7 @@ class PairData:
         validation: pairs from blocks of the trajectories, or of molecules, that ``train`` has no part of.
         lag_ps: time between the frames of a pair.
         parameters: for each molecule, its compiled energy, or None where its first source has none.
+        by_size: make batches of molecules of about one size, which are padded less.
     """
 
     molecules: tuple[Atoms, ...]
@@ -74,6 +82,7 @@ class PairData:
     validation: PairSet
     lag_ps: float
     parameters: tuple[Parameters | None, ...] = ()
+    by_size: bool = False
 
     def __repr__(self) -> str:
         return (
@@ -148,7 +157,8 @@ def compact_pairs(molecules: Sequence[CompactMolecule], lag_ps: float) -> PairDa
     if len({a.fingerprint for a in atoms}) < len(atoms):
         raise ValueError("the sets hold a molecule twice; give each once")
     train, validation = (_of_split(molecules, *part) for part in SPLITS)
-    return PairData(atoms, train, validation, lag_ps, tuple(Parameters(**m.parameters) for m in molecules))
+    parameters = tuple(Parameters(**m.parameters) for m in molecules)
+    return PairData(atoms, train, validation, lag_ps, parameters, by_size=True)
 
 
 def _of_split(molecules: Sequence[CompactMolecule], split: str, what: str) -> PairSet:
