@@ -14,7 +14,9 @@ In one run and on the same threads, for each peptide of a list:
   acceptance, jump, effective samples per second of the worst soft torsion, nested R-hat, and z of the mean energy and
   JSD of (phi, psi) from the reference beside its floor;
 - **exploration**: the states of the reference that hold 1 % and that exploration meets, with the time to each, beside
-  plain MD's from the same start; and those that a chain confirms which starts from what exploration found.
+  plain MD's from the same start; and those that a chain confirms which starts from what exploration found;
+- **conditional** (where it is asked for): ends of fresh MD runs from one state beside proposals from it, as JSD of
+  every torsion and of (phi, psi), each beside the floor between halves of the MD runs.
 
 A result file is gone on with.
 
@@ -52,7 +54,10 @@ def main() -> None:
     parser.add_argument("--explored", type=int, default=100_000, help="samples of exploration (default 100000)")
     parser.add_argument("--threads", type=int, default=1, help="(default 1)")
     parser.add_argument("--seed", type=int, default=1, help="(default 1)")
-    parser.add_argument("--parts", default="acceptance,chains,states", help="what to measure (default: all)")
+    parser.add_argument("--ends", type=int, default=1024, help="MD runs and proposals of conditional (default 1024)")
+    parser.add_argument(
+        "--parts", default="acceptance,chains,states", help="what to measure, conditional too (default %(default)s)"
+    )
     args = parser.parse_args()
     lists.run("unseen", lists.listed(args), args, lambda name: row_of(name, args), show, summarise)
 
@@ -112,6 +117,11 @@ def row_of(sequence: str, args: argparse.Namespace) -> dict[str, Any]:
                 **common,
             )
             row["chains"]["C2"] = figures(made, reference)
+        if "conditional" in parts:
+            found = tw.conditional(
+                reference.path, args.model, n=args.ends, md_runs=args.ends, seed=args.seed, threads=args.threads
+            )
+            row["conditional"] = found.to_json()["jsd"] | {"accepted": found.mean_acceptance[0]}
         if "states" in parts:
             plain = tw.simulate(sequence, length_ns=args.md_ns, replicas=16, burn_in_ps=10, out=folder / "md", **common)
             row["chains"] = row.get("chains", {}) | {"MD": figures(plain, reference)}
@@ -273,6 +283,9 @@ def show(row: dict[str, Any]) -> None:
         line += (
             f"; {label} {chain['ess_per_second']:.2f}/s R-hat {chain['rhat'] or np.inf:.3f} z {chain['energy_z']:.1f}"
         )
+    for name, value in row.get("conditional", {}).items():
+        if "," in name:
+            line += f"; JSD of ({name}) {value['value']:.3f} (floor {value['floor']:.3f})"
     if "states" in row:
         s = row["states"]
         line += "; states " + ", ".join(f"{k} {s[k]['met']}/{s['held']}" for k in ("md", "exploration", "confirmed"))
