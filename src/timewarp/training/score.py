@@ -6,6 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+FEWEST_ERRORS = 2.0
+"""Acceptance times jump decides from so many of its standard errors on."""
+
 
 @dataclass(frozen=True)
 class Score:
@@ -38,7 +41,8 @@ class Score:
 
         Where both know how often accepted proposals jump, the acceptance of those alone counts: by acceptance as such,
         a network that has learnt to stay in its well is the best. A Cartesian flow's acceptance of 0.1 % rests on a
-        handful of held-out states; its likelihood does not.
+        handful of held-out states; its likelihood does not. While a mean rests on a state or two, which is where its
+        error is about as large as the mean itself, the likelihood decides.
 
         >>> Score(2.0, 0.5).is_better_than(Score(1.0, 0.4)), Score(2.0, 0.5, 0.2).is_better_than(Score(1.0, 0.4))
         (True, False)
@@ -46,13 +50,16 @@ class Score:
         True
         >>> Score(1.0, 0.15, jumping=0.01).is_better_than(Score(2.0, 0.04, jumping=0.02))
         False
+        >>> Score(2.0, 1e-4, jumping=1e-4, jumping_error=1e-4).is_better_than(Score(1.0, 1e-9, jumping=1e-9))
+        False
         """
         if other is None:
             return True
         mine, theirs, errors = self.jumping, other.jumping, (self.jumping_error, other.jumping_error)
         if mine is None or theirs is None:
             mine, theirs, errors = self.acceptance, other.acceptance, (self.acceptance_error, other.acceptance_error)
-        error = max(errors)
-        if mine is not None and theirs is not None and abs(mine - theirs) > error:
+        elif max(mine, theirs) < FEWEST_ERRORS * max(errors):
+            mine = theirs = None
+        if mine is not None and theirs is not None and abs(mine - theirs) > max(errors):
             return mine > theirs
         return self.loss < other.loss
