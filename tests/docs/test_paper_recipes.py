@@ -46,6 +46,15 @@ def test_the_networks_have_the_size_that_they_say(name, parameters, lag_ps):
     assert few + (more - few) * (n_couplings - 2) // 2 == pytest.approx(parameters, rel=0.01)
 
 
+def test_the_weights_to_go_on_from_are_of_the_recipe():
+    settings = TrainingSettings.from_table(
+        tomllib.loads((CONFIGS / "dipeptides-cartesian.toml").read_text())["training"]
+    )
+    atoms = tw.System("WM").atoms
+    network = load(CONFIGS.parent / "data" / "dipeptides-cartesian", atoms).network
+    assert network.config == build_network(atoms, "A", settings.flow).config
+
+
 @pytest.mark.parametrize("name", RECIPES)
 def test_a_recipe_from_md_to_chains(name, tmp_path):
     learnt, unseen = RECIPES[name]
