@@ -35,6 +35,8 @@ FIGURES = {
     ),
     "paper/ad-explored/report": ("exploration",),
     "paper/ad-test/conditional": ("conditional",),
+    "paper/2aa-test/conditional": ("conditional",),
+    "paper/2aa-chain/report": ("ramachandran", "acceptance"),
 }  # fmt: skip
 """Where the figure of each experiment of the paper comes to lie."""
 
@@ -49,7 +51,7 @@ def test_commands(tmp_path, monkeypatch, capfd):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "configs").symlink_to(ROOT / "configs")
     run = commands()
-    assert len(run) >= 13
+    assert len(run) >= 18
     for words in run:
         assert words[0] == "timewarp", words
         small = next((more for start, more in SMALL.items() if " ".join(words[1:]).startswith(start)), "")

@@ -120,6 +120,15 @@ def test_best_is_by_acceptance_where_it_is_known():
     assert Score(1.0).is_better_than(None)
 
 
+def test_acceptance_times_jump_goes_before_acceptance():
+    stays, jumps = Score(1.0, 0.148, 0.01, jumping=0.0015, jumping_error=5e-4), Score(2.0, 0.04, 0.005, 0.025, 4e-3)
+    assert jumps.is_better_than(stays)
+    assert not stays.is_better_than(jumps)
+    assert stays.is_better_than(Score(2.0, 0.04, 0.005)), "a row of an older version does not know"
+    fluke = Score(2.0, 1e-3, 1e-3, 1e-3, 1e-3)
+    assert not fluke.is_better_than(Score(1.0, 0.0, 0.0, 1e-9, 1e-9)), "one state is no acceptance"
+
+
 def test_acceptances_within_their_error_leave_the_choice_to_the_loss():
     """Early on nothing is accepted at all: the first validation must not stay the best for ever."""
     assert Score(1.0, 0.0).is_better_than(Score(2.0, 0.0))

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from ..geometry import dihedrals, neighbours, ring_bonds
+from ..shapes import Int
 from ..state import Atoms
 from .other_torsions import other_torsions
 
@@ -195,6 +196,13 @@ def backbone_planes(names: list[str] | dict[str, Any]) -> dict[str, tuple[str, s
         return own
     numbers = [int(name.removeprefix("phi_")) for name in names if name.startswith("phi_")]
     return {f"residues {n - 1} and {n}": (f"phi_{n}", f"psi_{n - 1}") for n in numbers if f"psi_{n - 1}" in names}
+
+
+def backbone_torsions(atoms: Atoms) -> Int[Tensor, "n 4"]:
+    """Atoms of every phi and psi; of a molecule without any, of all torsions about bonds that turn."""
+    rows = [row for name, row in named_torsions(atoms).items() if name.startswith(("phi_", "psi_"))]
+    rows = rows or list(soft_torsions(atoms).values())
+    return torch.tensor(rows, dtype=torch.long).reshape(-1, 4)
 
 
 def soft_torsions(atoms: Atoms) -> dict[str, Quadruple]:

@@ -33,8 +33,8 @@ def run(call: Call) -> Result:
         f"from chain {found.chain}, frame {found.frame}: {angles}",
         f"lag {found.lag_ps:g} ps; {data['n']} proposals of {found.model}, {data['md_runs']} runs of MD",
         f"acceptance from this state: {100 * accepted['value']:.3g} +- {100 * accepted['error']:.2g} %",
-        f"{'torsion':<12}{'JSD/bit':>10}{'floor':>10}",
-        *(f"{name:<12}{row['value']:>10.3f}{row['floor']:>10.3f}" for name, row in data["jsd"].items()),
+        f"{'torsion':<16}{'JSD/bit':>10}{'floor':>10}",
+        *(f"{name:<16}{row['value']:>10.3f}{row['floor']:>10.3f}" for name, row in data["jsd"].items()),
         *(f"figure     {out / path.name}" for path in figures),
         f"numbers    {out / 'conditional.json'}",
     ]

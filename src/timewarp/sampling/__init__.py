@@ -18,7 +18,7 @@ from .move import Move
 from .pucker import PuckerMove, proline_rings
 from .regrowth import RegrowthMove
 from .summary import kernel_table, summarise
-from .target import Restriction, Target, backbone_torsions
+from .target import Restriction, Target
 from .torsion import TorsionMove, stiff_torsions
 
 __all__ = [
@@ -45,7 +45,6 @@ __all__ = [
     "Target",
     "TorsionMove",
     "Tuning",
-    "backbone_torsions",
     "batch_size",
     "distinct_states",
     "first_accepted",

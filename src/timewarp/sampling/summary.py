@@ -7,13 +7,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..analysis import cis_populations, diagnose, torsion_angles
+from ..analysis import backbone_torsions, cis_populations, diagnose, torsion_angles
 from ..geometry import dihedrals, jumps
 from ..shapes import Float
 from ..trajectories import Trajectory
 from .chains import ChainRecord
 from .kernel import Info
-from .target import Restriction, backbone_torsions
+from .target import Restriction
 
 FRAMES_AT_ONCE = 20_000
 PAIRS = 100_000

@@ -8,11 +8,11 @@ from typing import Protocol, runtime_checkable
 import torch
 from torch import Tensor
 
-from ..analysis.torsions import named_torsions, soft_torsions
+from ..analysis import backbone_torsions
 from ..energies import Energy, leapfrog, with_forces
 from ..geometry import centre
 from ..restriction import Restriction
-from ..shapes import Bool, Float, Int
+from ..shapes import Bool, Float
 from ..state import Atoms, State
 from ..units import kT
 
@@ -142,10 +142,3 @@ class Target:
             bad = int(outside.nonzero()[0])
             raise ValueError(f"chain {bad} starts with another chirality or cis/trans pattern than the reference")
         return State(positions, energy)
-
-
-def backbone_torsions(atoms: Atoms) -> Int[Tensor, "n 4"]:
-    """Atoms of every phi and psi; of a molecule without any, of all torsions about bonds that turn."""
-    rows = [row for name, row in named_torsions(atoms).items() if name.startswith(("phi_", "psi_"))]
-    rows = rows or list(soft_torsions(atoms).values())
-    return torch.tensor(rows, dtype=torch.long).reshape(-1, 4)

@@ -4,7 +4,7 @@ from .cartesian import PairTask
 from .data import TrainingData, load_training_data
 from .growth import GrowthData, GrowthTask
 from .loop import TASKS, train
-from .pairs import PairData, PairSet, load_pairs
+from .pairs import PairData, PairSet, compact_pairs, load_pairs
 from .parallel import is_main_process
 from .score import Score
 from .settings import TrainingSettings
@@ -24,6 +24,7 @@ __all__ = [
     "Task",
     "TrainingData",
     "TrainingSettings",
+    "compact_pairs",
     "is_main_process",
     "load_pairs",
     "load_training_data",

@@ -8,9 +8,11 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
+from ..analysis import backbone_torsions
 from ..flows import CartesianDensity, CartesianFlow, build_network
 from ..flows.acceptance import acceptance_probability
 from ..flows.cartesian.augmentation import Relabelling, jitter, rotate_together, superpose_pairs
+from ..geometry import jumps, measure_dihedrals
 from ..shapes import Bool, Float
 from .losses import MixedEnergy, Reparametrised, acceptance, entropy, log_likelihood, propose
 from .pairs import PairData
@@ -19,6 +21,8 @@ from .tasks import Metrics, Shard, frame_indices, part_of, spread
 
 CHUNK = 512
 """Pairs validated at once."""
+DEALT = 8
+"""So many batches are dealt out by size at once."""
 FIT_PAIRS = 2048
 """Pairs that the prior's scales start from."""
 
@@ -102,6 +106,8 @@ class PairTask:
         self._energy: MixedEnergy | None = None
         self._device = torch.device("cpu")
         self._relabel = Relabelling(data.molecules) if settings.relabel else None
+        self._deal: tuple[int, Tensor] | None = None
+        self._watched = tuple(map(backbone_torsions, data.molecules))
 
     def identity(self) -> dict[str, Any]:
         """What tells this training's data from another's."""
@@ -142,13 +148,27 @@ class PairTask:
         """
         settings = self.settings
         generator = torch.Generator().manual_seed((settings.seed + 7) * 1_000_003 + step)
-        which = frame_indices(len(self.data.train), settings.batch_size, step, settings.seed)
+        which = self._chosen(step)
         before, after, molecule, is_atom = self._pairs(self.data.train, which, generator)
         before, after = rotate_together(generator, before, after)
         auxiliaries, latents = self._normal(is_atom, generator)
         parts = [part_of(t, shard) for t in (before, after, molecule)]
         parts += [part_of(t.transpose(0, 1), shard).transpose(0, 1) for t in (auxiliaries, latents)]
         return (*(t.contiguous().to(self._device) for t in parts), weights)
+
+    def _chosen(self, step: int) -> Tensor:
+        """Numbers of the pairs of a batch; of some batches dealt out by size, if the data want that."""
+        data, settings = self.data, self.settings
+        if not data.by_size:
+            return frame_indices(len(data.train), settings.batch_size, step, settings.seed)
+        deal, place = divmod(step, DEALT)
+        if self._deal is None or self._deal[0] != deal:
+            steps = range(deal * DEALT, (deal + 1) * DEALT)
+            many = torch.cat([frame_indices(len(data.train), settings.batch_size, s, settings.seed) for s in steps])
+            batches = many[data.train.sizes(many).argsort(stable=True)].reshape(DEALT, -1)
+            generator = torch.Generator().manual_seed((settings.seed + 13) * 1_000_003 + deal)
+            self._deal = deal, batches[torch.randperm(DEALT, generator=generator)]
+        return self._deal[1][place]
 
     def split(self, batch: tuple[Any, ...], parts: int) -> list[tuple[Any, ...]]:
         """Rows of the batch for each of several threads (:func:`timewarp.flows.threads.backward`)."""
@@ -183,11 +203,17 @@ class PairTask:
             row["validation_nonfinite"] = totals["nonfinite"].item()
             accepted = float(totals["acceptance"])
             row["validation_move_nm"] = float(totals["move"]) / accepted if accepted > 0 else None
+            if independent := mean["independent"]:
+                # Acceptance times jump (timewarp.training.score), and jump.
+                row["validation_jumping"] = mean["jumping"] / independent
+                spread_of = max(mean["squared_jumping"] - mean["jumping"] ** 2, 0.0)
+                row["validation_jumping_error"] = (spread_of / len(which)) ** 0.5 / independent
+                row["validation_jump"] = row["validation_jumping"] / mean["acceptance"] if accepted > 0 else None
         return row
 
     @torch.no_grad()
     def _figures(self, flow: CartesianDensity, which: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
-        """Sums over pairs: -log q, entropy, softened log r, min(1, r), its square and its product with the rms move."""
+        """Sums over pairs: -log q, entropy, softened log r, min(1, r) and its products with what moved."""
         before, after, molecule, is_atom = self._pairs(self.data.validation, which, generator)
         auxiliaries, latents = self._normal(is_atom, generator)
         dtype = next(flow.parameters()).dtype if isinstance(flow, nn.Module) else before.dtype
@@ -201,7 +227,12 @@ class PairTask:
             accepted = acceptance_probability(torch.where(proposed.finite, proposed.log_ratio, torch.nan))
             squared = (proposed.candidate.positions[0] - before).double().square().sum((-1, -2)) / is_atom.sum(1)
             moved = torch.where(proposed.finite, squared, 0.0).sqrt()
+            there = torch.where(proposed.finite[:, None, None], proposed.candidate.positions[0], before)
+            jumping = accepted * self._jumped(before, there, molecule)
             sums |= {
+                "jumping": jumping.sum(),
+                "squared_jumping": jumping.square().sum(),
+                "independent": self._independent(before, molecule),
                 "acceptance": accepted.sum(),
                 "log_ratio": acceptance(proposed, self.settings.knee_kT).sum(),
                 "squared_acceptance": accepted.square().sum(),
@@ -209,6 +240,28 @@ class PairTask:
                 "nonfinite": (~proposed.finite).sum(),
             }
         return {name: value.cpu() for name, value in sums.items()}
+
+    def _jumped(self, before: Tensor, after: Tensor, molecule: Tensor) -> Float[Tensor, " batch"]:
+        """1 where a phi or psi has changed by more than 60 degrees, else 0."""
+        found = torch.zeros(len(before), dtype=torch.float64, device=before.device)
+        for number in molecule.unique().tolist():
+            rows = (molecule == number).nonzero()[:, 0]
+            torsions = self._watched[number].to(before.device)
+            if len(torsions):
+                angles = (measure_dihedrals(x[rows], torsions) for x in (before, after))
+                found[rows] = jumps(*angles).any(-1).double()
+        return found
+
+    def _independent(self, positions: Tensor, molecule: Tensor) -> Tensor:
+        """Sum over states of the fraction of the molecule's other states from which a phi or psi differs by a jump."""
+        total = torch.zeros((), dtype=torch.float64)
+        for number in molecule.unique().tolist():
+            x, torsions = positions[molecule == number], self._watched[number].to(positions.device)
+            if len(torsions) and len(x) > 1:
+                angles = measure_dihedrals(x, torsions)
+                apart = jumps(*torch.broadcast_tensors(angles[:, None], angles[None])).any(-1).double().sum().cpu()
+                total += apart / (len(x) - 1)
+        return total
 
     def _pairs(self, pairs: Any, which: Tensor, generator: torch.Generator) -> tuple[Tensor, ...]:
         """Aligned pairs numbered ``which``, their molecules, and where there are atoms."""

@@ -15,6 +15,7 @@ from ..files import write_atomically
 from ..flows import Network
 from ..flows.weights import check_tensors
 from ..schemas import ProgressionData, check
+from .optimisers import Muon
 
 FILE = "checkpoint.safetensors"
 OPTIMISER_STATE = ("step", "exp_avg", "exp_avg_sq")
@@ -93,6 +94,8 @@ def load_checkpoint(
     remembers = any(key.startswith("optimiser.") for key in tensors)
     for name, parameter in flow.named_parameters():
         state = {key: tensors.get(f"optimiser.{name}.{key}") for key in OPTIMISER_STATE}
+        if isinstance(optimiser, Muon) and state["exp_avg_sq"] is None:
+            del state["exp_avg_sq"]  # Muon's own step has momentum alone
         if remembers and any(value is None for value in state.values()):
             raise ValueError(f"{path} is damaged: it lacks the optimiser's state of {name!r}")
         shapes = {"step": torch.Size([])}

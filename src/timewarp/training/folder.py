@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+from dataclasses import MISSING, fields
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +52,9 @@ def _check(out: Path, table: dict[str, Any]) -> None:
         found = read_toml(config)
         if found.get("kind") != table["kind"]:
             raise FileExistsError(f"{out} is not a training run; choose another --out")
+        # A setting that came after the folder was made has its default there.
+        defaults = {f.name: f.default for f in fields(TrainingSettings) if f.default is not MISSING}
+        found["training"] = {**defaults, **found.get("training", {})}
         if difference := _difference(found, table):
             raise FileExistsError(f"{out} holds another training: {difference}; choose another --out")
     elif out.exists() and (not out.is_dir() or strangers(out, {})):

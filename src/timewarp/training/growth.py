@@ -33,7 +33,7 @@ from ..flows.growth.compiled_features import features_of
 from ..flows.growth.profiles import ANGLES
 from ..flows.growth.scale import SHUT, own_well
 from ..flows.growth.twist import Twists, wells_of
-from ..trajectories.compact import CompactMolecule
+from ..trajectories.compact import CompactMolecule, coverage
 from ..units import kT
 from .growth_energy import Drawn, EnergyPairs, energy_loss, own_wells, plan_and_energy
 from .settings import TrainingSettings
@@ -82,19 +82,7 @@ class GrowthData:
         Raises:
             ValueError: peptides of several presets or temperatures.
         """
-        targets = sorted({(m.preset, m.temperature_K) for m in (*self.train, *self.validation)})
-        if len(targets) > 1:
-            raise ValueError(
-                f"a network learns one target, and the set has {len(targets)}: {targets}; pack one of them"
-            )
-        names = {name for m in self.train for name in m.atoms.residue_names}
-        return {
-            "molecule": f"{len(self.train)} peptides",
-            "preset": targets[0][0],
-            "temperature_K": targets[0][1],
-            "longest_peptide": max(m.atoms.n_amino_acids for m in self.train),
-            "known_residues": sorted(names),
-        }
+        return coverage((*self.train, *self.validation))
 
 
 @dataclass(eq=False)

@@ -21,6 +21,7 @@ from .cartesian import PairTask
 from .checkpoint import Progression, load_checkpoint, save_checkpoint
 from .folder import claim, finish
 from .growth import GrowthTask
+from .optimisers import make_optimiser
 from .parallel import make_fabric, on_main
 from .score import Score
 from .settings import TrainingSettings
@@ -114,9 +115,7 @@ def _train(
         flow.begin_with(start_from)
     # Only now: what fails before must not leave a folder behind.
     resuming = on_main(fabric, lambda: claim(out, settings, task.identity(), hold))
-    optimiser = torch.optim.AdamW(
-        flow.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay, betas=(0.9, 0.99)
-    )
+    optimiser = make_optimiser(flow, settings)
     model, wrapped = fabric.setup(task.objective(flow), optimiser)
     averaged, best = copy.deepcopy(flow).eval(), copy.deepcopy(flow).eval()
     progression = load_checkpoint(out, flow, averaged, best, optimiser) if resuming else Progression()

@@ -13,8 +13,11 @@ from ..energies import Parameters
 from ..shapes import Float, Int
 from ..state import Atoms
 from ..trajectories import FrameBlocks, LaggedPairs, Source, check_same_molecule, split_frames, time_lagged_pairs
+from ..trajectories.compact import CompactMolecule, CompactPairs
 from .sources import Given, open_sources
 
+SPLITS = (("train", "learn from"), ("validation", "choose the network by"))
+"""Parts of a compact set."""
 FEWEST_FRAMES = 20
 """Frames per chain that a split into blocks needs."""
 
@@ -24,11 +27,11 @@ class PairSet:
     """Pairs from several runs, numbered through.
 
     Attributes:
-        runs: pairs of each run.
+        runs: pairs of each run, or of each molecule of a compact set.
         molecules: which molecule each run is of.
     """
 
-    runs: tuple[LaggedPairs, ...]
+    runs: tuple[LaggedPairs | CompactPairs, ...]
     molecules: tuple[int, ...]
 
     def __len__(self) -> int:
@@ -38,18 +41,25 @@ class PairSet:
     def _ends(self) -> Tensor:
         return torch.tensor([len(run) for run in self.runs]).cumsum(0)
 
+    def sizes(self, which: Int[Tensor, " n"]) -> Int[Tensor, " n"]:
+        """Atoms of the molecules of pairs."""
+        return torch.tensor([run.n_atoms for run in self.runs])[self._run_of(which)]
+
+    def _run_of(self, which: Int[Tensor, " n"]) -> Int[Tensor, " n"]:
+        return torch.searchsorted(self._ends, which, right=True)
+
     def take(
         self, which: Int[Tensor, " n"]
     ) -> tuple[Float[Tensor, "n atoms 3"], Float[Tensor, "n atoms 3"], Int[Tensor, " n"]]:
         """Earlier and later frames of pairs, padded to the largest molecule among them, and their molecules."""
-        run = torch.searchsorted(self._ends, which, right=True)
+        run = self._run_of(which)
         present = run.unique().tolist()
-        most = max(self.runs[r].trajectory.atoms.n_atoms for r in present)
+        most = max(self.runs[r].n_atoms for r in present)
         before, after = torch.zeros(2, len(which), most, 3).unbind()
         for r in present:
             mine = (run == r).nonzero()[:, 0]
             first = int(self._ends[r]) - len(self.runs[r])
-            n_atoms = self.runs[r].trajectory.atoms.n_atoms
+            n_atoms = self.runs[r].n_atoms
             before[mine, :n_atoms], after[mine, :n_atoms] = self.runs[r].frames(which[mine] - first)
         return before, after, torch.tensor(self.molecules)[run]
 
@@ -61,9 +71,10 @@ class PairData:
     Attributes:
         molecules: the molecules, each once.
         train: pairs to learn from.
-        validation: pairs from blocks of the trajectories that ``train`` has no part of.
+        validation: pairs from blocks of the trajectories, or of molecules, that ``train`` has no part of.
         lag_ps: time between the frames of a pair.
         parameters: for each molecule, its compiled energy, or None where its first source has none.
+        by_size: make batches of molecules of about one size, which are padded less.
     """
 
     molecules: tuple[Atoms, ...]
@@ -71,6 +82,7 @@ class PairData:
     validation: PairSet
     lag_ps: float
     parameters: tuple[Parameters | None, ...] = ()
+    by_size: bool = False
 
     def __repr__(self) -> str:
         return (
@@ -126,6 +138,36 @@ def load_pairs(
             part.append(pairs)
     train, validation = (PairSet(tuple(part), tuple(numbers)) for part in parts)
     return PairData(tuple(molecules), train, validation, lag_ps, tuple(parameters))
+
+
+def compact_pairs(molecules: Sequence[CompactMolecule], lag_ps: float) -> PairData:
+    """The pairs of a compact set, held out by molecule: those of the split ``validation`` are not learnt from.
+
+    Raises:
+        ValueError: a molecule has no pairs or pairs of another lag, is there twice, or there is none to learn from or
+            to choose by.
+    """
+    for m in molecules:
+        if m.pairs is None:
+            raise ValueError(
+                f"the set holds frames of {m.name} without their order in time, and family A learns from pairs; make "
+                "some with data/lagged_pairs.py, or give runs of plain `timewarp simulate`"
+            )
+        if m.lag_ps != lag_ps:
+            raise ValueError(f"pairs of {m.name} are {m.lag_ps:g} ps apart; set lag_ps to that, not to {lag_ps:g}")
+    atoms = tuple(m.atoms for m in molecules)
+    if len({a.fingerprint for a in atoms}) < len(atoms):
+        raise ValueError("the sets hold a molecule twice; give each once")
+    train, validation = (_of_split(molecules, *part) for part in SPLITS)
+    parameters = tuple(Parameters(**m.parameters) for m in molecules)
+    return PairData(atoms, train, validation, lag_ps, parameters, by_size=True)
+
+
+def _of_split(molecules: Sequence[CompactMolecule], split: str, what: str) -> PairSet:
+    numbers = tuple(k for k, m in enumerate(molecules) if m.split == split)
+    if not numbers:
+        raise ValueError(f"the set has no molecule to {what} (split {split!r})")
+    return PairSet(tuple(CompactPairs(molecules[k]) for k in numbers), numbers)
 
 
 def _split_pairs(

@@ -30,6 +30,11 @@ class TrainingSettings(Settings):
     warmup_steps: int = setting(200, "steps over which the learning rate rises from 0; then it falls", least=0)
     final_learning_rate: float = setting(0.01, "fraction of the peak at the end", least=0, most=1)
     weight_decay: float = setting(1e-4, "AdamW's", least=0)
+    optimiser: str = setting(
+        "adamw",
+        "adamw, or muon: orthogonal steps for the matrices of the layers (Jordan et al. 2024), AdamW's for the rest",
+        choices=("adamw", "muon"),
+    )
     gradient_clip: float = setting(1.0, "largest norm of the gradient", above=0)
     ema_decay: float = setting(
         0.999, "of the moving average of the weights, which is validated and kept", least=0, most=1

@@ -50,6 +50,11 @@ class LaggedPairs:
     def __len__(self) -> int:
         return len(self.starts)
 
+    @property
+    def n_atoms(self) -> int:
+        """Atoms of the molecule."""
+        return self.trajectory.atoms.n_atoms
+
     def frames(self, which: Int[Tensor, " n"]) -> tuple[Float[Tensor, "n atoms 3"], Float[Tensor, "n atoms 3"]]:
         """Configurations (earlier, later) of the pairs numbered ``which``."""
         start = self.starts[which]

@@ -12,7 +12,15 @@ import numpy as np
 import torch
 
 from .. import native
-from ..analysis import backbone_planes, bonded_types, bonded_values, jsd_torsion, named_torsions, noise_floor
+from ..analysis import (
+    backbone_planes,
+    bonded_types,
+    bonded_values,
+    jensen_shannon,
+    jsd_torsion,
+    named_torsions,
+    ramachandran,
+)
 from ..analysis import torsion_angles as torsions_of
 from ..energies import Parameters, Potential
 from ..flows.acceptance import expected_acceptance
@@ -31,8 +39,8 @@ from ..trajectories import RunFolder
 from .kernels import load_model
 from .sources import teller
 
-BINS = 36
-"""Bins per torsion: a few hundred endpoints do not fill more."""
+BINS, PLANE_BINS = 36, 12
+"""Bins per torsion, and per axis of a plane: a few hundred endpoints do not fill more."""
 MOST_BONDS = 4
 USUAL_LAG_PS = 500.0
 """Length of the MD runs beside a network that has no lag of its own."""
@@ -74,15 +82,25 @@ class Conditional:
         return float(self.acceptance.mean()), float(self.acceptance.std() / math.sqrt(len(self.acceptance)))
 
     def divergences(self) -> dict[str, dict[str, float]]:
-        """Jensen-Shannon divergence of each torsion in bits, beside its noise floor between halves of the MD runs."""
-        proposed, dynamics = self.torsions.values()
-        return {
-            name: {
-                "value": jsd_torsion(proposed[name], ends, BINS),
-                "floor": noise_floor(lambda a, b: jsd_torsion(a, b, BINS), ends[None]),
-            }
-            for name, ends in dynamics.items()
+        """Jensen-Shannon divergence in bits of each torsion and each plane of (phi, psi), beside its noise floor.
+
+        The floor is between halves of the MD runs. Fewer samples differ by more, so that as many proposals are compared
+        with as many ends of MD as a half has: with every half, and the mean is given.
+        """
+        proposed, dynamics = ({name: angles[:, None] for name, angles in t.items()} for t in self.torsions.values())
+        shown = {name: (name,) for name in dynamics} | {
+            f"{phi}, {psi}": (phi, psi) for phi, psi in backbone_planes(dynamics).values()
         }
+        found = {}
+        for label, names in shown.items():
+            ours, theirs = (np.concatenate([t[name] for name in names], -1) for t in (proposed, dynamics))
+            halves = theirs[: len(theirs) // 2], theirs[len(theirs) // 2 : len(theirs) // 2 * 2]
+            parts = [ours[k::2][: len(halves[0])] for k in (0, 1)]
+            found[label] = {
+                "value": float(np.mean([_divergence(a, b) for a in parts for b in halves])),
+                "floor": _divergence(*halves),
+            }
+        return found
 
     def to_json(self) -> dict[str, Any]:
         """Plain data; torsions of the start in degrees."""
@@ -256,6 +274,13 @@ def _fresh_md(
     frames = engine.advance(runs, 1, max(1, round(1000 * lag_ps / timestep_fs)))
     good = np.isfinite(frames.energies[-1])
     return frames.positions[-1][good].astype(np.float32), frames.energies[-1][good]
+
+
+def _divergence(first: np.ndarray, second: np.ndarray) -> float:
+    """Jensen-Shannon divergence in bits of two sets of one torsion, (n, 1), or of two, (n, 2), in rad."""
+    if first.shape[1] == 1:
+        return jsd_torsion(first[:, 0], second[:, 0], BINS)
+    return jensen_shannon(*(ramachandran(part[:, 0], part[:, 1], PLANE_BINS) for part in (first, second)))
 
 
 def _typical(positions: torch.Tensor, atoms: Atoms, torsions: Sequence[str]) -> tuple[int, int]:

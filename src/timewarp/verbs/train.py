@@ -17,10 +17,10 @@ from ..machine import resolve_device, set_threads
 from ..pretrained import LoadedModel, load
 from ..progress import Listener, listening
 from ..settings.other import TrainOptions
-from ..training import GrowthData, TrainingSettings, is_main_process, load_pairs, load_training_data
+from ..training import GrowthData, TrainingSettings, compact_pairs, is_main_process, load_pairs, load_training_data
 from ..training import train as run_training
 from ..trajectories import Source
-from ..trajectories.compact import is_compact, read_compact
+from ..trajectories.compact import coverage, is_compact, read_compact
 from ..units import kT
 from .sources import Given, source_of
 
@@ -143,15 +143,19 @@ def _lesson(sources: Sequence[Any], packed: bool, settings: TrainingSettings, op
         "seed": settings.seed,
     }
     learns_from = network_class(settings.family).trained_on
-    if learns_from == "peptides":
-        if not packed:
-            raise ValueError(
-                f"a network of family {settings.family} learns from files of many peptides; make them with `timewarp "
-                "pack`"
-            )
-        peptides = GrowthData.of([molecule for path in sources for molecule in read_compact(path)])
-        provenance = {**peptides.coverage(), "data_sha256": ", ".join(map(sha256, sources))}
+    if packed and learns_from != "frames":
+        molecules = [molecule for path in sources for molecule in read_compact(path)]
+        provenance = {**coverage(molecules), "data_sha256": ", ".join(map(sha256, sources))}
+        if learns_from == "pairs":
+            pairs = compact_pairs(molecules, settings.lag_ps)
+            energy = _mixed_energy(pairs.parameters, provenance["temperature_K"])
+            return _Lesson(pairs, energy, provenance, molecules[0].atoms)
+        peptides = GrowthData.of(molecules)
         return _Lesson(peptides, None, provenance, peptides.train[0].atoms)
+    if learns_from == "peptides":
+        raise ValueError(
+            f"a network of family {settings.family} learns from files of many peptides; make them with `timewarp pack`"
+        )
     runs = [source_of(each, top=options.top, spacing_ps=options.spacing_ps) for each in sources]
     provenance = _provenance(runs)
     temperature_K = provenance.get("temperature_K")
