@@ -49,7 +49,7 @@ class ConcertedMove(Move):
     closures near the present one by a Gaussian weight of the angles. Given the coordinates that stay, closures have
     volume element ``1 / |det B|`` (Dodd, Boone & Theodorou 1993), so that
 
-    ``log_ratio = log p(x | x') - log p(x' | x) + log |det B(x)| - log |det B(x')|``
+    ``log_ratio = log p(x | x') - log p(x' | x) + log abs(det B(x)) - log abs(det B(x'))``
 
     where p is the chance of a closure among all that its driver allows. A proposal without a closure, or whose reverse
     does not find the present state among its closures, is never accepted.
@@ -198,7 +198,7 @@ class ConcertedMove(Move):
         backward: Float[Tensor, " chains"],
         log_volume: Float[Tensor, " chains"],
     ) -> Float[Tensor, " chains"]:
-        """From the log chances of both closures, and log |det B(x)| - log |det B(x')|."""
+        """From the log chances of both closures, and log abs(det B(x)) - log abs(det B(x'))."""
         return backward - forward + log_volume
 
 
