@@ -12,7 +12,7 @@ import uuid
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from .processes import interrupts_ignored
+from .processes import interrupts_lost
 from .tasks import DEATHS_ALLOWED, POLL_S, Outcome, Stopped, Task, died, perform
 
 CONNECT_S = 30
@@ -105,7 +105,7 @@ class DaskCluster:
             tempfile.TemporaryDirectory(prefix="timewarp-dask-", ignore_cleanup_errors=True) as scratch,
             dask.config.set(settings),
         ):
-            with interrupts_ignored():  # inherited: Ctrl-C reaches the whole group, and we stop the workers
+            with interrupts_lost():  # inherited: Ctrl-C reaches the whole group, and we stop the workers
                 cluster = LocalCluster(
                     n_workers=self.workers,
                     threads_per_worker=1,

@@ -150,6 +150,24 @@ def interrupts_ignored() -> Iterator[None]:
 
 
 @contextlib.contextmanager
+def interrupts_lost() -> Iterator[None]:
+    """Processes started meanwhile ignore SIGINT, whatever they unblock; one that arrives meanwhile is lost.
+
+    For workers of a library, which cannot be told to ignore it: what a thread blocks is unblocked where
+    :mod:`multiprocessing` starts its resource tracker.
+    """
+    try:
+        before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    except ValueError:  # not in the main thread
+        yield
+        return
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+@contextlib.contextmanager
 def _environment(values: dict[str, str]) -> Iterator[None]:
     before = {name: os.environ.get(name) for name in values}
     os.environ.update(values)
