@@ -110,7 +110,7 @@ def test_a_model_of_a_kind_that_nobody_registered_says_so(tmp_path):
     (tmp_path / "model.safetensors").write_bytes(b"")
     (tmp_path / "model.toml").write_text(
         'schema = 1\nname = "model"\nfamily = "histogram"\nresidues = "x"\nfingerprint = "y"\n'
-        'weights_sha256 = "z"\n[config]\n'
+        f'weights_sha256 = "{"0" * 64}"\n[config]\n'
     )
     argv = ["sample", "Ace-A-Nme", "--model", str(tmp_path), "--out", str(tmp_path / "out")]
     done = subprocess.run([sys.executable, "-m", "timewarp", *argv], capture_output=True, text=True, check=False)
