@@ -5,7 +5,7 @@ import os
 import pytest
 from fuzz import cases, make_inputs
 
-SHORT, LONG = 25, int(os.environ.get("TIMEWARP_FUZZ", "600"))
+SHORT, LONG = 25, int(os.environ.get("TIMEWARP_FUZZ", "100"))
 
 
 @pytest.mark.parametrize("n", [SHORT, pytest.param(LONG, marks=pytest.mark.slow)])

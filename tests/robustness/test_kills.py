@@ -1,9 +1,16 @@
 """Kills and signals at random moments: nothing closed is lost, and a signal is one line and its exit code."""
 
+import os
 import random
 
 import pytest
 from kills import attack, interrupt, make_inputs, works
+
+
+# Where kills land hangs on how fast and how busy the machine is: by hand, on a quiet one.
+LONG = pytest.mark.skipif(
+    "TIMEWARP_ROBUSTNESS" not in os.environ, reason="takes half an hour: set TIMEWARP_ROBUSTNESS=1"
+)
 
 
 @pytest.fixture(scope="module")
@@ -13,6 +20,7 @@ def inputs(tmp_path_factory):
     return folder
 
 
+@LONG
 @pytest.mark.slow
 @pytest.mark.parametrize("number", range(9))
 def test_kills_lose_nothing(inputs, tmp_path, number):
@@ -22,6 +30,7 @@ def test_kills_lose_nothing(inputs, tmp_path, number):
     assert tally.landed >= 4, f"{work.name}: kills came too late or too early, so that little was tested"
 
 
+@LONG
 @pytest.mark.slow
 @pytest.mark.parametrize("number", range(9))
 def test_signals_end_with_one_line(inputs, tmp_path, number):
