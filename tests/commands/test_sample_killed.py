@@ -27,7 +27,7 @@ ARGUMENTS = [
     "--chains",
     "2",
 ]
-ARGUMENTS += ["--samples", "1200", "--warmup", "20", "--threads", "1", "--quiet"]
+ARGUMENTS += ["--samples", "4800", "--warmup", "20", "--threads", "1", "--quiet"]
 KILLS = 10
 
 
@@ -41,7 +41,7 @@ def run(out):
 def server():
     """Children fork from a process that has imported everything, so that ten starts cost little."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["timewarp.molecules", "timewarp.energies", "timewarp.sampling"])
+    context.set_forkserver_preload(["timewarp.verbs.sample", "timewarp.commands.sample", "timewarp.run"])
     return context
 
 

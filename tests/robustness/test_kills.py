@@ -6,7 +6,6 @@ import random
 import pytest
 from kills import attack, interrupt, make_inputs, works
 
-
 # Where kills land hangs on how fast and how busy the machine is: by hand, on a quiet one.
 LONG = pytest.mark.skipif(
     "TIMEWARP_ROBUSTNESS" not in os.environ, reason="takes half an hour: set TIMEWARP_ROBUSTNESS=1"
