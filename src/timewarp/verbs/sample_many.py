@@ -112,8 +112,9 @@ def sample_many(
         for name, value in {**named, "export": export}.items()
         if name not in (*NOT_OF_A_LIST, "minutes") and not (name in {*of_files, *NEW} and value in (None, ()))
     }
-    if shared["concerted_moves"] == SampleSettings.concerted_moves:
-        del shared["concerted_moves"]  # lists of version 0.1 lack it
+    for name in ("concerted_moves", "cis_trans"):  # lists of version 0.1 lack them
+        if shared[name] == getattr(SampleSettings, name):
+            del shared[name]
     return run_list(
         sequences,
         out,
