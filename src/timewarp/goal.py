@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from .analysis import diagnose, ess, find_conformations, rhat, torsion_angles
-from .analysis.convergence import rhat_by_chance
+from .analysis.convergence import rhat_limit
 from .observables import observe
 from .settings.sampling import UNTIL
 from .trajectories import RunFolder
@@ -153,16 +153,15 @@ def progress_of(run: RunFolder, goal: Goal, observables: Sequence[str] = ()) -> 
         rows |= {
             name: (row.rhat, row.ess) for name, row in observe(run, observables).items() if row.status != "constant"
         }
-    groups = len(set(labels)) if len(set(labels)) > 1 else trajectory.n_chains
-    lacking = [row for name, (r, n) in rows.items() if (row := _lacking(name, r, n, goal, groups)).factor > 1]
+    lacking = [row for name, (r, n) in rows.items() if (row := _lacking(name, r, n, goal, labels)).factor > 1]
     lacking.sort(key=lambda row: -row.factor)
     return Progressed(goal, trajectory.n_chains * trajectory.n_frames, tuple(lacking), len(rows))
 
 
-def _lacking(name: str, r: float, size: float, goal: Goal, groups: int) -> Lacking:
+def _lacking(name: str, r: float, size: float, goal: Goal, labels: Sequence[int]) -> Lacking:
     if not (math.isfinite(r) and size > 0):
         return Lacking(name, r, size, math.inf)
-    limit = max(goal.rhat, rhat_by_chance(groups, max(size, goal.ess)))
+    limit = rhat_limit(labels, max(size, goal.ess), goal.rhat)
     return Lacking(name, r, size, max(goal.ess / size, (r**2 - 1) / (limit**2 - 1)))
 
 
@@ -181,7 +180,6 @@ class Looking:
 
     Attributes:
         last: the last look; None before the first.
-        out_of_time: whether the limit ended the run.
     """
 
     def __init__(
@@ -197,7 +195,6 @@ class Looking:
         self.run, self.goal, self.observables, self.tell = run, goal, tuple(observables), tell
         self.deadline = None if minutes is None else (time.monotonic() if began is None else began) + 60 * minutes
         self.last: Progressed | None = None
-        self.out_of_time = False
 
     def __call__(self, done: int) -> int:
         """Frames of each chain that are wanted now that there are ``done``; the same number ends the run."""
@@ -209,5 +206,4 @@ class Looking:
             return look
         self.last = progress_of(self.run, self.goal, self.observables)
         self.tell(self.last)
-        self.out_of_time = over and not self.last.met
         return done if self.last.met or over else math.ceil(GROWTH * look)

@@ -95,6 +95,18 @@ def rhat_by_chance(superchains: int, ess: float) -> float:
     return float(np.sqrt(1 + chi2.ppf(1 - BY_CHANCE, k - 1) / (k - 1) * k / ess)) if ess > 0 else RHAT_LIMIT
 
 
+def rhat_limit(superchains: Sequence[int] | np.ndarray, ess: float, least: float = RHAT_LIMIT) -> float:
+    """The largest R-hat of a quantity that counts as converged: ``least``, or what chance alone gives.
+
+    Args:
+        superchains: the label of each chain; chains that all share one are superchains of their own, as in :func:`rhat`.
+        ess: of all chains together.
+        least: the limit for any effective sample size.
+    """
+    groups = len(set(superchains))
+    return max(least, rhat_by_chance(groups if groups > 1 else len(superchains), ess))
+
+
 def ess(series: np.ndarray) -> float:
     """Effective sample size for the mean of (chains, frames), over all chains, which are halved first.
 

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from statistics import NormalDist
 from typing import Any, Literal
 
-from .convergence import RHAT_LIMIT, rhat_by_chance
+from .convergence import RHAT_LIMIT, rhat_limit
 
 ESS_LIMIT = 400
 """Smallest ESS on which R-hat and error bars can be relied (Vehtari et al. 2021)."""
@@ -130,8 +130,7 @@ def _convergence(analysis: Mapping[str, Any]) -> Iterator[Check]:
     compared = f"{starts} superchains" if starts > 1 else "the two halves of the only chain"
     # Where the ESS is too small by itself, it may be so because the superchains disagree: no allowance for chance.
     limits = {
-        n: max(RHAT_LIMIT, rhat_by_chance(starts, row["ess"])) if row["ess"] >= ESS_LIMIT else RHAT_LIMIT
-        for n, row in known.items()
+        n: rhat_limit(range(starts), row["ess"]) if row["ess"] >= ESS_LIMIT else RHAT_LIMIT for n, row in known.items()
     }
     late = [n for n in known if known[n]["rhat"] > limits[n]]
     worst = max(late or known, key=lambda n: known[n]["rhat"])

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ..analysis.convergence import RHAT_LIMIT, ess, rhat, rhat_by_chance
+from ..analysis.convergence import ess, rhat, rhat_limit
 
 FEWEST_EFFECTIVE = 100
 """An average of fewer effective samples than this has no error that could be relied on."""
@@ -104,8 +104,7 @@ def average(series: Series, superchains: Sequence[int] | None = None) -> Observe
     elif not np.ptp(values) > 1e-12:
         status = "constant"
     else:
-        groups = len(set(superchains)) if superchains is not None else len(values)
-        limit = max(RHAT_LIMIT, rhat_by_chance(groups if groups > 1 else len(values), size)) if size > 0 else RHAT_LIMIT
+        limit = rhat_limit(range(len(values)) if superchains is None else superchains, size)
         status = "ok" if size >= FEWEST_EFFECTIVE and between <= limit else "not converged"
     return Observed(
         series.name,

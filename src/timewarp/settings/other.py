@@ -212,7 +212,7 @@ class TrainOptions(ForeignSettings):
 
 
 @dataclass(frozen=True, kw_only=True)
-class ObserveSettings(ThinSettings, ForeignSettings):
+class ObserveSettings(ThinSettings, ForeignSettings, ForceSettings):
     """Which observables, and what they are compared with."""
 
     observables: tuple[str, ...] = setting(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +13,11 @@ from ..observables import observe as observe_source
 from ..observables.karplus import DEFAULT as DEFAULT_KARPLUS
 from ..observables.library import Own
 from ..progress import Listener
+from ..publishing import publishing
+from ..trajectories.identity import run_identity
 from .sources import Given, source_of, teller
+
+NAMES = ("observables.json", "observables.csv")
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,6 +63,7 @@ def observe(
     stride: int = 1,
     top: Path | str | None = None,
     spacing_ps: float | None = None,
+    force: bool = False,
     progress: bool | Listener = False,
 ) -> Observation:
     """Observables of a run: averages with standard errors of their own, beside measured values.
@@ -78,12 +82,14 @@ def observe(
         stride: every ``stride``-th frame is used.
         top: topology, of a trajectory file of another program.
         spacing_ps: time between its frames.
+        force: replace files in ``out`` that are not of this run.
         progress: True for a note of each part on standard error, or a function called with a
             :class:`timewarp.progress.Report`.
 
     Raises:
         ValueError: a request, the experiment or the run cannot be used.
         FileNotFoundError: a file is not there.
+        FileExistsError: ``out`` holds something else, and ``force`` is not given.
 
     Example:
         >>> run = sample("AG", samples=320, chains=8, warmup=10, out=folder / "run")
@@ -94,8 +100,9 @@ def observe(
     if (reweight or theta is not None) and experiment is None:
         raise ValueError("`reweight` and `theta` need measured values: give `experiment`")
     measured = read_experiment(experiment) if isinstance(experiment, Path | str) else experiment
+    source = source_of(run, top=top, spacing_ps=spacing_ps) if isinstance(run, Path | str) else source_of(run)
     found = observe_source(
-        source_of(run, top=top, spacing_ps=spacing_ps) if isinstance(run, Path | str) else source_of(run),
+        source,
         observables,
         own=own,
         experiment=measured,
@@ -108,25 +115,16 @@ def observe(
     weights = None if measured is None or not (reweight or theta) else found.reweight(measured, theta=theta)
     result = Observation(found, compared, weights)
     if out is not None:
-        write(result, Path(out))
+        _write(result, Path(out), run_identity(source), force)
     return result
 
 
-def write(found: Observation, folder: Path) -> None:
-    """Write ``observables.json``, ``observables.csv`` and, beside an experiment, ``experiment.png``.
+def _write(found: Observation, folder: Path, of: str, force: bool) -> None:
+    """Write ``observables.json``, ``observables.csv`` and, beside an experiment, ``experiment.png``."""
+    with publishing(folder, f"observables of {of}", names=NAMES, force=force) as outputs:
+        write_json(outputs.work / NAMES[0], found.to_json())
+        write_atomically(outputs.work / NAMES[1], found.observables.to_csv().encode())
+        if found.compared:
+            from ..report import experiment_figure
 
-    Raises:
-        FileExistsError: the folder holds something else.
-    """
-    marker = folder / "observables.json"
-    if folder.exists() and any(folder.iterdir()) and not marker.is_file():
-        raise FileExistsError(f"{folder} is not empty and holds no observables; choose another folder")
-    folder.mkdir(parents=True, exist_ok=True)
-    write_json(marker, found.to_json())
-    write_atomically(folder / "observables.csv", found.observables.to_csv().encode())
-    if found.compared:
-        from ..report import experiment_figure
-
-        part = folder / ".experiment.part.png"
-        experiment_figure(found.compared, found.reweighting).savefig(part)
-        shutil.move(part, folder / "experiment.png")
+            experiment_figure(found.compared, found.reweighting).savefig(outputs.work / "experiment.png")

@@ -92,6 +92,7 @@ def sample(
     if chosen.samples is None and not chosen.has_goal and "until" not in stored:
         chosen = chosen.replaced(samples=SAMPLES)
     goal = parse_goal(chosen.until or stored.get("until") or UNTIL) if chosen.samples is None else None
+    wanted = chosen.observables or tuple(stored.get("observables", ())) if goal is not None else ()
     n_chains = chosen.chains or stored.get("n_chains") or default_chains(threads)
     superchains = min(SUPERCHAINS, n_chains)
     if chosen.start_from is None:
@@ -143,7 +144,7 @@ def sample(
         "warmup": chains.warmup,
         "tuning": tuning,
         "until": None if goal is None else str(goal),
-        "observables": list(chosen.observables) or None,
+        "observables": list(wanted) or None,
     }
     if goal is not None:
         del config["n_samples"]
@@ -172,7 +173,7 @@ def sample(
     minutes = chosen.minutes or MINUTES
     looking = None
     if goal is not None:
-        looking = Looking(folder, goal, chosen.observables, minutes=minutes, began=began, tell=_tell)
+        looking = Looking(folder, goal, wanted, minutes=minutes, began=began, tell=_tell)
     with listening(progress), folder.lock():
         keep_energy(folder, system)
         record = run_chains(
