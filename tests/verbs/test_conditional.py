@@ -28,20 +28,19 @@ def md(tmp_path_factory):
 
 @pytest.mark.parametrize(("molecule", "planes"), [("Ace-A-Nme", {"phi_1", "psi_1"}), ("SG", {"phi_2", "psi_1"})])
 def test_the_transferable_network_beside_fresh_md(md, tmp_path, molecule, planes):
-    found = conditional(md(molecule), "peptides", n=200, md_runs=64, lag_ps=2.0, frame=5, chain=1)
+    found = conditional(md(molecule), "peptides", n=256, md_runs=256, lag_ps=2.0, frame=5, chain=1)
     assert (found.model, found.chain, found.frame, found.lag_ps) == ("peptides", 1, 5, 2.0)
     value, error = found.mean_acceptance
     assert 0.3 < value < 1
     assert 0 < error < 0.1
     assert planes <= set(found.start)
     data = found.to_json()
-    # In 2 ps MD has hardly left the state; the network, which redraws all soft torsions, has. The floor is of two
-    # halves of 64 frames, and far above that of a longer run.
+    # In 2 ps MD has hardly left the state; the network, which redraws all soft torsions, has.
     single = [row for name, row in data["jsd"].items() if "," not in name]
     widest = max(single, key=lambda row: row["value"] - row["floor"])
-    assert widest["value"] > max(0.1, widest["floor"]), data["jsd"]
+    assert widest["value"] > max(0.1, 3 * widest["floor"]), data["jsd"]
     (plane,) = (row for name, row in data["jsd"].items() if name == ", ".join(sorted(planes)))
-    assert plane["value"] > plane["floor"]
+    assert plane["value"] > 1.5 * plane["floor"]
     assert np.isfinite(found.energies["MD"]).all()
     (picture,) = save_plots([found.plot()], tmp_path, ("png",))
     assert picture.stat().st_size > 20_000

@@ -99,7 +99,7 @@ def rhat_limit(superchains: Sequence[int] | np.ndarray, ess: float, least: float
     """The largest R-hat of a quantity that counts as converged: ``least``, or what chance alone gives.
 
     Args:
-        superchains: the label of each chain; chains that all share one are superchains of their own, as in :func:`rhat`.
+        superchains: the label of each chain; chains that all share one count as superchains of their own.
         ess: of all chains together.
         least: the limit for any effective sample size.
     """
