@@ -13,7 +13,7 @@ def run(call: Call) -> Result:
     import logging
 
     from ..trajectories import RunFolder, export
-    from ..trajectories.folder import BIASED
+    from ..trajectories.description import BIASED
 
     settings = ExportSettings.make(call.settings)
     source = RunFolder.open(call.arguments["run"])

@@ -16,7 +16,7 @@ from ..geometry import dihedrals
 from ..shapes import Float
 from ..state import Atoms, State
 from ..trajectories import Trajectory
-from ..trajectories.folder import BIASED
+from ..trajectories.description import BIASED
 from .chains import ChainRecord
 from .kernel import Info, Kernel, Outcome
 from .metropolis import jumps

@@ -26,8 +26,7 @@ from ..restriction import Restriction
 from ..settings.simulation import SimulationSettings
 from ..starts import start_positions
 from ..state import repartition_hydrogen_mass
-from ..trajectories import ClosedSteps, RunFolder, superchains_of_starts
-from ..trajectories.folder import ENERGY_FILE
+from ..trajectories import ENERGY_FILE, ClosedSteps, RunFolder, superchains_of_starts
 from ..units import FEMTOSECONDS_PER_PICOSECOND, PICOSECONDS_PER_NANOSECOND, SECONDS_PER_DAY, kT
 from .batched import STREAM, BatchedRun
 from .engines import choose_engine

@@ -1,8 +1,9 @@
 """The store of trajectories: append, read, lagged pairs, splits; files of other programs, both ways."""
 
 from .campaigns import CAMPAIGN_FILE, open_campaign, run_folders, run_in_campaign
+from .description import ENERGY_FILE
 from .exporting import export, mdtraj_topology
-from .folder import ENERGY_FILE, RunFolder
+from .folder import RunFolder
 from .frame_set import FrameSet, Source
 from .frames import open_source, read_frames, read_positions
 from .identity import check_same_molecule, frames_digest, run_identity

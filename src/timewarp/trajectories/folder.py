@@ -3,23 +3,18 @@
 from __future__ import annotations
 
 import contextlib
-import math
-import shlex
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from ..energies import Parameters
 from ..files import (
     exclusive,
     make_folder,
     read_json,
-    read_toml,
     remove_temporaries,
     to_json,
     to_toml,
@@ -30,22 +25,14 @@ from ..files import (
 from ..state import Atoms
 from . import segments
 from .claiming import check_config, check_summary, strangers
+from .description import KINDS, SCHEMA, Description, read_config
 from .identity import differing, stereochemistry
 from .segments import SegmentHeader, read_header, segment_name, write_segment
 from .superchains import superchains_of_run
 from .trajectory import Trajectory
 
-SCHEMA = 1
-KINDS = ("md", "chain", "exploration", "frames")
-ENERGY_FILE = "energy.safetensors"
-BIASED = (
-    "biased: states found by exploration, without Metropolis-Hastings; how often each occurs means nothing until "
-    "`timewarp sample --start-from` confirms them"
-)
-"""What is said of an exploration wherever it is met."""
 
-
-class RunFolder:
+class RunFolder(Description):
     """A folder of closed trajectory segments with the molecule and the resolved configuration beside them.
 
     Make one with :meth:`create` (new, or resumed) or :meth:`open` (existing). Files: ``topology.pdb``, ``atoms.json``,
@@ -151,7 +138,7 @@ class RunFolder:
         for name in ("config.toml", "atoms.json", "topology.pdb"):
             if not (path / name).exists():
                 raise FileNotFoundError(f"{path} is not a run folder: it has no {name}")
-        head, config = _read_config(path)
+        head, config = read_config(path)
         try:
             atoms = Atoms.from_json(read_json(path / "atoms.json"))
         except ValueError as error:
@@ -176,7 +163,7 @@ class RunFolder:
         with exclusive(self.path):
             self._held = True
             try:
-                if _read_config(self.path)[1] != self._stored:
+                if read_config(self.path)[1] != self._stored:
                     raise FileExistsError(f"{self.path} was changed by another process; run the command again")
                 check_summary(self.path / "summary.json")
                 remove_temporaries(self.path)
@@ -240,98 +227,14 @@ class RunFolder:
     # --- reading ------------------------------------------------------------------------------------------------
 
     @property
-    def topology_pdb(self) -> str:
-        """PDB text of the start positions."""
-        path = self.path / "topology.pdb"
-        try:
-            return path.read_text(encoding="utf-8")
-        except UnicodeDecodeError as error:
-            raise ValueError(f"{path} is not text ({error}); it is damaged") from None
-
-    @cached_property
-    def stereochemistry(self) -> str | None:
-        """Of the start: see :func:`timewarp.trajectories.identity.stereochemistry`."""
-        return stereochemistry(self.topology_pdb, self.atoms)
-
-    @property
     def segment_files(self) -> list[Path]:
         """All closed segments, in order."""
         return [header.path for stream in self.streams for header in self._segments[stream]]
 
     @property
-    def parameters(self) -> Parameters | None:
-        """The compiled energy of the molecule, or None where the folder has none (``energy.safetensors``).
-
-        Raises:
-            ValueError: the file is damaged.
-        """
-        path = self.path / ENERGY_FILE
-        return Parameters.load(path) if path.exists() else None
-
-    @property
     def streams(self) -> list[int]:
         """Streams that have at least one closed segment."""
         return sorted(self._segments)
-
-    def summary(self) -> dict[str, Any] | None:
-        """What ``summary.json`` holds, or None before it is written."""
-        from ..schemas import SummaryFile, check
-
-        path = self.path / "summary.json"
-        if not path.exists():
-            return None
-        found = read_json(path)
-        check(SummaryFile, found, path)
-        return found
-
-    @property
-    def temperature_K(self) -> float:
-        """From the configuration or the summary.
-
-        Raises:
-            ValueError: neither says, or it is not a temperature.
-        """
-        tables = [self.config, *(v for v in self.config.values() if isinstance(v, Mapping)), self.summary() or {}]
-        for table in tables:
-            if "temperature_K" in table:
-                value = table["temperature_K"]
-                if not isinstance(value, (int, float)) or not 0 < value < math.inf:
-                    raise ValueError(
-                        f"{self.path} says temperature_K = {value!r}; expected a positive number of kelvin"
-                    )
-                return float(value)
-        raise ValueError(f"{self.path / 'config.toml'} does not say temperature_K")
-
-    @property
-    def is_dynamics(self) -> bool:
-        """Whether frames follow each other in physical time: MD without torsion moves."""
-        return self.kind == "md" and self.config.get("dynamics") is not False
-
-    @property
-    def molecule_argument(self) -> str:
-        """MOLECULE with which a command line names the molecule again: its sequence, or the run's own PDB file.
-
-        A molecule that came with a force field of its own is named by the run folder, which holds it.
-        """
-        if self.config.get("energy") is not None:
-            return str(self.path)
-        from ..molecules.sequences import is_sequence_of  # that room loads OpenMM
-
-        known = is_sequence_of(self.name, self.atoms.residues)
-        return self.name if known else str(self.path / "topology.pdb")
-
-    def check_unbiased(self) -> None:
-        """Refuse an exploration where equilibrium samples are needed.
-
-        Raises:
-            ValueError: the run is an exploration.
-        """
-        if self.kind == "exploration":
-            raise ValueError(
-                f"{self.path} is an exploration, and so biased: how often a state occurs in it means nothing; sample "
-                f"its states with `timewarp sample {shlex.quote(self.molecule_argument)} --start-from "
-                f"{shlex.quote(str(self.path))}`, and give that run"
-            )
 
     def n_frames(self, stream: int) -> int:
         """Frames in the closed segments of a stream."""
@@ -485,23 +388,3 @@ class RunFolder:
         if kind != self.kind:
             raise FileExistsError(f"{self.path} holds a run of kind {self.kind}, not {kind}; choose another folder")
         check_config(self.path, self.config, wanted, may_change)
-
-
-def _read_config(path: Path) -> tuple[Mapping[str, Any], dict[str, Any]]:
-    """The table ``[run]`` of a run's configuration, and the rest.
-
-    Raises:
-        ValueError: it is not the configuration of a run.
-    """
-    config = read_toml(path / "config.toml")
-    head = config.pop("run", {})
-    if not isinstance(head, Mapping) or head.get("schema") != SCHEMA or head.get("kind") not in KINDS:
-        raise ValueError(f"{path / 'config.toml'} is not the configuration of a run (schema {SCHEMA} expected)")
-    timestep = config.get("timestep_fs")
-    known = isinstance(timestep, int | float) and not isinstance(timestep, bool) and 0 < timestep < 1e12
-    if head["kind"] == "md" and not known:
-        raise ValueError(
-            f"{path / 'config.toml'}: timestep_fs must be a positive number of femtoseconds, got {timestep!r}; it "
-            "is damaged or was edited"
-        )
-    return head, config

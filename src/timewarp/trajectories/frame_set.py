@@ -13,7 +13,8 @@ from torch import Tensor
 from ..energies import Parameters
 from ..shapes import Float
 from ..state import Atoms
-from .folder import ENERGY_FILE, RunFolder
+from .description import ENERGY_FILE
+from .folder import RunFolder
 from .identity import stereochemistry
 from .trajectory import Trajectory
 
