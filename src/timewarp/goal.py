@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from .analysis import diagnose, ess, find_conformations, rhat, torsion_angles
-from .analysis.convergence import rhat_limit
+from .analysis.convergence import FEWEST_FRAMES, rhat_limit
 from .observables import observe
 from .settings.sampling import UNTIL
 from .trajectories import RunFolder
@@ -20,8 +20,6 @@ FIRST_FRAMES = 40
 """Frames of each chain before the first look: too few to tell would look like success or failure by chance."""
 GROWTH = 1.25
 """The next look is at so many times the frames of the one before: all looks together cost five times the last."""
-FEWEST_FRAMES = 8
-"""Of each chain, for any estimate."""
 SHARE = 0.05
 """Conformations that hold this share of the samples must have converged populations."""
 

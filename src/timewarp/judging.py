@@ -7,15 +7,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from .analysis import Verdict, analyse, compare, judge
+from .analysis.convergence import FEWEST_FRAMES
 from .analysis.geometry import pdb_positions
 from .analysis.slow import SlowMotions, slow_motions
 from .analysis.speed import compare_speed
 from .analysis.tica import LAG_PS
 from .analysis.torsions import ring_torsions
 from .trajectories import Source, Trajectory, check_same_molecule
-
-FEWEST_FRAMES = 8
-"""Of each chain, for any estimate."""
 
 
 @dataclass(frozen=True)

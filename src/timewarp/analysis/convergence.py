@@ -21,6 +21,9 @@ RHAT_LIMIT = 1.01
 STILL_RAD = 1e-4
 """A torsion whose sine and cosine change by less than this in a whole chain stands still."""
 
+FEWEST_FRAMES = 8
+"""Of each chain, for any estimate."""
+
 BY_CHANCE = 1e-3
 """Chance of a larger R-hat than :func:`rhat_by_chance` for one quantity; a run has some ten or twenty."""
 
@@ -60,7 +63,7 @@ def rhat(series: np.ndarray, superchains: Sequence[int] | np.ndarray | None = No
     if labels.shape != (len(chains),):
         raise ValueError(f"expected one superchain for each of {len(chains)} chains, got {labels.size}")
     if len(chains) == 1:
-        if chains.shape[1] < 8:
+        if chains.shape[1] < FEWEST_FRAMES:
             return float("nan")
         chains = split(chains)
     if len(np.unique(labels)) == 1:

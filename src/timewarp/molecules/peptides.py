@@ -202,23 +202,6 @@ def _template_bonds(name: str) -> dict[str, tuple[str, ...]]:
     return {atom: tuple(row) for atom, row in bonded.items()}
 
 
-@cache
-def hydrogen_names(name: str) -> frozenset[str]:
-    """Names of the hydrogens that a residue may have, in any protonation state."""
-    if name in RESIDUES and RESIDUES[name].amino_acid not in ("", name):
-        return frozenset((*RESIDUES[name].hydrogens, "H2", "H3"))
-    topology = Topology()
-    residue = topology.addResidue(name, topology.addChain("A"))
-    heavy = residue_template(name)
-    for atom in heavy:
-        topology.addAtom(atom, Element.getBySymbol(atom[0]), residue)
-    for parent in heavy:
-        for digits in ("", "1", "2", "3", "11", "12", "13", "21", "22", "23"):
-            topology.addAtom(f"H{parent[1:2]}{digits}", Element.getBySymbol("H"), residue)
-    topology.createStandardBonds()
-    return frozenset(atom.name for bond in topology.bonds() for atom in bond if atom.name[0] == "H")
-
-
 def place_missing(
     name: str, known: dict[str, np.ndarray], others: np.ndarray, *, is_last: bool
 ) -> dict[str, np.ndarray]:

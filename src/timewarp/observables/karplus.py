@@ -91,14 +91,18 @@ _PSI: tuple[Relation, ...] = (
     Hennig(),
 )
 
+# Hu & Bax (1997), which later sets of parameters keep.
+_HA_C = Karplus("3J(HA,C)", "phi", 120.0, 3.72, -2.18, 1.28, 0.38)
+_C_C = Karplus("3J(C,C)", "phi", 0.0, 1.36, -0.93, 0.60, 0.22)
+
 SETS: dict[str, tuple[Relation, ...]] = {
     # Hu & Bax, J. Am. Chem. Soc. 119, 6360 (1997), as Graf et al. (2007) use them; errors of Best et al. (2008).
     "graf2007": (
         Karplus("3J(HN,HA)", "phi", -60.0, 7.09, -1.42, 1.55, 0.91),
         Karplus("3J(HN,C)", "phi", 180.0, 4.29, -1.01, 0.00, 0.59),
-        Karplus("3J(HA,C)", "phi", 120.0, 3.72, -2.18, 1.28, 0.38),
+        _HA_C,
         Karplus("3J(HN,CB)", "phi", 60.0, 3.06, -0.74, 0.13, 0.39),
-        Karplus("3J(C,C)", "phi", 0.0, 1.36, -0.93, 0.60, 0.22),
+        _C_C,
         *_PSI,
     ),
     # Voegeli, Ying, Grishaev & Bax, J. Am. Chem. Soc. 129, 9377 (2007), table 1: fluctuations about a rigid structure
@@ -106,18 +110,18 @@ SETS: dict[str, tuple[Relation, ...]] = {
     "bax2007": (
         Karplus("3J(HN,HA)", "phi", -60.0, 8.40, -1.36, 0.33, 0.36),
         Karplus("3J(HN,C)", "phi", 180.0, 4.36, -1.08, -0.01, 0.30),
-        Karplus("3J(HA,C)", "phi", 120.0, 3.72, -2.18, 1.28, 0.38),
+        _HA_C,
         Karplus("3J(HN,CB)", "phi", 60.0, 3.71, -0.59, 0.08, 0.22),
-        Karplus("3J(C,C)", "phi", 0.0, 1.36, -0.93, 0.60, 0.22),
+        _C_C,
         *_PSI,
     ),
     # The same paper, without that correction.
     "bax2007-rigid": (
         Karplus("3J(HN,HA)", "phi", -60.0, 7.97, -1.26, 0.63, 0.42),
         Karplus("3J(HN,C)", "phi", 180.0, 4.12, -1.10, 0.11, 0.31),
-        Karplus("3J(HA,C)", "phi", 120.0, 3.72, -2.18, 1.28, 0.38),
+        _HA_C,
         Karplus("3J(HN,CB)", "phi", 60.0, 3.51, -0.53, 0.14, 0.25),
-        Karplus("3J(C,C)", "phi", 0.0, 1.36, -0.93, 0.60, 0.22),
+        _C_C,
         *_PSI,
     ),
     # Schmidt, Bluemel, Loehr & Rueterjans, J. Biomol. NMR 14, 1 (1999).
